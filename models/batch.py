@@ -1,0 +1,43 @@
+"""What passes between the training loop and an encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of several assets, every tensor on one device; axes: B batch, T lookback, F features.
+
+    Attributes:
+        x: scaled features, float ``(B, T, F)``; finite, 0 where not observed.
+        date_idx: row of the window's last bar in the panel, int64 ``(B,)``.
+        asset_idx: column of the asset in the panel, int64 ``(B,)``.
+        mask: True where ``x`` was observed, bool ``(B, T, F)``.
+        static: per-asset covariates ``(B, S)``, or None.
+        exog: market-wide series over the window ``(B, T, E)``, or None.
+        target: what a predictive objective should hit, or None.
+    """
+
+    x: torch.Tensor
+    date_idx: torch.Tensor
+    asset_idx: torch.Tensor
+    mask: torch.Tensor
+    static: torch.Tensor | None = None
+    exog: torch.Tensor | None = None
+    target: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch with every tensor on ``device``."""
+        present = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        return replace(self, **{name: tensor.to(device) for name, tensor in present.items()})
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """An embedding ``mean (B, embed_dim)`` and, where the encoder is uncertain, its variance of the same shape."""
+
+    mean: torch.Tensor
+    var: torch.Tensor | None = None

@@ -1,0 +1,80 @@
+"""Windows over each asset's own bars, kept as row numbers into one table: nothing is copied until a batch is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Windows:
+    """``n_windows`` runs of ``lookback`` consecutive bars.
+
+    Attributes:
+        values: float32 ``(n_bars, n_features)``, the bars of all assets, one asset after the other; finite.
+        observed: bool, same shape.
+        start: int64 ``(n_windows,)``, row in ``values`` of each window's first bar.
+        date_idx: int64 ``(n_windows,)``, row in the panel of each window's last bar.
+        asset_idx: int64 ``(n_windows,)``, column in the panel.
+        lookback: bars per window.
+    """
+
+    values: np.ndarray
+    observed: np.ndarray
+    start: np.ndarray
+    date_idx: np.ndarray
+    asset_idx: np.ndarray
+    lookback: int
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def take(self, chosen: np.ndarray) -> Windows:
+        """The windows at these positions (or where this boolean is True), over the same bars."""
+        return replace(
+            self, start=self.start[chosen], date_idx=self.date_idx[chosen], asset_idx=self.asset_idx[chosen]
+        )
+
+    def gather(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values and observed flags of these windows, each ``(len(chosen), lookback, n_features)``, copied."""
+        rows = self.start[chosen, None] + np.arange(self.lookback)
+        return self.values[rows], self.observed[rows]
+
+
+def make_windows(
+    values: np.ndarray, observed: np.ndarray, lookback: int, stride: int = 1, first: int = 0, last: int | None = None
+) -> Windows:
+    """Every window whose last bar lies in panel rows ``first..last`` (inclusive; default: all).
+
+    A window is ``lookback`` consecutive bars of one asset, whatever the calendar days between them, so it may begin
+    before ``first``. A bar counts where all its channels are finite. With ``stride`` s, every s-th window of an
+    asset is taken, counted back from its last one.
+
+    Args:
+        values: float32 ``(n_dates, n_assets, n_features)``, NaN where an asset has no complete bar.
+        observed: bool, same shape.
+    """
+    if lookback < 1 or stride < 1:
+        raise ValueError(f"lookback and stride must be at least 1, got {lookback} and {stride}")
+    n_dates, n_assets, _ = values.shape
+    last = n_dates - 1 if last is None else last
+    complete = np.isfinite(values).all(axis=2)
+    asset_of_bar, date_of_bar = np.nonzero(complete.T)  # sorted by asset, then date
+    bars_before = np.concatenate([[0], np.cumsum(complete.sum(axis=0))])
+    starts, ends = [], []
+    for asset in range(n_assets):
+        dates = date_of_bar[bars_before[asset] : bars_before[asset + 1]]
+        inside = np.nonzero((dates >= first) & (dates <= last))[0]
+        inside = inside[inside >= lookback - 1][::-1][::stride][::-1]
+        ends.append(bars_before[asset] + inside)
+        starts.append(ends[-1] - (lookback - 1))
+    end = np.concatenate(ends).astype(np.int64)
+    return Windows(
+        values=np.ascontiguousarray(values[date_of_bar, asset_of_bar], dtype=np.float32),
+        observed=np.ascontiguousarray(observed[date_of_bar, asset_of_bar]),
+        start=np.concatenate(starts).astype(np.int64),
+        date_idx=date_of_bar[end].astype(np.int64),
+        asset_idx=asset_of_bar[end].astype(np.int64),
+        lookback=lookback,
+    )
