@@ -1,0 +1,50 @@
+"""What a source hands to ``feeds.ingest``: bars as the vendor states them, nothing repaired or converted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+#: Columns a source may deliver; ``dividend`` is in quote currency per share, ``split`` the ratio new/old (0, 1, NaN = none).
+RAW_COLUMNS = ("open", "high", "low", "close", "adj_close", "volume", "dividend", "split")
+
+#: Verdicts on a symbol (or on a file that was passed over), as they stand in ``symbols.csv``.
+USED, REPAIRED, DROPPED, ABSENT = "used", "repaired", "dropped", "absent"
+
+
+@dataclass(frozen=True)
+class RawBars:
+    """One symbol's daily bars.
+
+    Attributes:
+        frame: naive daily ``DatetimeIndex`` as found (may be unsorted or hold a day twice); float64 columns, a subset
+            of ``RAW_COLUMNS`` with at least ``close`` or ``adj_close``. Prices are split-adjusted as vendors state
+            them, or unadjusted where a ``split`` column comes without ``adj_close``.
+        currency: of the prices (``USD``, ``GBp`` ...); empty = unknown to the source.
+    """
+
+    frame: pd.DataFrame
+    currency: str = ""
+
+    def __post_init__(self):
+        if not {"close", "adj_close"} & set(self.frame.columns):
+            raise ValueError(f"frame: needs a column close or adj_close, got {list(self.frame.columns)}")
+
+
+@dataclass(frozen=True)
+class RawData:
+    """Everything a source delivers in one reading.
+
+    Attributes:
+        bars: by symbol, in the source's order, which must not depend on sets or directory order.
+        assets: what the source knows about its symbols, indexed by symbol; columns a subset of
+            ``feeds.panel.ASSET_DEFAULTS``; None = nothing.
+        verdicts: ``(verdict, why)`` by symbol asked for and not delivered, and by file passed over.
+        simulated: True where the prices are made up.
+    """
+
+    bars: dict[str, RawBars]
+    assets: pd.DataFrame | None = None
+    verdicts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    simulated: bool = False
