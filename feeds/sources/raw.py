@@ -6,11 +6,16 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-#: Columns a source may deliver; ``dividend`` is in quote currency per share, ``split`` the ratio new/old (0, 1, NaN = none).
+#: Columns a source may deliver; ``dividend``: quote currency per share held the evening before; ``split``: new shares
+#: per old one (0, 1 and NaN = none).
 RAW_COLUMNS = ("open", "high", "low", "close", "adj_close", "volume", "dividend", "split")
 
-#: Verdicts on a symbol (or on a file that was passed over), as they stand in ``symbols.csv``.
-USED, REPAIRED, DROPPED, ABSENT = "used", "repaired", "dropped", "absent"
+#: Verdicts on a symbol, as they stand in ``symbols.csv``; the last one is for a file that is no price table.
+USED, REPAIRED, DROPPED, ABSENT, PASSED_OVER = "used", "repaired", "dropped", "absent", "passed over"
+
+
+class DataError(ValueError):
+    """The data cannot carry a run: nothing usable, no benchmark, an exchange rate missing."""
 
 
 @dataclass(frozen=True)
