@@ -1,0 +1,238 @@
+"""Panel -> backtrader data feeds, one per asset, each with the asset's own bars only.
+
+The feeds work in any ``bt.Cerebro``; in ``engine.clock.ClockCerebro`` they run on the shared clock. Their lines are
+filled from the panel's arrays when somebody first looks at them, so a feed nobody trades costs next to nothing.
+
+When an asset has had no bar for more than ``STOPPED_AFTER`` sessions, a terminal bar stands on the session after
+that: open, high, low and close are the last close, the volume is 0 and the line ``terminal`` is 1. backtrader fills
+no order on a feed that has ended; this bar is where the exit of a stopped asset fills. It depends on the past only:
+it stands there too where trading resumes later.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+
+import backtrader as bt
+import numpy as np
+import pandas as pd
+
+from feeds.panel import FIELDS, STOPPED_AFTER, Panel
+
+#: backtrader's day number of 1970-01-01.
+EPOCH = 719163
+
+
+def terminal_bars(panel: Panel) -> pd.DataFrame:
+    """The terminal bars of a panel, in order of date.
+
+    Returns:
+        columns ``date`` (the session on which the bar stands), ``symbol`` and ``price`` (the last close).
+
+    For any day t, ``terminal_bars(panel.until(t))`` are the rows of ``terminal_bars(panel)`` up to t.
+    """
+    asset, last, session = _stops(panel)
+    table = pd.DataFrame(
+        {
+            "date": panel.sessions[session],
+            "symbol": panel.symbols[asset],
+            "price": panel.close.to_numpy(dtype=float)[last, asset],
+        }
+    )
+    return table.sort_values("date", kind="stable", ignore_index=True)
+
+
+def _stops(panel: Panel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per terminal bar: the asset's column, the row of its last bar, the position of the session it stands on."""
+    asset, row = np.nonzero(np.isfinite(panel.close.to_numpy(dtype=float)).T)  # by asset, then by row
+    dates, sessions = panel.dates, panel.sessions
+    due = sessions.searchsorted(dates, side="right") + STOPPED_AFTER  # session of the terminal bar, by row
+    # First row on or after that session; beyond the last row where the panel ends before it.
+    due_row = np.full(len(dates), len(dates) + 1)
+    inside = due < len(sessions)
+    due_row[inside] = dates.searchsorted(sessions[due[inside]], side="left")
+    on_a_row = np.zeros(len(dates), dtype=bool)
+    on_a_row[inside] = dates.searchsorted(sessions[due[inside]], side="right") > due_row[inside]
+
+    following = np.full(len(row), len(dates))  # row of the asset's next bar
+    same = asset[1:] == asset[:-1]
+    following[:-1][same] = row[1:][same]
+    # A bar on the session itself is an ordinary bar; where no row stands on the session, the first one after it is late.
+    stopped = inside[row] & (following >= due_row[row] + on_a_row[row])
+    return asset[stopped], row[stopped], due[row[stopped]]
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """One asset's bars, as views of arrays shared by all assets.
+
+    Attributes:
+        calendar: backtrader day numbers, shape ``(n_days,)``, strictly increasing, shared between assets.
+        rows: positions in ``calendar`` of this asset's bars, terminal bars included, shape ``(n_bars,)``.
+        fields: arrays of shape ``(n_rows, n_assets)`` by name.
+        asset: this asset's column in ``fields``.
+        own: this asset's rows in ``fields``, shape ``(n_bars - n_terminal,)``.
+        stops: positions in ``own`` after which a terminal bar stands.
+    """
+
+    calendar: np.ndarray
+    rows: np.ndarray
+    fields: dict[str, np.ndarray]
+    asset: int
+    own: np.ndarray
+    stops: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def line(self, name: str) -> np.ndarray:
+        """Values of the feed's line ``name``, float64, shape ``(n_bars,)``; NaN where the source has no such field."""
+        if name == "datetime":
+            return self.calendar[self.rows]
+        if name == "terminal":
+            return self._with_stops(np.zeros(len(self.own)), 1.0)
+        if name not in self.fields:
+            return np.full(len(self), np.nan)
+        values = self.fields[name][self.own, self.asset]
+        if not len(self.stops):
+            return values
+        price = self.fields["close"][self.own[self.stops], self.asset]
+        return self._with_stops(values, 0.0 if name == "volume" else price)
+
+    def _with_stops(self, values: np.ndarray, at_stops) -> np.ndarray:
+        return np.insert(values, self.stops + 1, at_stops) if len(self.stops) else values
+
+
+def day_numbers(index: pd.DatetimeIndex) -> np.ndarray:
+    """backtrader's float day numbers, bit for bit those of ``bt.date2num``."""
+    if index.tz is None and (index == index.normalize()).all():
+        return (index.to_numpy().astype("datetime64[D]").astype(np.int64) + EPOCH).astype(float)
+    return np.array([bt.date2num(stamp.to_pydatetime()) for stamp in index], dtype=float)
+
+
+class PanelLine(bt.linebuffer.LineBuffer):
+    """A line whose array is made from the feed's bars when it is first read."""
+
+    def preload(self, bars: Bars, name: str, window: slice) -> None:
+        """Hold what ``LineBuffer.forward`` and assignments would have stored for the bars in ``window``."""
+        self._source = bars, name, window
+        self._bars_held = window.stop - window.start
+        del self.array
+
+    def __getattr__(self, name):
+        if name != "array" or "_source" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        bars, line, window = self._source
+        values = array("d")
+        values.frombytes(np.ascontiguousarray(bars.line(line)[window]).tobytes())
+        values.extend([np.nan] * self.extension)
+        self.array = values
+        return values
+
+    def buflen(self):
+        return self._bars_held if "array" not in self.__dict__ else super().buflen()
+
+
+class PanelFeed(bt.feed.DataBase):
+    """A backtrader feed over :class:`Bars` (parameter ``dataname``).
+
+    Line ``terminal`` is 1 on a terminal bar, 0 otherwise. All parameters of backtrader's feeds are understood.
+    """
+
+    lines = ("terminal",)
+
+    def __init__(self):
+        super().__init__()
+        for line in self.lines:
+            line.__class__ = PanelLine
+
+    def start(self):
+        super().start()
+        self._next_row = 0
+        self._table = None
+        self._window = None
+
+    def preload(self):
+        if self._filters or self._tzinput or self._barstack or self._barstash:
+            super().preload()
+            return
+        bars = self.p.dataname
+        stamps = bars.line("datetime")
+        first = int(np.searchsorted(stamps, self.fromdate, side="left"))
+        last = max(first, int(np.searchsorted(stamps, self.todate, side="right")))
+        self._window = slice(first, last)
+        for name, line in zip(self.getlinealiases(), self.lines, strict=True):
+            line.preload(bars, name, self._window)
+        self._next_row = len(bars)
+        self.home()
+
+    def stamps(self) -> tuple[np.ndarray, np.ndarray]:
+        """After preloading: a calendar of day numbers and the positions in it of this feed's bars."""
+        bars = self.p.dataname
+        if self._window is not None:
+            return bars.calendar, bars.rows[self._window]
+        held = np.array(self.lines.datetime.array[: self.buflen()])
+        return held, np.arange(len(held))
+
+    def _load(self):
+        if self._next_row >= len(self.p.dataname):
+            return False
+        if self._table is None:
+            self._table = [self.p.dataname.line(name).tolist() for name in self.getlinealiases()]
+        for line, values in zip(self.lines, self._table, strict=True):
+            line[0] = values[self._next_row]
+        self._next_row += 1
+        return True
+
+
+def panel_feeds(panel: Panel, symbols=None, **kwargs) -> list[PanelFeed]:
+    """One feed per asset, named by symbol, in the order of ``symbols`` (default: all of the panel's).
+
+    Args:
+        panel: prices in the account's currency; a feed has a bar where the asset's close is finite, daily stamps.
+        symbols: labels among ``panel.symbols``.
+        kwargs: further parameters of backtrader's feeds (``fromdate``, ``plot``, ...).
+
+    Raises:
+        KeyError: a symbol is not in the panel.
+    """
+    symbols = list(panel.symbols if symbols is None else symbols)
+    unknown = [name for name in symbols if name not in panel.symbols]
+    if unknown:
+        raise KeyError(f"symbols: not in the panel: {', '.join(map(str, unknown[:5]))}")
+    fields = {name: getattr(panel, name).to_numpy(dtype=float) for name in FIELDS}
+    traded = np.isfinite(fields["close"])
+    asset, last, session = _stops(panel)
+    days = panel.dates.union(panel.sessions[session])
+    calendar = day_numbers(days)
+    row_of, session_of = days.searchsorted(panel.dates), days.searchsorted(panel.sessions)
+
+    feeds = []
+    for symbol in symbols:
+        column = panel.symbols.get_loc(symbol)
+        own = np.flatnonzero(traded[:, column])
+        mine = slice(*np.searchsorted(asset, [column, column + 1]))
+        stops = np.searchsorted(own, last[mine])
+        rows = np.insert(row_of[own], stops + 1, session_of[session[mine]]) if len(stops) else row_of[own]
+        bars = Bars(calendar, rows, fields, column, own, stops)
+        feeds.append(PanelFeed(dataname=bars, name=str(symbol), **kwargs))
+    return feeds
+
+
+def frame_feed(frame: pd.DataFrame, name: str = "", **kwargs) -> PanelFeed:
+    """A feed from one frame of bars at any time of day, as ``bt.feeds.PandasData(dataname=frame)`` would give.
+
+    Args:
+        frame: columns among open, high, low, close, volume, openinterest in any case; index of strictly increasing
+            timestamps; shape ``(n_bars, n_columns)``.
+        name: the feed's name.
+        kwargs: further parameters of backtrader's feeds (``timeframe``, ``compression``, ``tz``, ...).
+    """
+    if not (
+        isinstance(frame.index, pd.DatetimeIndex) and frame.index.is_monotonic_increasing and frame.index.is_unique
+    ):
+        raise ValueError(f"frame.index: expected strictly increasing timestamps, got {frame.index!r:.200}")
+    fields = {str(column).lower(): frame[[column]].to_numpy(dtype=float) for column in frame.columns}
+    rows, none = np.arange(len(frame)), np.empty(0, dtype=np.int64)
+    return PanelFeed(dataname=Bars(day_numbers(frame.index), rows, fields, 0, rows, none), name=name, **kwargs)
