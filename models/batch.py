@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
+
+from models.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class Batch:
     exog: torch.Tensor | None = None
     target: torch.Tensor | None = None
 
+    def __len__(self) -> int:
+        return len(self.x)
+
     def to(self, device: torch.device) -> Batch:
         """The same batch with every tensor on ``device``."""
         present = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
@@ -41,3 +47,33 @@ class Encoding:
 
     mean: torch.Tensor
     var: torch.Tensor | None = None
+
+
+class BatchSource:
+    """Batches gathered on the device from one table of bars, which is all that is ever moved there.
+
+    Args:
+        windows: scaled windows: ``values`` finite, 0 where not observed.
+    """
+
+    def __init__(self, windows: Windows, device: torch.device):
+        self.values = torch.from_numpy(windows.values).to(device)
+        self.observed = torch.from_numpy(windows.observed).to(device)
+        self.start, self.date_idx, self.asset_idx = (
+            torch.from_numpy(index).to(device) for index in (windows.start, windows.date_idx, windows.asset_idx)
+        )
+        self.steps = torch.arange(windows.lookback, device=device)
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def batch(self, chosen: np.ndarray) -> Batch:
+        """The windows at positions ``chosen``, copied out of the table."""
+        at = torch.from_numpy(chosen).to(self.start.device)
+        rows = self.start[at].unsqueeze(1) + self.steps  # (B, T)
+        return Batch(
+            x=self.values[rows],
+            date_idx=self.date_idx[at],
+            asset_idx=self.asset_idx[at],
+            mask=self.observed[rows],
+        )

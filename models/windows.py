@@ -32,9 +32,7 @@ class Windows:
 
     def take(self, chosen: np.ndarray) -> Windows:
         """The windows at these positions (or where this boolean is True), over the same bars."""
-        return replace(
-            self, start=self.start[chosen], date_idx=self.date_idx[chosen], asset_idx=self.asset_idx[chosen]
-        )
+        return replace(self, start=self.start[chosen], date_idx=self.date_idx[chosen], asset_idx=self.asset_idx[chosen])
 
     def gather(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values and observed flags of these windows, each ``(len(chosen), lookback, n_features)``, copied."""

@@ -1,0 +1,97 @@
+"""Embeddings to cluster labels and the tree they were cut from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.cluster.hierarchy import cut_tree, linkage
+from sklearn.base import BaseEstimator, ClusterMixin
+
+
+@dataclass(frozen=True)
+class ClusteringConfig:
+    """How assets are grouped.
+
+    Attributes:
+        n_clusters: groups to form; fewer assets than that form one group each.
+        unit_sphere: whether embeddings are scaled to length 1 first, so that direction alone counts.
+    """
+
+    n_clusters: int = 20
+    unit_sphere: bool = True
+
+    def __post_init__(self):
+        if self.n_clusters < 1:
+            raise ValueError(f"n_clusters must be at least 1, got {self.n_clusters}")
+
+
+def unit_sphere(embeddings: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1, ``(n_assets, embed_dim)``; a row of zeros has no direction and stays zero.
+
+    >>> unit_sphere(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    array([[0.6, 0.8],
+           [0. , 0. ]])
+    """
+    length = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return embeddings / np.where(length > 0, length, 1)
+
+
+class Ward(ClusterMixin, BaseEstimator):
+    """Ward's agglomerative clustering, with the tree kept for the dendrogram.
+
+    The partition is scikit-learn's ``AgglomerativeClustering(n_clusters, linkage="ward")``; clusters are numbered by
+    first appearance, so equal partitions have equal labels.
+
+    Attributes:
+        labels_: int64 ``(n_assets,)``, 0 to ``n_clusters_ - 1``.
+        linkage_: float64 ``(n_assets - 1, 4)``, as SciPy writes it.
+        n_clusters_: clusters formed: ``n_clusters``, or the number of assets where there are fewer.
+    """
+
+    def __init__(self, n_clusters: int = 20):
+        self.n_clusters = n_clusters
+
+    def fit(self, embeddings: np.ndarray, y: None = None) -> Ward:
+        """Clusters the rows of ``embeddings (n_assets, embed_dim)``."""
+        rows = np.asarray(embeddings, dtype=np.float64)
+        if rows.ndim != 2 or not len(rows):
+            raise ValueError(
+                f"embeddings must have shape (n_assets, embed_dim) with an asset or more, got {rows.shape}"
+            )
+        if not np.isfinite(rows).all():
+            raise ValueError(f"embeddings: {int((~np.isfinite(rows).all(axis=1)).sum())} rows are not finite")
+        self.n_clusters_ = min(self.n_clusters, len(rows))
+        if len(rows) == 1:
+            self.linkage_ = np.empty((0, 4))
+            self.labels_ = np.zeros(1, dtype=np.int64)
+            return self
+        self.linkage_ = linkage(rows, method="ward")
+        self.labels_ = first_appearance(cut_tree(self.linkage_, self.n_clusters_)[:, 0])
+        return self
+
+
+def first_appearance(labels: np.ndarray) -> np.ndarray:
+    """The same partition numbered in the order in which its groups first appear.
+
+    >>> first_appearance(np.array([7, 7, 2, 7, 0]))
+    array([0, 0, 1, 0, 2])
+    """
+    _, first, group = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first)).astype(np.int64)[group]
+
+
+def trajectory(embeddings: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Each asset's embeddings at common dates, joined into one row: their distance sees what moved together when.
+
+    Args:
+        embeddings: ``(n_assets, n_steps, embed_dim)``; what stands where ``present`` is False does not matter.
+        present: bool ``(n_assets, n_steps)``: the asset had a window at that step.
+
+    Returns:
+        ``(n_assets, n_steps * embed_dim)``.
+    """
+    there = present[:, :, None]
+    mean = np.where(there, embeddings, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)[:, None]
+    centred = np.where(there, embeddings - mean, 0)
+    return centred.reshape(len(centred), -1)

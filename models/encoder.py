@@ -1,0 +1,266 @@
+"""A trained encoder as one object: scaler, network and training, in scikit-learn's manner."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+import torch
+from safetensors.torch import load_file, save_file
+from sklearn.base import BaseEstimator
+from sklearn.preprocessing import RobustScaler
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from models.batch import BatchSource
+from models.device import resolve_device, seeded, torch_threads
+from models.scaling import fit_scaler, scale
+from models.training import Progress, TrainConfig, TrainingHistory, mean_loss, train
+from models.transformer import TransformerAutoencoder
+from models.windows import Windows
+
+ENCODERS: dict[str, type[nn.Module]] = {"transformer": TransformerAutoencoder}
+
+#: Windows per forward pass of ``transform``; every pass has exactly this many, so no row depends on the others.
+TRANSFORM_BATCH = 256
+
+WEIGHTS, DESCRIPTION = "weights.safetensors", "encoder.json"
+
+#: What a saved encoder's description holds that does not change an embedding.
+INCIDENTAL = ("train", "history", "versions", "fingerprint")
+
+
+def encoder_class(encoder: str | type[nn.Module]) -> type[nn.Module]:
+    """The class behind a name in ``ENCODERS``, a ``"package.module:ClassName"`` or the class itself.
+
+    >>> encoder_class("models.transformer:TransformerAutoencoder").__name__
+    'TransformerAutoencoder'
+    """
+    if isinstance(encoder, str) and ":" in encoder:
+        module, _, name = encoder.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ModuleNotFoundError, AttributeError) as error:
+            raise ValueError(f"encoder {encoder!r} cannot be imported: {error}") from error
+    elif isinstance(encoder, str):
+        if encoder not in ENCODERS:
+            raise ValueError(f"unknown encoder {encoder!r}; available: {', '.join(sorted(ENCODERS))}")
+        found = ENCODERS[encoder]
+    else:
+        found = encoder
+    is_module = inspect.isclass(found) and issubclass(found, nn.Module)
+    if not (is_module and hasattr(found, "encode") and hasattr(found, "loss")):
+        raise TypeError(f"encoder {encoder!r} must be an nn.Module class with methods encode(batch) and loss(batch)")
+    return found
+
+
+def make_encoder(encoder: str | type[nn.Module], n_features: int, lookback: int, config: Any = None) -> nn.Module:
+    """An untrained network of the class that ``encoder`` names.
+
+    Args:
+        config: the class's own configuration (its ``config_class``), a dictionary of that one's fields, or None for
+            its defaults. A class without ``config_class`` gets ``config`` as it is.
+    """
+    found = encoder_class(encoder)
+    config_class = getattr(found, "config_class", None)
+    if config_class is not None and not isinstance(config, config_class):
+        if config is not None and not isinstance(config, dict):
+            raise TypeError(f"config must be a {config_class.__name__}, a dict or None, got {type(config).__name__}")
+        config = config_class(**(config or {}))
+    return found(n_features, lookback, config)
+
+
+class Encoder(BaseEstimator):
+    """Windows of bars to embeddings.
+
+    Args:
+        encoder: a name in ``ENCODERS``, a class, or ``"package.module:ClassName"``.
+        config: the network's configuration; None for its defaults.
+        train: how it is trained; None for the defaults.
+        lookback: bars per window.
+        clip: bound of the scaled features, in interquartile ranges from the median.
+        random_state: seed of the initial weights, the order of the windows and the dropout.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Attributes:
+        scaler_: RobustScaler fitted on the bars of the training windows.
+        module_: the trained network, in evaluation mode.
+        history_: what the training did (``TrainingHistory``).
+        n_features_: channels per bar.
+    """
+
+    def __init__(
+        self,
+        encoder: str | type[nn.Module] = "transformer",
+        config: Any = None,
+        train: TrainConfig | None = None,
+        lookback: int = 30,
+        clip: float = 10.0,
+        random_state: int = 0,
+        device: str = "auto",
+    ):
+        self.encoder = encoder
+        self.config = config
+        self.train = train
+        self.lookback = lookback
+        self.clip = clip
+        self.random_state = random_state
+        self.device = device
+
+    def fit(
+        self,
+        windows: Windows,
+        init: Encoder | None = None,
+        progress: Progress | None = None,
+        checkpoint: Path | None = None,
+    ) -> Encoder:
+        """Learns scaler and weights from unscaled training windows, forgetting earlier fits.
+
+        Args:
+            init: a fitted encoder of the same shape to start from: its weights are copied. The scaler is fitted anew
+                all the same, so that it describes this training span.
+            progress: called after each pass with (passes done, passes at most, training loss, held-out loss or None).
+            checkpoint: file that makes an interrupted training resumable (see ``models.training.train``).
+        """
+        self._check(windows)
+        if not len(windows):
+            raise ValueError(f"windows: none to train on; a window needs {self.lookback} complete bars of one asset")
+        device = resolve_device(self.device)
+        n_features = windows.values.shape[1]
+        scaler = fit_scaler(windows)
+        with seeded(self.random_state, torch.device("cpu")):
+            module = make_encoder(self.encoder, n_features, self.lookback, self.config)
+        if init is not None:
+            check_is_fitted(init, "module_")
+            try:
+                module.load_state_dict(init.module_.state_dict())
+            except RuntimeError as error:
+                raise ValueError(f"init: its weights do not fit this encoder's shape: {error}") from error
+        scaled = scale(windows, scaler, self.clip)
+        history = train(module, scaled, self._train_config(), self.random_state, device, progress, checkpoint)
+        self.scaler_, self.module_, self.history_, self.n_features_ = scaler, module, history, n_features
+        return self
+
+    def transform(self, windows: Windows) -> np.ndarray:
+        """Embeddings of unscaled windows, float32 ``(n_windows, embed_dim)``; learns nothing.
+
+        A row depends on its own window only, to the bit: passes have a fixed number of windows, the last one is
+        filled up with copies of its last window.
+        """
+        source = self._scaled(windows)
+        if not len(windows):
+            raise ValueError("windows: none to embed")
+        parts = []
+        with torch.no_grad(), torch_threads(self._train_config().threads):
+            self.module_.eval()
+            for at in range(0, len(windows), TRANSFORM_BATCH):
+                chosen = np.minimum(np.arange(at, at + TRANSFORM_BATCH), len(windows) - 1)
+                mean = self.module_.encode(source.batch(chosen)).mean.float().cpu().numpy()
+                parts.append(mean[: len(windows) - at])
+        return np.concatenate(parts)
+
+    def reconstruction_error(self, windows: Windows) -> float:
+        """Mean loss over unscaled windows, in evaluation mode: for an autoencoder, what it fails to rebuild."""
+        source = self._scaled(windows)
+        if not len(windows):
+            raise ValueError("windows: none to rebuild")
+        with torch_threads(self._train_config().threads):
+            return mean_loss(self.module_, source, np.arange(len(windows)), self.random_state)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides an embedding: weights, scaler, class and configuration."""
+        check_is_fitted(self, "module_")
+        described = {key: value for key, value in self._describe().items() if key not in INCIDENTAL}
+        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+        for name, tensor in sorted(self.module_.state_dict().items()):
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def save(self, directory: Path) -> None:
+        """Writes the fitted encoder as safetensors and JSON into a new directory, whole or not at all.
+
+        A directory that already holds a saved encoder is replaced; any other is refused.
+        """
+        described = self._describe() | {"fingerprint": self.fingerprint()}
+        target = Path(directory)
+        if target.exists() and not (target / DESCRIPTION).is_file():
+            raise FileExistsError(f"{target} exists and holds no saved encoder; name a new directory")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.module_.state_dict().items()}
+            save_file(state, part / WEIGHTS)
+            (part / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+            part.chmod(0o755)
+            if target.exists():
+                shutil.rmtree(target)
+            os.replace(part, target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    @classmethod
+    def load(cls, directory: Path, device: str = "auto") -> Encoder:
+        """The encoder saved in ``directory``, ready to transform."""
+        folder = Path(directory)
+        for name in (DESCRIPTION, WEIGHTS):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"{folder} is not a saved encoder: {name} is missing")
+        try:
+            saved = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            trained = TrainConfig(**saved["train"])
+            loaded = cls(saved["encoder"], saved["config"], trained, **saved["arguments"], device=device)
+            with seeded(0, torch.device("cpu")):
+                loaded.module_ = make_encoder(loaded.encoder, saved["n_features"], loaded.lookback, loaded.config)
+            loaded.module_.load_state_dict(load_file(folder / WEIGHTS))
+        except (KeyError, TypeError, json.JSONDecodeError, RuntimeError) as error:
+            raise ValueError(f"{folder}: not an encoder that this version can read ({error})") from error
+        loaded.n_features_ = saved["n_features"]
+        loaded.scaler_ = RobustScaler()
+        loaded.scaler_.center_, loaded.scaler_.scale_ = np.array(saved["center"]), np.array(saved["scale"])
+        loaded.scaler_.n_features_in_ = saved["n_features"]
+        loaded.history_ = TrainingHistory(**saved["history"])
+        if loaded.fingerprint() != saved["fingerprint"]:
+            raise ValueError(f"{folder}: its files do not belong together (fingerprint differs)")
+        loaded.module_.to(resolve_device(device)).eval()
+        return loaded
+
+    def _check(self, windows: Windows) -> None:
+        if windows.lookback != self.lookback:
+            raise ValueError(f"windows: lookback must be {self.lookback} bars, got {windows.lookback}")
+
+    def _scaled(self, windows: Windows) -> BatchSource:
+        check_is_fitted(self, "module_")
+        self._check(windows)
+        if windows.values.shape[1] != self.n_features_:
+            raise ValueError(f"windows: {self.n_features_} features were learned, got {windows.values.shape[1]}")
+        return BatchSource(scale(windows, self.scaler_, self.clip), next(self.module_.parameters()).device)
+
+    def _describe(self) -> dict[str, Any]:
+        """What a saved encoder's JSON says."""
+        config = getattr(self.module_, "config", self.config)
+        found = type(self.module_)
+        named = self.encoder if isinstance(self.encoder, str) else f"{found.__module__}:{found.__qualname__}"
+        return {
+            "encoder": named,
+            "config": asdict(config) if is_dataclass(config) else config,
+            "arguments": {"lookback": self.lookback, "clip": self.clip, "random_state": self.random_state},
+            "n_features": self.n_features_,
+            "center": self.scaler_.center_.tolist(),
+            "scale": self.scaler_.scale_.tolist(),
+            "train": asdict(self._train_config()),
+            "history": asdict(self.history_),
+            "versions": {"torch": torch.__version__, "scikit-learn": sklearn.__version__, "numpy": np.__version__},
+        }
+
+    def _train_config(self) -> TrainConfig:
+        return TrainConfig() if self.train is None else self.train
