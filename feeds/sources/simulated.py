@@ -1,0 +1,351 @@
+"""A made-up market whose truth is known: planted clusters, Sharpe ratios, listings and flaws.
+
+Every asset's daily return, converted into US dollars, is
+
+    drift + volatility * regime_t * (market_t + cluster_t + own_t)
+
+with the three parts weighted so that two assets of one cluster correlate ``within`` and two of different clusters
+``between``. ``drift`` is the cash rate plus the asset's true Sharpe ratio times its volatility. Prices are stated as a
+vendor without adjustments would: in the quote currency, with dividends and splits beside them, on the sessions of the
+asset's own exchange. ``truth`` tells what was planted; nothing that uses the market should read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import exchange_calendars
+import numpy as np
+import pandas as pd
+
+from feeds.sources.raw import RawBars, RawData
+from feeds.universe import CLASS_COSTS, FOREIGN_SHARE_COSTS
+
+BENCHMARK = "SIM.MKT"
+
+#: Class of cluster k is entry k modulo the length.
+CLASS_OF_CLUSTER = (
+    "equity", "government_bond", "commodity", "corporate_bond", "etf", "forex",
+    "equity", "equity", "equity", "etf", "equity", "government_bond", "commodity",
+    "equity", "equity", "corporate_bond", "equity", "etf", "equity", "equity",
+)  # fmt: skip
+
+#: Per asset class: letters in the symbol, annual volatility, annual dividend yield, payments a year.
+CLASS_TRAITS = {
+    "equity": ("EQ", 0.25, 0.02, 4),
+    "etf": ("ETF", 0.17, 0.015, 4),
+    "government_bond": ("GOV", 0.05, 0.03, 12),
+    "corporate_bond": ("CRP", 0.06, 0.04, 12),
+    "commodity": ("CMD", 0.20, 0.0, 0),
+    "forex": ("FX", 0.08, 0.0, 0),
+}
+
+#: Forex assets in order of appearance, with a plausible first rate; the first three serve the foreign listings.
+FOREX = {
+    "EURUSD=X": 1.2, "GBPUSD=X": 1.35, "JPY=X": 105.0, "CHF=X": 0.9, "AUDUSD=X": 0.77, "CAD=X": 1.27,
+    "NZDUSD=X": 0.72, "SEK=X": 8.2, "NOK=X": 8.5, "SGD=X": 1.32, "MXN=X": 20.0, "ZAR=X": 14.7,
+    "PLN=X": 3.7, "HUF=X": 295.0, "BRL=X": 5.2, "TRY=X": 7.4, "INR=X": 73.0, "THB=X": 30.0,
+    "IDR=X": 14000.0, "PHP=X": 48.0, "MYR=X": 4.0, "HKD=X": 7.75, "DKK=X": 6.1, "CNY=X": 6.5,
+}  # fmt: skip
+
+#: Quote currency of a foreign listing: its rate, units of it per unit of the rate's currency, its calendar, its region.
+LISTINGS = {
+    "EUR": ("EURUSD=X", 1.0, "XETR", "Europe"),
+    "GBp": ("GBPUSD=X", 100.0, "XLON", "United Kingdom"),
+    "JPY": ("JPY=X", 1.0, "XTKS", "Japan"),
+}
+
+SECTORS = ("Technology", "Health Care", "Financials", "Energy", "Industrials", "Utilities", "Materials", "Real Estate")
+
+FLAWS = ("spike", "zero_price", "duplicate_row", "high_below_low", "stale_run", "missing_bars", "unsorted")
+
+WEEKDAYS_PER_YEAR = 261
+BILL_VOLATILITY = 0.003
+TAIL_DF = 5
+CRISIS = {"begins": 1 / 250, "ends": 1 / 60, "volatility": 2.0}
+
+
+@dataclass(frozen=True)
+class SimulatedConfig:
+    """What to make up.
+
+    Attributes:
+        n_assets: assets beside the benchmark.
+        start, end: first and last day, inclusive.
+        n_clusters: planted clusters, of equal size within one asset; each holds one asset class.
+        asset_classes: classes to draw from; empty = all of ``CLASS_TRAITS``.
+        within, between: correlation of daily US dollar returns inside a cluster and across clusters.
+        sharpe: mean true Sharpe ratio in excess of cash, annualised.
+        skill: standard deviation of the true Sharpe ratios inside a cluster: what there is to find. 0 = all are equal.
+        cash_rate: annual return of cash; bill funds earn about this.
+        n_bills: bill funds of hardly any volatility among the government bonds.
+        regimes: spells of crisis and heavy tails; False: Gaussian returns of constant volatility.
+        foreign: share of the equities quoted in EUR, GBp or JPY on calendars of their own (0 without forex assets).
+        turnover: share of the assets listed after the start, and share delisted before the end.
+        flaws: plant bad data (``FLAWS``), one kind per symbol, on about one asset in twelve.
+        seed: of everything random.
+    """
+
+    n_assets: int = 320
+    start: str = "2021-01-04"
+    end: str = "2025-12-31"
+    n_clusters: int = 20
+    asset_classes: tuple[str, ...] = ()
+    within: float = 0.5
+    between: float = 0.1
+    sharpe: float = 0.25
+    skill: float = 0.5
+    cash_rate: float = 0.03
+    n_bills: int = 3
+    regimes: bool = True
+    foreign: float = 0.2
+    turnover: float = 0.05
+    flaws: bool = True
+    seed: int = 0
+
+    def __post_init__(self):
+        if not 1 <= self.n_clusters <= self.n_assets:
+            raise ValueError(f"n_clusters must be between 1 and n_assets={self.n_assets}, got {self.n_clusters}")
+        if not 0 <= self.between <= self.within <= 1:
+            raise ValueError(f"need 0 <= between <= within <= 1, got between={self.between}, within={self.within}")
+        if self.skill < 0:
+            raise ValueError(f"skill must not be negative, got {self.skill}")
+        for name in ("foreign", "turnover"):
+            if not 0 <= getattr(self, name) <= 0.5:
+                raise ValueError(f"{name} must be between 0 and 0.5, got {getattr(self, name)}")
+        unknown = set(self.asset_classes) - set(CLASS_TRAITS)
+        if unknown:
+            raise ValueError(f"asset_classes: unknown {sorted(unknown)}; available: {', '.join(CLASS_TRAITS)}")
+        if len(pd.bdate_range(self.start, self.end)) < 60:
+            raise ValueError(f"start and end must be at least 60 weekdays apart, got {self.start} and {self.end}")
+
+
+def truth(config: SimulatedConfig) -> pd.DataFrame:
+    """What is planted, by symbol (the benchmark is not among them).
+
+    Columns: ``asset_class``, ``planted_cluster`` (int), ``sharpe`` (true, annualised, in excess of cash),
+    ``volatility`` (annual), ``currency``, ``calendar``, ``listed`` and ``delisted`` (first and last possible day),
+    ``flaw`` (a name in ``FLAWS`` or empty), ``sector``, ``region``.
+    """
+    rng = np.random.default_rng([config.seed, 0])
+    allowed = config.asset_classes or tuple(CLASS_TRAITS)
+    pattern = [name for name in CLASS_OF_CLUSTER if name in allowed]
+    cluster = np.arange(config.n_assets) % config.n_clusters
+    table = pd.DataFrame({"asset_class": [pattern[k % len(pattern)] for k in cluster], "planted_cluster": cluster})
+    table = table.sort_values("planted_cluster", kind="stable", ignore_index=True)
+
+    deviation = pd.Series(rng.standard_normal(len(table))).groupby(table["planted_cluster"]).transform(_standardised)
+    typical = table["asset_class"].map({name: traits[1] for name, traits in CLASS_TRAITS.items()})
+    table["sharpe"] = config.sharpe + config.skill * deviation
+    table["volatility"] = typical * np.exp(rng.normal(0, 0.2, len(table)))
+    bills = table.index[table["asset_class"] == "government_bond"][: config.n_bills]
+    table.loc[bills, "volatility"] = BILL_VOLATILITY
+    table.index = pd.Index(_symbols(table["asset_class"], bills), dtype=object)
+
+    shares = table.index[table["asset_class"] == "equity"]
+    table["currency"] = [_quote_currency(symbol) for symbol in table.index]
+    table["calendar"] = np.where(table["asset_class"] == "forex", "weekdays", "XNYS")
+    table["sector"] = np.where(
+        table["asset_class"] == "equity", np.array(SECTORS)[table["planted_cluster"] % len(SECTORS)], ""
+    )
+    table["region"] = np.where(table["asset_class"] == "forex", "Global", "United States")
+    if all(rate in table.index for rate, *_ in LISTINGS.values()):
+        abroad = rng.choice(shares, round(config.foreign * len(shares)), replace=False)
+        for currency, (_, _, calendar, region) in LISTINGS.items():
+            listed_there = abroad[list(LISTINGS).index(currency) :: len(LISTINGS)]
+            table.loc[listed_there, ["currency", "calendar", "region"]] = [currency, calendar, region]
+
+    table["listed"], table["delisted"] = pd.Timestamp(config.start), pd.Timestamp(config.end)
+    table["flaw"] = ""
+    free = rng.permutation([symbol for symbol in table.index if symbol not in FOREX])
+    days = pd.bdate_range(config.start, config.end)
+    n_moved = round(config.turnover * len(table))
+    late, early, flawed = free[:n_moved], free[n_moved : 2 * n_moved], free[2 * n_moved :]
+    table.loc[late, "listed"] = days[(rng.uniform(0.1, 0.8, len(late)) * len(days)).astype(int)]
+    table.loc[early, "delisted"] = days[(rng.uniform(0.4, 0.9, len(early)) * len(days)).astype(int)]
+    if config.flaws:
+        flawed = flawed[: max(len(FLAWS), len(table) // 12)]
+        table.loc[flawed, "flaw"] = np.resize(FLAWS, len(flawed))
+    return table
+
+
+def simulate(config: SimulatedConfig | None = None) -> RawData:
+    """The market as a source would deliver it; the same ``config`` (default: as it comes) gives the same bars."""
+    config = SimulatedConfig() if config is None else config
+    planted = truth(config)
+    days = pd.bdate_range(config.start, config.end)
+    dollars = _dollar_log_returns(planted, len(days), config)
+    levels = pd.DataFrame(dollars.cumsum(axis=0), index=days, columns=planted.index)
+    sessions = {name: _sessions(name, days) for name in planted["calendar"].unique()}
+    bars = {}
+    for number, (symbol, asset) in enumerate(planted.iterrows()):
+        rng = np.random.default_rng([config.seed, 2, number])
+        listed = sessions[asset["calendar"]]
+        listed = listed[(listed >= asset["listed"]) & (listed <= asset["delisted"])]
+        local = levels[symbol]
+        if symbol in FOREX:
+            local = (local if symbol.endswith("USD=X") else -local) + np.log(FOREX[symbol])
+        else:
+            local = local + np.log(rng.lognormal(4.0, 0.5))
+            if asset["currency"] in LISTINGS:
+                local = local - _log_dollars_per_unit(levels, asset["currency"])
+        frame = _bars(local.loc[listed], asset, rng)
+        bars[symbol] = RawBars(_with_flaw(frame, asset["flaw"], rng), asset["currency"])
+    shares = planted["asset_class"] == "equity" if (planted["asset_class"] == "equity").any() else slice(None)
+    market = np.log1p(np.expm1(dollars[:, shares]).mean(axis=1)).cumsum() + np.log(400.0)
+    market = pd.Series(market, days).loc[_sessions("XNYS", days)]
+    asset = {"asset_class": "etf", "volatility": market.diff().std() * np.sqrt(WEEKDAYS_PER_YEAR)}
+    bars[BENCHMARK] = RawBars(_bars(market, asset, np.random.default_rng([config.seed, 3])), "USD")
+    return RawData(bars, _assets(planted), {}, simulated=True)
+
+
+def _standardised(values: pd.Series) -> pd.Series:
+    """Mean 0 and (population) standard deviation 1; a cluster of one has nothing to spread."""
+    return (values - values.mean()) / values.std(ddof=0) if len(values) > 1 else values * 0.0
+
+
+def _symbols(asset_class: pd.Series, bills: pd.Index) -> list[str]:
+    counts, symbols, pairs = {}, [], iter(FOREX)
+    for row, name in asset_class.items():
+        letters = "BIL" if row in bills else CLASS_TRAITS[name][0]
+        counts[letters] = counts.get(letters, 0) + 1
+        made_up = f"SIM.{letters}{counts[letters]:03d}"
+        symbols.append(next(pairs, made_up) if name == "forex" else made_up)
+    return symbols
+
+
+def _quote_currency(symbol: str) -> str:
+    """``JPY`` of ``JPY=X`` (yen per dollar); dollars for everything else until it is listed abroad."""
+    return symbol[:3] if symbol in FOREX and not symbol.endswith("USD=X") else "USD"
+
+
+def _sessions(calendar: str, days: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    if calendar == "weekdays":
+        return days
+    known = exchange_calendars.get_calendar(calendar, start=days[0], end=days[-1] + pd.Timedelta(days=7))
+    return days[days.isin(known.sessions)]
+
+
+def _dollar_log_returns(planted: pd.DataFrame, n_days: int, config: SimulatedConfig) -> np.ndarray:
+    """Log returns in US dollars on every weekday, shape ``(n_days, n_assets)``."""
+    streams = np.random.default_rng([config.seed, 1]).spawn(4)
+    cluster = planted["planted_cluster"].to_numpy()
+
+    def draw(stream, n_series):
+        if not config.regimes:
+            return stream.standard_normal((n_days, n_series))
+        return stream.standard_t(TAIL_DF, (n_days, n_series)) * np.sqrt((TAIL_DF - 2) / TAIL_DF)
+
+    shocks = np.sqrt(config.between) * draw(streams[0], 1)
+    shocks = shocks + np.sqrt(config.within - config.between) * draw(streams[1], config.n_clusters)[:, cluster]
+    shocks = shocks + np.sqrt(1 - config.within) * draw(streams[2], len(planted))
+    regime = _regime(streams[3], n_days)[:, None] if config.regimes else np.ones((n_days, 1))
+    daily = planted["volatility"].to_numpy() / np.sqrt(WEEKDAYS_PER_YEAR) * regime
+    drift = (config.cash_rate + planted["sharpe"] * planted["volatility"]).to_numpy() / WEEKDAYS_PER_YEAR
+    return drift - daily**2 / 2 + daily * shocks
+
+
+def _regime(rng: np.random.Generator, n_days: int) -> np.ndarray:
+    """Multiplier of every volatility by day, with a mean square of 1 in the long run."""
+    crisis, states = False, np.empty(n_days, dtype=bool)
+    for day, draw in enumerate(rng.random(n_days)):
+        crisis = draw >= CRISIS["ends"] if crisis else draw < CRISIS["begins"]
+        states[day] = crisis
+    share = CRISIS["begins"] / (CRISIS["begins"] + CRISIS["ends"])
+    calm = 1 / np.sqrt(1 - share + share * CRISIS["volatility"] ** 2)
+    return np.where(states, CRISIS["volatility"] * calm, calm)
+
+
+def _log_dollars_per_unit(levels: pd.DataFrame, currency: str) -> pd.Series:
+    """Log value in US dollars of one unit of a quote currency, by weekday."""
+    rate, units, _, _ = LISTINGS[currency]
+    first = np.log(FOREX[rate])
+    return levels[rate] + (first if rate.endswith("USD=X") else -first) - np.log(units)
+
+
+def _bars(log_level: pd.Series, asset: pd.Series | dict, rng: np.random.Generator) -> pd.DataFrame:
+    """Unadjusted bars of one asset whose total return index is ``exp(log_level)``."""
+    n_bars = len(log_level)
+    _, _, annual_yield, payments = CLASS_TRAITS[asset["asset_class"]]
+    log_return = np.diff(log_level.to_numpy(), prepend=log_level.iloc[0])
+    paid = np.zeros(n_bars)
+    if payments and rng.random() < 0.7:
+        every = 252 // payments
+        paid[rng.integers(1, every) :: every] = annual_yield * rng.uniform(0.5, 1.5) / payments
+    splits = np.zeros(n_bars)
+    if asset["asset_class"] == "equity" and rng.random() < 0.1 and n_bars > 1:
+        day = rng.integers(1, n_bars)
+        splits[day], paid[day] = rng.choice([2.0, 3.0, 10.0, 0.1]), 0.0
+    ratio = np.where(splits > 0, splits, 1.0)
+    log_close = log_level.iloc[0] + np.cumsum(np.log(np.exp(log_return) - paid) - np.log(ratio))
+    log_before = np.concatenate([log_close[:1], log_close[:-1]]) - np.log(ratio)  # in today's shares
+
+    daily = asset["volatility"] / np.sqrt(WEEKDAYS_PER_YEAR)
+    log_open = log_before + 0.3 * (log_close - log_before) + 0.3 * daily * rng.standard_normal(n_bars)
+    beyond = 0.4 * daily * np.abs(rng.standard_normal((2, n_bars)))
+    close, open_ = np.exp(log_close), np.exp(log_open)
+    frame = pd.DataFrame(
+        {
+            "open": open_,
+            "high": np.maximum(close, open_) * np.exp(beyond[0]),
+            "low": np.minimum(close, open_) * np.exp(-beyond[1]),
+            "close": close,
+        },
+        index=log_level.index.rename("date"),
+    )
+    if asset["asset_class"] != "forex":
+        frame["volume"] = _volume(log_return / daily, rng) * np.cumprod(ratio)
+        frame["dividend"] = paid * np.exp(log_before)
+        frame["split"] = splits
+    return frame
+
+
+def _volume(standardised: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Shares traded: persistent from day to day, higher on days of large returns."""
+    log_volume, noise = np.empty(len(standardised)), rng.normal(0, 0.25, len(standardised))
+    state = 0.0
+    for day, shock in enumerate(noise):
+        state = 0.8 * state + shock
+        log_volume[day] = state
+    return np.round(np.exp(rng.normal(13, 1.5) + log_volume + 0.3 * np.minimum(np.abs(standardised), 6)))
+
+
+def _with_flaw(frame: pd.DataFrame, flaw: str, rng: np.random.Generator) -> pd.DataFrame:
+    """``frame`` with one bad bar or run of bars in its middle third, or as it is where ``flaw`` is empty."""
+    if not flaw:
+        return frame
+    frame = frame.copy()
+    n_bars, prices = len(frame), ["open", "high", "low", "close"]
+    at = int(rng.integers(n_bars // 3, 2 * n_bars // 3))
+    if flaw == "spike":
+        frame.iloc[at, [1, 3]] *= 10  # high and close
+    elif flaw == "zero_price":
+        frame.iloc[at, :4] = 0.0
+    elif flaw == "high_below_low":
+        frame.iloc[at, [1, 2]] = frame.iloc[at, [2, 1]].to_numpy()
+    elif flaw == "duplicate_row":
+        return frame.iloc[np.insert(np.arange(n_bars), at, at)]
+    elif flaw == "stale_run":
+        frame.iloc[at : at + 15, :4] = frame["close"].iloc[at - 1]
+    elif flaw == "missing_bars":
+        return frame.drop(frame.index[at : at + 7])
+    elif flaw == "unsorted":
+        order = np.arange(n_bars)
+        order[[at, at + 1]] = order[[at + 1, at]]
+        return frame.iloc[order]
+    return frame.astype({name: float for name in prices})
+
+
+def _assets(planted: pd.DataFrame) -> pd.DataFrame:
+    """What a user would be told about the symbols: nothing of the truth."""
+    table = planted[["asset_class", "sector", "region", "currency"]].copy()
+    words = table["asset_class"].str.replace("_", " ")
+    table.insert(0, "name", [f"Simulated {word} {symbol}" for word, symbol in zip(words, table.index, strict=True)])
+    costs = [
+        FOREIGN_SHARE_COSTS if asset["currency"] in LISTINGS else CLASS_COSTS[asset["asset_class"]]
+        for _, asset in table.iterrows()
+    ]
+    table["commission_bps"], table["half_spread_bps"] = np.array(costs).T
+    table["tradable"] = True
+    table.loc[BENCHMARK] = ["Simulated market index", "etf", "", "United States", "USD", 0.0, 0.0, False]
+    return table
