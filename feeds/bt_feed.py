@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from functools import cached_property
 
 import backtrader as bt
 import numpy as np
@@ -58,7 +59,7 @@ def _stops(panel: Panel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     following = np.full(len(row), len(dates))  # row of the asset's next bar
     same = asset[1:] == asset[:-1]
     following[:-1][same] = row[1:][same]
-    # A bar on the session itself is an ordinary bar; where no row stands on the session, the first one after it is late.
+    # A bar on the session itself is an ordinary one; where no row stands on the session, the first after it is late.
     stopped = inside[row] & (following >= due_row[row] + on_a_row[row])
     return asset[stopped], row[stopped], due[row[stopped]]
 
@@ -141,11 +142,23 @@ class PanelFeed(bt.feed.DataBase):
     """
 
     lines = ("terminal",)
+    on_clock = False  # set by the shared clock while it serves this feed
 
     def __init__(self):
         super().__init__()
-        for line in self.lines:
+        for name, line in zip(self.getlinealiases(), self.lines, strict=True):
             line.__class__ = PanelLine
+            self.__dict__[name] = line  # found at once, without asking ``self.lines``
+
+    def __len__(self):
+        return self.line.lencount
+
+    def __getattr__(self, name):
+        # What ``_tick_fill`` leaves behind: the current bar's values, None on the last bar, nothing before the first.
+        if name.startswith("tick_") and self.on_clock and len(self):
+            line = getattr(self.lines, "close" if name == "tick_last" else name[5:])
+            return line[0] if len(self) < self.buflen() else None
+        return super().__getattr__(name)
 
     def start(self):
         super().start()
@@ -166,6 +179,12 @@ class PanelFeed(bt.feed.DataBase):
             line.preload(bars, name, self._window)
         self._next_row = len(bars)
         self.home()
+
+    @cached_property
+    def always_priced(self) -> bool:
+        """Whether every bar has a finite close."""
+        closes = self.p.dataname.line("close")
+        return len(closes) > 0 and bool(np.isfinite(closes).all())
 
     def stamps(self) -> tuple[np.ndarray, np.ndarray]:
         """After preloading: a calendar of day numbers and the positions in it of this feed's bars."""
@@ -188,6 +207,8 @@ class PanelFeed(bt.feed.DataBase):
 
 def panel_feeds(panel: Panel, symbols=None, **kwargs) -> list[PanelFeed]:
     """One feed per asset, named by symbol, in the order of ``symbols`` (default: all of the panel's).
+
+    An asset without any bar gets no feed: backtrader would wait for its first bar for ever.
 
     Args:
         panel: prices in the account's currency; a feed has a bar where the asset's close is finite, daily stamps.
@@ -212,6 +233,8 @@ def panel_feeds(panel: Panel, symbols=None, **kwargs) -> list[PanelFeed]:
     for symbol in symbols:
         column = panel.symbols.get_loc(symbol)
         own = np.flatnonzero(traded[:, column])
+        if not len(own):
+            continue
         mine = slice(*np.searchsorted(asset, [column, column + 1]))
         stops = np.searchsorted(own, last[mine])
         rows = np.insert(row_of[own], stops + 1, session_of[session[mine]]) if len(stops) else row_of[own]
