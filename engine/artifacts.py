@@ -1,0 +1,130 @@
+"""The run directory: every table of a run as a file, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from engine.backtest import BacktestResult
+from feeds.panel import FIELDS, Panel
+from strategies.policy import Decision
+
+MODEL_DIR = "model"
+
+
+@contextmanager
+def new_run_dir(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` to write into; it takes ``out``'s name only when everything in it is complete.
+
+    Raises:
+        FileExistsError: ``out`` is there and not empty.
+    """
+    out = Path(out)
+    check_free(out)
+    draft = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        if out.exists():
+            out.rmdir()
+        os.replace(draft, out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_free(out: Path) -> None:
+    """Raises ``FileExistsError`` if a run written to ``out`` would overwrite something."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"--out {out}: it exists and is not empty; name a new folder, or remove it")
+
+
+def write_tables(folder: Path, result: BacktestResult, verdicts: pd.DataFrame) -> None:
+    """Write the tables of a backtest; floats in round-trip form, days as YYYY-MM-DD."""
+    _csv(result.returns, folder / "returns.csv")
+    _csv(result.gross.to_frame(), folder / "returns_gross.csv")
+    _csv(result.weights, folder / "weights.csv")
+    _csv(result.positions, folder / "positions.csv")
+    _csv(result.transactions.set_index("date"), folder / "transactions.csv")
+    _csv(clusters_table(result.decisions).set_index("date"), folder / "clusters.csv")
+    _csv(verdicts.rename_axis("symbol"), folder / "symbols.csv")
+    embeddings_table(result.decisions).to_parquet(folder / "embeddings.parquet", index=False)
+
+
+def clusters_table(decisions: list[Decision]) -> pd.DataFrame:
+    """Columns date, symbol, cluster, sharpe, selected: a row per clustered asset and decision."""
+    parts = [
+        pd.DataFrame(
+            {
+                "date": d.asof,
+                "symbol": d.labels.index,
+                "cluster": d.labels.to_numpy(),
+                "sharpe": d.sharpe.reindex(d.labels.index).to_numpy(),
+                "selected": d.labels.index.isin(d.selected),
+            }
+        )
+        for d in decisions
+        if len(d.labels)
+    ]
+    return (
+        pd.concat(parts, ignore_index=True)
+        if parts
+        else pd.DataFrame(columns=["date", "symbol", "cluster", "sharpe", "selected"])
+    )
+
+
+def embeddings_table(decisions: list[Decision]) -> pd.DataFrame:
+    """The last decision's embeddings: columns date, symbol, e0, e1, ..., float32, unit length."""
+    last = next((d for d in reversed(decisions) if len(d.labels)), None)
+    if last is None:
+        return pd.DataFrame(columns=["date", "symbol"])
+    values = last.embeddings.to_numpy(dtype=np.float32)
+    table = pd.DataFrame(values, columns=[f"e{i}" for i in range(values.shape[1])])
+    table.insert(0, "symbol", last.embeddings.index.astype(str))
+    table.insert(0, "date", last.asof)
+    return table
+
+
+def write_json(path: Path, content: dict) -> None:
+    """JSON with a stable order; a number that is not finite becomes null."""
+    path.write_text(json.dumps(_finite(content), indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def read_run_json(run_dir: Path) -> dict:
+    """A run directory's run.json; a clear error where there is none."""
+    path = Path(run_dir) / "run.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{run_dir}: not a run directory (it has no run.json)")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def fingerprint(panel: Panel) -> str:
+    """SHA-256 of the prices, dates and symbols of a panel, hexadecimal."""
+    digest = hashlib.sha256()
+    digest.update("\n".join(map(str, panel.symbols)).encode())
+    digest.update(panel.dates.to_numpy().astype("datetime64[D]").astype(np.int64).tobytes())
+    for name in FIELDS:
+        digest.update(np.ascontiguousarray(getattr(panel, name).to_numpy(dtype=float)).tobytes())
+    return digest.hexdigest()
+
+
+def _csv(table: pd.DataFrame, path: Path) -> None:
+    # pandas writes floats with repr(), the shortest form that reads back to the same bits.
+    table.to_csv(path, date_format="%Y-%m-%d", lineterminator="\n")
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value

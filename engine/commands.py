@@ -1,0 +1,149 @@
+"""What the smaller commands do, apart from printing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from feeds.sources.yahoo import cache_folder, fetch
+
+from engine import artifacts
+from engine.config import RunConfig, make_config, merge, read_toml
+from engine.market import benchmark_of, load_panel, universe_symbols
+from engine.pipeline import Reporter, make_policy, use_model, versions
+from engine.report import write_report
+from feeds.features import with_features
+from feeds.macro import cash_returns
+from feeds.panel import Panel
+from feeds.universe import check_universe, filter_universe, load_universe
+from models.device import resolve_device
+from strategies.policy import Decision, PortfolioState
+
+CASH = "CASH"
+
+
+def decide(
+    run_dir: Path, asof: str, holdings: Path | None, paths: Sequence[str], reporter: Reporter
+) -> tuple[Decision, pd.DataFrame]:
+    """What a run's policy would hold after the close of ``asof``, and the orders from ``holdings`` to there.
+
+    Args:
+        holdings: CSV with columns symbol and shares; the symbol CASH states money. None = the run's capital in cash.
+        paths: newer prices for source "files"; empty = where the run found its own.
+
+    Returns:
+        The decision, and its orders: symbol, side, shares, price (the last close), value, weight_now, weight_target.
+    """
+    facts = artifacts.read_run_json(run_dir)
+    settings = read_toml(Path(run_dir) / "config.toml")
+    # A decision is not a test: the prices may end on the very day it is asked for.
+    settings = merge(settings, {"dates": {"end": asof}}, {"data": {"path": list(paths)}} if paths else {})
+    config = make_config(settings)
+    reporter.stage("load")
+    panel, _ = load_panel(config, for_decision=True)
+    day = pd.Timestamp(asof)
+    if day != panel.sessions[-1]:
+        raise ValueError(f"--asof {asof}: the last session on which the universe trades is {panel.sessions[-1].date()}")
+    panel = panel.until(day)
+    cash, _ = cash_returns(panel, config.cash, config.data.path)
+    policy = make_policy(config, cash)
+    use_model(policy, run_dir, day)
+    reporter.stage("decide")
+    held = read_holdings(holdings, panel) if holdings else pd.Series({CASH: config.trading.capital})
+    prices = panel.session_closes().iloc[-1]
+    shares = held.drop(CASH, errors="ignore")
+    value = float((shares * prices[shares.index]).sum() + held.get(CASH, 0.0))
+    if value <= 0:
+        raise ValueError(f"--holdings {holdings}: worth {value:,.2f} {facts['currency']}, expected more than 0")
+    weights = shares * prices[shares.index] / value
+    state = PortfolioState(weights, held.get(CASH, 0.0) / value)
+    decision = policy.decide(with_features(panel, config.features), state)
+    return decision, order_list(decision.weights, shares, prices, value, config)
+
+
+def order_list(
+    target: pd.Series, shares: pd.Series, prices: pd.Series, value: float, config: RunConfig
+) -> pd.DataFrame:
+    """Orders from the shares held to the target weights, sells first; sized as the backtest sizes them."""
+    names = sorted({*target.index, *shares.index})
+    wanted = value * (1.0 - config.trading.cash_buffer) * target.reindex(names).fillna(0.0) / prices[names]
+    if not config.trading.fractional:
+        wanted = np.floor(wanted)
+    change = wanted - shares.reindex(names).fillna(0.0)
+    table = pd.DataFrame(
+        {
+            "symbol": names,
+            "side": np.where(change > 0, "buy", "sell"),
+            "shares": change.abs().to_numpy(),
+            "price": prices[names].to_numpy(),
+            "value": (change.abs() * prices[names]).to_numpy(),
+            "weight_now": (shares.reindex(names).fillna(0.0) * prices[names] / value).to_numpy(),
+            "weight_target": target.reindex(names).fillna(0.0).to_numpy(),
+        }
+    )
+    table = table[table["shares"] > 1e-9]
+    return table.sort_values(["side", "symbol"], ascending=[False, True], ignore_index=True)
+
+
+def read_holdings(path: Path, panel: Panel) -> pd.Series:
+    """Shares by symbol from a CSV with columns symbol and shares; CASH is money in the account's currency."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"--holdings {path}: no such file")
+    table = pd.read_csv(path, dtype={"symbol": str}, keep_default_na=False)
+    if not {"symbol", "shares"} <= set(table.columns):
+        raise ValueError(f"--holdings {path}: columns {', '.join(table.columns)}; expected symbol, shares")
+    shares = pd.to_numeric(table["shares"], errors="coerce")
+    if shares.isna().any() or (shares < 0).any():
+        row = table[shares.isna() | (shares < 0)].iloc[0]
+        raise ValueError(f"--holdings {path}: {row['symbol']} has shares {row['shares']!r}, expected a number >= 0")
+    unknown = [name for name in table["symbol"] if name != CASH and name not in panel.symbols]
+    if unknown:
+        raise ValueError(f"--holdings {path}: no prices for {', '.join(unknown[:5])}")
+    return shares.groupby(table["symbol"]).sum()
+
+
+def fetch_prices(config: RunConfig, reporter: Reporter) -> pd.DataFrame:
+    """Fill or update the Yahoo cache for a configuration's universe; outcome per symbol."""
+    symbols = list(dict.fromkeys([*(universe_symbols(config) or []), benchmark_of(config)]))
+    first = pd.Timestamp(config.dates.train_start) - pd.Timedelta(days=config.dates.history_days)
+    reporter.stage("fetch")
+    return fetch(
+        symbols,
+        start=first,
+        end=pd.Timestamp(config.dates.end) if config.dates.end else None,
+        progress=reporter.advance,
+    )
+
+
+def universe(
+    which: str, asset_class: str | None, region: str | None, currency: str | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """A universe's rows under these filters, and the problems of the whole."""
+    table = load_universe(which)
+    return filter_universe(table, asset_class=asset_class, region=region, currency=currency), check_universe(table)
+
+
+def rebuild_report(run_dir: Path) -> Path:
+    """Write a run directory's report anew."""
+    artifacts.read_run_json(run_dir)
+    return write_report(Path(run_dir))
+
+
+def doctor(config: RunConfig) -> list[tuple[str, str]]:
+    """What a run with this configuration would use, as ``(name, value)``."""
+    rows = list(versions().items())
+    rows.append(("device", f"{resolve_device(config.engine.device)} (engine.device = {config.engine.device})"))
+    rows.append(("CPU cores", str(os.cpu_count())))
+    folder = cache_folder()
+    cached = len(list(folder.glob("*.parquet"))) if folder.is_dir() else 0
+    rows.append(("Yahoo cache", f"{folder} ({cached} symbols)"))
+    rows.append(("source", f"{config.data.source} {' '.join(config.data.path)}".strip()))
+    symbols = universe_symbols(config)
+    rows.append(("universe", "everything the source has" if symbols is None else f"{len(symbols)} symbols"))
+    rows.append(("benchmark", benchmark_of(config)))
+    rows.append(("training", f"{config.dates.train_start} to {config.dates.train_end}"))
+    rows.append(("test", f"{config.dates.start} to {config.dates.end or 'the end of the data'}"))
+    return rows

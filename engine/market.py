@@ -1,0 +1,103 @@
+"""From the configuration to the panel a run works on, whatever the source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from feeds.ingest import build_panel
+from feeds.sources.files import read_files
+from feeds.sources.yahoo import read_yahoo
+
+from engine.config import RunConfig
+from feeds.calendar import last_common_session
+from feeds.panel import Panel
+from feeds.sources.raw import DataError, RawData
+from feeds.sources.simulated import BENCHMARK as SIMULATED_BENCHMARK
+from feeds.sources.simulated import simulate
+from feeds.universe import describe, load_universe
+
+
+def load_panel(config: RunConfig, for_decision: bool = False) -> tuple[Panel, pd.DataFrame]:
+    """The panel of a run, up to its last session, and a verdict for every symbol asked for.
+
+    Args:
+        for_decision: the panel is only to be decided on, so it may end before the test starts.
+
+    Returns:
+        The panel, and a table indexed by symbol: verdict, why, and what is known of the asset.
+    """
+    symbols = universe_symbols(config)
+    raw = read_source(config, symbols)
+    known = known_assets(config, symbols if symbols is not None else list(raw.bars))
+    data, dates = config.data, config.dates
+    panel, verdicts = build_panel(
+        raw,
+        benchmark=benchmark_of(config),
+        currency=data.currency,
+        calendar=data.calendar,
+        known=known,
+        symbols=symbols if symbols is not None else _without(list(raw.bars), data.exclude),
+        start=pd.Timestamp(dates.train_start) - pd.Timedelta(days=dates.history_days),
+        config=config.quality,
+    )
+    tradable = panel.close[panel.tradable]
+    end = last_common_session(tradable, panel.sessions, panel.close[panel.benchmark])
+    if dates.end:
+        end = min(end, pd.Timestamp(dates.end))
+    panel = panel.until(end)
+    if end < pd.Timestamp(dates.start) and not for_decision:
+        raise DataError(
+            f"dates.start: {dates.start}, but the last session on which the benchmark and 90 % of the universe trade is "
+            f"{end.date()}"
+        )
+    described = panel.assets.drop(columns="tradable").reindex(verdicts.index)
+    return panel, verdicts.join(described)
+
+
+def read_source(config: RunConfig, symbols: list[str] | None) -> RawData:
+    """What the configured source has for these symbols (None = everything) and for what a run needs beside them."""
+    data = config.data
+    if data.source == "simulated":
+        return simulate(config.simulated)
+    beside = [benchmark_of(config), *([config.cash.fund] if config.cash.fund else [])]
+    wanted = None if symbols is None else list(dict.fromkeys([*symbols, *beside]))
+    if data.source == "files":
+        return read_files([Path(path) for path in data.path], wanted)
+    first = pd.Timestamp(config.dates.train_start) - pd.Timedelta(days=config.dates.history_days)
+    return read_yahoo(wanted, start=first, end=pd.Timestamp(config.dates.end) if config.dates.end else None)
+
+
+def universe_symbols(config: RunConfig) -> list[str] | None:
+    """The symbols a run asks for, in order; None = everything the source has."""
+    data = config.data
+    which = data.universe
+    if which == "auto":
+        which = "default" if data.source == "yahoo" else "all"
+    if data.source == "simulated" and which in ("seed", "default"):
+        which = "all"  # a made-up market has none of the real symbols
+    if which == "all":
+        if data.source == "yahoo":
+            raise ValueError("data.universe: 'all' has no meaning for Yahoo; use 'seed', 'default' or a CSV file")
+        return None
+    table = load_universe(which)
+    return _without(list(dict.fromkeys([*table.index, *data.include])), data.exclude)
+
+
+def known_assets(config: RunConfig, symbols: Sequence[str]) -> pd.DataFrame:
+    """Names, classes and costs of these symbols from the universe file of the run, else from the shipped one."""
+    which = config.data.universe
+    own_file = which not in ("auto", "all", "seed", "default")
+    return describe(list(symbols), load_universe(which if own_file else "default"))
+
+
+def benchmark_of(config: RunConfig) -> str:
+    """The benchmark's symbol."""
+    if config.data.benchmark != "auto":
+        return config.data.benchmark
+    return SIMULATED_BENCHMARK if config.data.source == "simulated" else "SPY"
+
+
+def _without(symbols: list[str], excluded: Sequence[str]) -> list[str]:
+    return [name for name in symbols if name not in set(excluded)]

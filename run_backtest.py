@@ -1,0 +1,329 @@
+"""Command line of clusterfolio: arguments -> RunConfig -> engine; says where the results are."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from engine import commands
+from engine.config import describe, dump, make_config, merge, parse_setting, presets, read_preset, read_toml
+from engine.pipeline import Silent, run
+from feeds.sources.raw import DataError
+
+EXIT_CODES = """
+\b
+Exit codes:
+  0    done
+  1    a fault of the program (please report it, with the traceback)
+  2    a wrong argument, configuration or file; the message says which
+  3    the data cannot carry the run (nothing usable, no benchmark, no exchange rate)
+  130  interrupted with Ctrl-C; nothing half-written is left
+"""
+
+console = Console(stderr=True)
+
+
+class Fault(click.ClickException):
+    """An error the user can mend: a message and an exit code instead of a traceback."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@contextmanager
+def faults():
+    """Errors of arguments, files and data become one line (with -v: the traceback too)."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+        logging.getLogger(__name__).info("traceback", exc_info=True)
+        raise Fault(str(error), 3 if isinstance(error, DataError) else 2) from error
+    except KeyboardInterrupt:
+        console.print("[yellow]Interrupted; nothing half-written is left. Run the same command to start again.")
+        sys.exit(130)
+
+
+class Bars:
+    """Progress on the console: a line per stage."""
+
+    def __init__(self, progress: Progress):
+        self.progress = progress
+        self.task = None
+
+    def stage(self, name: str) -> None:
+        self.close()
+        self.task = self.progress.add_task(name, total=None, detail="")
+
+    def advance(self, done: int, total: int, text: str = "") -> None:
+        self.progress.update(self.task, completed=done, total=total, detail=text)
+
+    def close(self) -> None:
+        if self.task is not None:
+            total = self.progress.tasks[self.task].total or 1
+            self.progress.update(self.task, total=total, completed=total)
+
+
+@contextmanager
+def reporter(quiet: bool):
+    """Something that shows progress, or says nothing."""
+    if quiet:
+        yield Silent()
+        return
+    columns = (
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("{task.description:<9}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        bars = Bars(progress)
+        yield bars
+        bars.close()
+
+
+def _setting(section: str, key: str, many: bool = False):
+    """A callback that files an option's value under its place in the configuration."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value):
+        if value is not None and value != ():
+            plain = ctx.meta.setdefault("plain", {})
+            plain.setdefault(section, {})[key] = list(value) if many else value
+        return value
+
+    return callback
+
+
+def _plain_option(*names: str, section: str, key: str, help: str, many: bool = False, **kwargs):
+    return click.option(*names, callback=_setting(section, key, many), expose_value=False, help=help, **kwargs)
+
+
+CONFIG_OPTIONS = (
+    click.option("--preset", default="default", show_default=True, help=f"One of: {', '.join(presets())}."),
+    click.option("--config", "config_file", type=click.Path(dir_okay=False), help="A TOML file; beats the preset."),
+    click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Any key of `config show`."),
+    _plain_option("--source", section="data", key="source", help="simulated, files or yahoo."),
+    _plain_option("--path", section="data", key="path", many=True, multiple=True, metavar="FILE_OR_DIR",
+                  help="CSV or Parquet files or folders, for source files; may be repeated."),
+    _plain_option("--universe", section="data", key="universe", help="seed, default, all, or a CSV file."),
+    _plain_option("--include", section="data", key="include", metavar="SYM,...", help="Add these symbols."),
+    _plain_option("--exclude", section="data", key="exclude", metavar="SYM,...", help="Leave these symbols out."),
+    _plain_option("--benchmark", section="data", key="benchmark", metavar="SYM", help="Compare with this symbol."),
+    _plain_option("--currency", section="data", key="currency", metavar="CUR", help="Currency of the account."),
+    _plain_option("--capital", section="trading", key="capital", type=float, help="Starting cash."),
+    _plain_option("--train-start", section="dates", key="train_start", metavar="DATE", help="First day of training."),
+    _plain_option("--train-end", section="dates", key="train_end", metavar="DATE", help="Last day of training."),
+    _plain_option("--start", section="dates", key="start", metavar="DATE", help="First day of the test."),
+    _plain_option("--end", section="dates", key="end", metavar="DATE", help="Last day of the test."),
+    _plain_option("--seed", section="engine", key="seed", type=int, help="Of every random number."),
+    _plain_option("--device", section="engine", key="device", help="auto, cpu, cuda or mps."),
+)  # fmt: skip
+
+
+def config_options(command):
+    """The options that decide the configuration; the same in every command."""
+    for option in reversed(CONFIG_OPTIONS):
+        command = option(command)
+    return command
+
+
+def resolve(ctx: click.Context, preset: str, config_file: str | None, settings: tuple[str, ...]):
+    """The configuration: a plain flag beats --set beats --config beats --preset."""
+    layers = [read_preset(preset)]
+    if config_file:
+        if not Path(config_file).is_file():
+            raise FileNotFoundError(f"--config {config_file}: no such file")
+        layers.append(read_toml(Path(config_file)))
+    layers += [parse_setting(text) for text in settings]
+    layers.append(ctx.meta.get("plain", {}))
+    return make_config(merge(*layers))
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="clusterfolio")
+@click.option("-v", "--verbose", is_flag=True, help="Log what happens, and the traceback of an error.")
+def main(verbose: bool) -> None:
+    """Portfolios of uncorrelated return streams, found by a learned embedding and traded in backtrader.
+
+    Start with `run`: it needs no data and no key, makes up a market, and ends with the path of a report.
+    """
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+@main.command("run", epilog=EXIT_CODES)
+@config_options
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory  [default: runs/PRESET-TIME]")
+@click.option(
+    "--model", "model_from", type=click.Path(path_type=Path), metavar="RUN_DIR", help="Use its trained model."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print only the report's path.")
+@click.pass_context
+def run_command(ctx, preset, config_file, settings, out, model_from, quiet):
+    """Train, trade the test span bar by bar, and write a run directory with a report.
+
+    \b
+    Examples:
+      run                                              a made-up market
+      run --source files --path prices/                your own prices
+      run --preset seed --source yahoo                 the published set-up
+      run --set trading.rebalance=quarter --currency EUR
+    """
+    with faults():
+        config = resolve(ctx, preset, config_file, settings)
+        out = out or Path("runs") / f"{preset}-{datetime.now():%Y%m%d-%H%M%S}"
+        with reporter(quiet) as progress:
+            outcome = run(config, out, progress, model_from)
+    if not quiet:
+        _show_verdicts(outcome)
+        _show_metrics(outcome)
+    click.echo(outcome.folder / "report.html")
+
+
+@main.command("decide", epilog=EXIT_CODES)
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--asof", required=True, metavar="DATE", help="Decide on this session's close.")
+@click.option("--holdings", type=click.Path(path_type=Path), help="CSV: symbol, shares; the symbol CASH holds money.")
+@click.option("--path", "paths", multiple=True, metavar="FILE_OR_DIR", help="Newer prices than the run's own.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the order list here too.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def decide_command(run_dir, asof, holdings, paths, csv_file, quiet):
+    """What to hold after the close of a day, and the orders that get you there, with RUN_DIR's trained model."""
+    with faults():
+        with reporter(quiet) as progress:
+            decision, orders = commands.decide(run_dir, asof, holdings, paths, progress)
+        if csv_file:
+            orders.to_csv(csv_file, index=False)
+    table = Table(title=f"Orders for the open after {decision.asof.date()}", title_justify="left")
+    for name in orders.columns:
+        table.add_column(name, justify="left" if orders[name].dtype == object else "right")
+    for row in orders.itertuples(index=False):
+        table.add_row(*[f"{cell:,.4f}" if isinstance(cell, float) else str(cell) for cell in row])
+    Console().print(table)
+
+
+@main.command("fetch", epilog=EXIT_CODES)
+@config_options
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.pass_context
+def fetch_command(ctx, preset, config_file, settings, quiet):
+    """Fill or update the Yahoo cache for a universe; may be interrupted and run again."""
+    with faults():
+        config = resolve(ctx, preset, config_file, (*settings, "data.source=yahoo"))
+        with reporter(quiet) as progress:
+            outcomes = commands.fetch_prices(config, progress)
+    for row in outcomes.itertuples():
+        click.echo(f"{row.Index:<12} {row.outcome:<10} {row.why}")
+    failed = int((outcomes["outcome"] == "failed").sum())
+    click.echo(f"{len(outcomes) - failed} of {len(outcomes)} symbols are in the cache")
+    if failed == len(outcomes):
+        raise Fault("no symbol could be fetched", 3)
+
+
+@main.command("universe", epilog=EXIT_CODES)
+@click.argument("which", default="default")
+@click.option("--asset-class", help="Only this class.")
+@click.option("--region", help="Only this region.")
+@click.option("--quote-currency", help="Only listings in this currency.")
+@click.option("--check", is_flag=True, help="Look for problems instead of listing; exit code 2 if there are any.")
+def universe_command(which, asset_class, region, quote_currency, check):
+    """List, filter or check a universe: seed, default, or a CSV file of yours."""
+    with faults():
+        table, problems = commands.universe(which, asset_class, region, quote_currency)
+    if check:
+        for problem in problems:
+            click.echo(problem)
+        click.echo(f"{len(table)} symbols, {len(problems)} problems")
+        if problems:
+            sys.exit(2)
+        return
+    click.echo(table.to_csv().rstrip())
+
+
+@main.command("report", epilog=EXIT_CODES)
+@click.argument("run_dir", type=click.Path(path_type=Path))
+def report_command(run_dir):
+    """Write RUN_DIR/report.html anew from the files in the run directory."""
+    with faults():
+        click.echo(commands.rebuild_report(run_dir))
+
+
+@main.group("config")
+def config_group() -> None:
+    """Look at the configuration."""
+
+
+@config_group.command("show", epilog=EXIT_CODES)
+@config_options
+@click.option("--toml", is_flag=True, help="The resolved configuration as a file for --config.")
+@click.pass_context
+def config_show(ctx, preset, config_file, settings, toml):
+    """Every key, its value under these options, its default and its meaning."""
+    with faults():
+        config = resolve(ctx, preset, config_file, settings)
+    if toml:
+        click.echo(dump(config), nl=False)
+        return
+    section = None
+    for name, key, value, default, meaning in describe(config):
+        if name != section:
+            section = name
+            click.secho(f"\n[{section}]", bold=True)
+        changed = "" if value == default else f"   (default {default!r})"
+        click.echo(f"  {key} = {value!r}{changed}\n      {meaning}")
+
+
+@main.command("doctor", epilog=EXIT_CODES)
+@config_options
+@click.pass_context
+def doctor_command(ctx, preset, config_file, settings):
+    """Versions, devices, caches, and what a run with these options would use."""
+    with faults():
+        config = resolve(ctx, preset, config_file, settings)
+        for name, value in commands.doctor(config):
+            click.echo(f"{name:<22} {value}")
+
+
+def _show_verdicts(outcome) -> None:
+    counts = outcome.verdicts["verdict"].value_counts()
+    console.print("Symbols: " + ", ".join(f"{count} {name}" for name, count in counts.items()), highlight=False)
+    for verdict in ("dropped", "absent"):
+        rows = outcome.verdicts[outcome.verdicts["verdict"] == verdict]
+        for name, row in rows.head(10).iterrows():
+            console.print(f"  {verdict}: {name}: {row['why']}", highlight=False, markup=False)
+        if len(rows) > 10:
+            console.print(f"  ... and {len(rows) - 10} more; see symbols.csv", highlight=False)
+    for day, name, why in outcome.result.unfilled:
+        console.print(f"  not filled: {name} on {day.date()}: {why}", highlight=False, markup=False)
+
+
+def _show_metrics(outcome) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for name in ("strategy", "benchmark"):
+        table.add_column(name, justify="right")
+    lines = (
+        ("total return", "total_return", ".1%"), ("return a year", "cagr", ".1%"), ("volatility", "volatility", ".1%"),
+        ("Sharpe ratio", "sharpe", ".2f"), ("worst drawdown", "max_drawdown", ".1%"),
+    )  # fmt: skip
+    for label, key, form in lines:
+        cells = [outcome.metrics[name][key] for name in ("strategy", "benchmark")]
+        table.add_row(label, *["-" if cell is None else format(cell, form) for cell in cells])
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""From the names picked to their weights: pure functions ``allocate(returns, selected) -> weights``."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+
+def equal_weight(returns: pd.DataFrame, selected: list[str]) -> pd.Series:
+    """The same weight for every name; an empty selection gives an empty series (all cash).
+
+    Args:
+        returns: simple daily returns up to now, ``(n_sessions, n_assets)``; not used here.
+        selected: the names to hold.
+
+    >>> equal_weight(pd.DataFrame(), ["SPY", "TLT"]).to_dict()
+    {'SPY': 0.5, 'TLT': 0.5}
+    """
+    return pd.Series(1.0 / len(selected) if selected else 0.0, index=list(selected), dtype=float)
+
+
+def inverse_volatility(returns: pd.DataFrame, selected: list[str], span: int = 252) -> pd.Series:
+    """Weights proportional to 1 / volatility over the last ``span`` sessions, summing to 1.
+
+    >>> r = pd.DataFrame({"CALM": [0.01, -0.01, 0.01], "WILD": [0.02, -0.02, 0.02]})
+    >>> inverse_volatility(r, ["CALM", "WILD"]).round(3).to_dict()
+    {'CALM': 0.667, 'WILD': 0.333}
+    """
+    if not selected:
+        return equal_weight(returns, selected)
+    inverse = 1.0 / returns[selected].iloc[-span:].std()
+    return inverse / inverse.sum()
+
+
+ALLOCATORS = {"equal": equal_weight, "inverse_volatility": inverse_volatility}

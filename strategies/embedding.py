@@ -1,0 +1,125 @@
+"""One embedding per asset from its windows: the last one, or the joined ones of a span at common dates."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from feeds.panel import Panel
+from models.clustering import trajectory, unit_sphere
+from models.encoder import Encoder
+from models.windows import Windows, make_windows
+
+
+@dataclass(frozen=True)
+class EmbeddingConfig:
+    """Which windows make up an asset's embedding at a decision.
+
+    Attributes:
+        kind: "last" = the window that ends now; "trajectory" = the windows of `span` business days, one every
+            `step` at dates common to all assets, joined: what moves together lies together.
+        span: business days the trajectory reaches back.
+        step: business days between its windows.
+        max_gap: share of the trajectory's windows an asset may lack (late listing, halts).
+    """
+
+    kind: str = "trajectory"
+    span: int = 504
+    step: int = 5
+    max_gap: float = 0.25
+
+    def __post_init__(self):
+        if self.kind not in ("last", "trajectory"):
+            raise ValueError(f"embedding.kind: got {self.kind!r}, expected 'last' or 'trajectory'")
+        if not 1 <= self.step <= self.span:
+            raise ValueError(f"embedding.step: got {self.step}, expected 1..{self.span} (embedding.span)")
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Embeddings of all assets at one date.
+
+    Attributes:
+        joined: ``(n_assets, n_dims)``, indexed by symbol, of unit length.
+        complete: by symbol, True where the asset had enough windows to be embedded.
+    """
+
+    joined: pd.DataFrame
+    complete: pd.Series
+
+    def rows(self, symbols: list[str]) -> pd.DataFrame:
+        """The embeddings of these symbols, in this order."""
+        return self.joined.loc[symbols]
+
+
+class PanelEmbedder:
+    """Embeds a panel's assets with a fitted encoder; a window already embedded is not embedded again.
+
+    Windows at one date are encoded together and remembered by the hash of what went in, so a monthly decision
+    encodes only the dates that are new since the last, and a changed panel can never meet a stale answer.
+    """
+
+    def __init__(self, encoder: Encoder, config: EmbeddingConfig):
+        self.encoder = encoder
+        self.config = config
+        self._known: dict[bytes, np.ndarray] = {}
+
+    def embed(self, panel: Panel) -> Embedded:
+        """Embeddings at the close of the panel's last day; the panel has features."""
+        windows = make_windows(panel.features.values, panel.features.observed, self.encoder.lookback)
+        rows = self._dates(panel)
+        picked = latest_windows(windows, len(panel.symbols), rows)
+        steps = [self._encode(windows, chosen) for chosen in picked.T]
+        embeddings = np.stack(steps, axis=1)  # assets, steps, dims
+        present = picked >= 0
+        if self.config.kind == "last":
+            joined, complete = embeddings[:, -1], present[:, -1]
+        else:
+            joined = trajectory(embeddings, present)
+            complete = present[:, -1] & (present.mean(axis=1) >= 1 - self.config.max_gap)
+        return Embedded(
+            pd.DataFrame(unit_sphere(joined), index=panel.symbols), pd.Series(complete, index=panel.symbols)
+        )
+
+    def _dates(self, panel: Panel) -> np.ndarray:
+        """Panel rows the windows end at (the last row at or before each date), oldest first."""
+        asof = panel.dates[-1]
+        if self.config.kind == "last":
+            return np.array([len(panel.dates) - 1])
+        # Counted from a fixed day, not from `asof`: consecutive decisions share dates, whatever the panel's start.
+        today = np.busday_count("1970-01-01", asof.date(), weekmask="1111100") + (asof.weekday() < 5)
+        newest = (today - 1) - (today - 1) % self.config.step
+        ordinals = np.arange(newest, today - self.config.span, -self.config.step)[::-1]
+        days = np.busday_offset("1970-01-01", ordinals, roll="forward")
+        rows = panel.dates.searchsorted(pd.DatetimeIndex(days), side="right") - 1
+        return rows[rows >= 0] if (rows >= 0).any() else np.array([len(panel.dates) - 1])
+
+    def _encode(self, windows: Windows, chosen: np.ndarray) -> np.ndarray:
+        """Embeddings of one date's windows, ``(n_assets, embed_dim)``; zero where ``chosen`` is -1."""
+        present = chosen >= 0
+        values, observed = windows.gather(chosen[present])
+        key = hashlib.blake2b(values.tobytes() + np.packbits(observed).tobytes() + present.tobytes()).digest()
+        if key not in self._known:
+            out = np.zeros((len(chosen), self.encoder.embed_dim), dtype=np.float32)
+            if present.any():
+                out[present] = self.encoder.transform(windows.take(chosen[present]))
+            self._known[key] = out
+        return self._known[key]
+
+
+def latest_windows(windows: Windows, n_assets: int, rows: np.ndarray, max_age: int = 10) -> np.ndarray:
+    """Each asset's most recent window at each panel row, int64 ``(n_assets, n_rows)``; -1 where there is none.
+
+    A window older than ``max_age`` panel rows does not count: the asset had stopped trading by then.
+    """
+    found = np.full((n_assets, len(rows)), -1, dtype=np.int64)
+    bounds = np.searchsorted(windows.asset_idx, np.arange(n_assets + 1))
+    for asset in range(n_assets):
+        ends = windows.date_idx[bounds[asset] : bounds[asset + 1]]
+        at = np.searchsorted(ends, rows, side="right") - 1
+        fresh = (at >= 0) & (rows - ends[np.maximum(at, 0)] <= max_age) if len(ends) else np.zeros(len(rows), bool)
+        found[asset, fresh] = bounds[asset] + at[fresh]
+    return found

@@ -1,0 +1,126 @@
+"""Which assets may be held, and which of them are picked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import empyrical
+import numpy as np
+import pandas as pd
+
+SESSIONS_PER_YEAR = 252
+
+
+@dataclass(frozen=True)
+class SelectionConfig:
+    """Who is eligible at a decision and who wins a cluster.
+
+    Attributes:
+        per_cluster: assets picked from each cluster, the best Sharpe ratios first.
+        sharpe_span: "trailing" = over the last `sharpe_sessions`; "training" = over the encoder's training span.
+        sharpe_sessions: sessions of the trailing Sharpe ratio.
+        excess_of_cash: subtract the cash rate before the Sharpe ratio is taken; false = raw returns.
+        min_sessions: sessions since its first bar that an asset needs to be eligible.
+        max_stale_sessions: an asset without a bar for more sessions than this is not eligible.
+        volatility_floor: annualised volatility under which an asset counts as cash-like and is left out; 0 = off.
+        volatility_sessions: trailing sessions over which that volatility is measured.
+    """
+
+    per_cluster: int = 1
+    sharpe_span: str = "trailing"
+    sharpe_sessions: int = 252
+    excess_of_cash: bool = True
+    min_sessions: int = 252
+    max_stale_sessions: int = 5
+    volatility_floor: float = 0.03
+    volatility_sessions: int = 252
+
+    def __post_init__(self):
+        if self.sharpe_span not in ("trailing", "training"):
+            raise ValueError(f"selection.sharpe_span: got {self.sharpe_span!r}, expected 'trailing' or 'training'")
+        for name in ("per_cluster", "sharpe_sessions", "min_sessions", "volatility_sessions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"selection.{name}: got {getattr(self, name)}, expected at least 1")
+
+
+def sharpe_ratios(returns: pd.DataFrame, cash: pd.Series | float = 0.0) -> pd.Series:
+    """Annualised Sharpe ratio of each column in excess of cash (empyrical's, 252 sessions a year).
+
+    Args:
+        returns: simple daily returns, shape ``(n_sessions, n_assets)``; NaN before an asset's first return.
+        cash: daily return of cash at the same sessions, or one number for all.
+
+    Returns:
+        Shape ``(n_assets,)``; NaN where a column has fewer than two returns or does not move.
+
+    >>> flat = pd.DataFrame({"UP": [0.01, 0.02, 0.03], "FLAT": [0.0, 0.0, 0.0]})
+    >>> sharpe_ratios(flat).round(2).to_dict()
+    {'UP': 31.75, 'FLAT': nan}
+    """
+    excess = returns.sub(cash, axis=0) if isinstance(cash, pd.Series) else returns - cash
+    moving = (excess.count() >= 2) & (returns.std() > 1e-12)
+    ratios = pd.Series(np.nan, index=returns.columns)
+    if moving.any():
+        ratios[moving] = empyrical.sharpe_ratio(excess.loc[:, moving], annualization=SESSIONS_PER_YEAR)
+    return ratios
+
+
+def annual_volatility(returns: pd.DataFrame) -> pd.Series:
+    """Annualised standard deviation of daily returns by column, shape ``(n_assets,)``.
+
+    >>> annual_volatility(pd.DataFrame({"A": [0.01, -0.01, 0.01, -0.01]})).round(3).to_dict()
+    {'A': 0.183}
+    """
+    return returns.std(ddof=1) * np.sqrt(SESSIONS_PER_YEAR)
+
+
+def top_sharpe_per_cluster(sharpe: pd.Series, labels: pd.Series, k: int = 1) -> list[str]:
+    """Names of the ``k`` assets with the highest Sharpe ratio in each cluster, clusters in label order.
+
+    Args:
+        sharpe: annualised Sharpe ratio by asset, shape ``(n_assets,)``; NaN is never selected.
+        labels: cluster label by asset, shape ``(n_assets,)``. Equal ratios: the name first in the alphabet.
+
+    >>> sharpe = pd.Series({"AAPL": 1.2, "MSFT": 0.9, "XOM": 0.4})
+    >>> labels = pd.Series({"AAPL": 0, "MSFT": 0, "XOM": 1})
+    >>> top_sharpe_per_cluster(sharpe, labels)
+    ['AAPL', 'XOM']
+    """
+    table = pd.DataFrame({"label": labels, "sharpe": sharpe.reindex(labels.index)}).dropna()
+    table["name"] = table.index
+    ranked = table.sort_values(["label", "sharpe", "name"], ascending=[True, False, True])
+    return ranked.groupby("label").head(k)["name"].tolist()
+
+
+def ineligible(
+    returns: pd.DataFrame, bars_since_last: pd.Series, has_window: pd.Series, config: SelectionConfig
+) -> dict[str, str]:
+    """Assets that may not be held now, with the reason.
+
+    Args:
+        returns: simple daily returns at the sessions up to now, ``(n_sessions, n_assets)``; NaN before the first bar.
+        bars_since_last: sessions since each asset's last bar, NaN = no bar yet.
+        has_window: True where the asset has a full window of indicators to embed.
+
+    >>> config = SelectionConfig(min_sessions=2, volatility_floor=0.03)
+    >>> returns = pd.DataFrame({"BILL": [0.0001, 0.0002], "GONE": [0.01, -0.01], "GOOD": [0.01, -0.01]})
+    >>> ineligible(returns, pd.Series({"BILL": 0, "GONE": 9, "GOOD": 0}), returns.columns.to_series().notna(), config)
+    {'BILL': 'cash-like: volatility 0.1 % a year is under 3.0 %', 'GONE': 'no bar for 9 sessions'}
+    """
+    history = returns.count()
+    volatility = annual_volatility(returns.iloc[-config.volatility_sessions :])
+    reasons = {}
+    for name in returns.columns:
+        if history[name] < config.min_sessions:
+            reasons[name] = f"history of {history[name]} sessions, {config.min_sessions} needed"
+        elif bars_since_last[name] > config.max_stale_sessions:
+            reasons[name] = f"no bar for {bars_since_last[name]:.0f} sessions"
+        elif not has_window[name]:
+            reasons[name] = "no full window of indicators"
+        elif not volatility[name] >= config.volatility_floor:
+            reasons[name] = (
+                f"cash-like: volatility {volatility[name]:.1%} a year is under {config.volatility_floor:.1%}".replace(
+                    "%", " %"
+                )
+            )
+    return reasons
