@@ -1,0 +1,272 @@
+"""The report's own pictures. Every function draws on ``ax``, or on a figure of its own, and returns the axes.
+
+Figures are made without pyplot, so no backend is chosen, no style is set and nothing stays open.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import io
+
+import empyrical as ep
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+from scipy.cluster.hierarchy import dendrogram, linkage
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+INK, MUTED, GRID = "#1f2a37", "#5f6c7b", "#e4e8ee"
+STRATEGY, GROSS, BENCHMARK, LOSS = "#17456b", "#7fa6c9", "#b8741a", "#a63d40"
+#: One hue per layer of a stacked chart, dark to light; the last is cash.
+LAYERS = ("#17456b", "#3f7ca8", "#86b0cf", "#2f6f62", "#7bb09f", "#b8741a", "#dcb26c", "#8a4f7d", "#c398b8", "#a63d40")
+CASH_COLOR = "#d9dee5"
+DPI = 130
+#: Fewer points than this are drawn on their principal components: t-SNE needs neighbours.
+LEAST_FOR_TSNE = 10
+
+
+def to_png(ax: Axes, simulated: bool) -> bytes:
+    """The figure of ``ax`` as PNG, marked where its data is made up."""
+    if simulated:
+        mark_simulated(ax.figure)
+    buffer = io.BytesIO()
+    ax.figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
+    return buffer.getvalue()
+
+
+def mark_simulated(figure: Figure) -> None:
+    """Say on the figure that its data is made up: a line at its top, and faint words across every panel."""
+    figure.text(0.995, 0.995, "SIMULATED DATA", ha="right", va="top", fontsize=9, color=LOSS, weight="bold")
+    for ax in figure.axes:
+        if ax.get_position().width > 0.3:
+            ax.text(
+                0.5, 0.5, "SIMULATED DATA", transform=ax.transAxes, ha="center", va="center", fontsize=30, color=LOSS,
+                alpha=0.12, weight="bold", zorder=0.5,
+            )  # fmt: skip
+
+
+def cluster_color(label: int, n_clusters: int) -> str:
+    """A colour for a cluster: hues around the circle, neighbours told apart by lightness; grey for noise (-1)."""
+    if label < 0:
+        return "#b3bac3"
+    lightness = (0.36, 0.52, 0.66)[label % 3]
+    red, green, blue = colorsys.hls_to_rgb(label / max(n_clusters, 1), lightness, 0.52)
+    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
+
+
+def plot_equity(
+    returns: pd.DataFrame,
+    gross: pd.Series,
+    capital: float,
+    start: pd.Timestamp,
+    currency: str,
+    benchmark: str,
+    ax: Axes | None = None,
+) -> Axes:
+    """Account value by session, net and gross of costs, and the same capital in the benchmark."""
+    ax = ax or _new_axes(10, 4.2)
+    _style(ax, "Account value", f"Account value ({currency})")
+    lines = (
+        ("Strategy, before costs", gross, GROSS, 1.2, "--"),
+        (benchmark, returns["benchmark"], BENCHMARK, 1.5, "-"),
+        ("Strategy, net of costs", returns["strategy"], STRATEGY, 2.1, "-"),
+    )
+    for name, series, color, width, style in lines:
+        value = pd.concat([pd.Series({start: capital}), ep.cum_returns(series, starting_value=capital)])
+        label = f"{name} ({value.iloc[-1] / capital - 1:+.1%})"
+        ax.plot(value.index, value.to_numpy(), color=color, lw=width, ls=style, label=label)
+    ax.axhline(capital, color=MUTED, lw=0.8, zorder=0)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    date_axis(ax)
+    _legend(ax, loc="upper left")
+    return ax
+
+
+def plot_drawdowns(returns: pd.DataFrame, benchmark: str, ax: Axes | None = None) -> Axes:
+    """How far below its last peak each of the two stood, by session."""
+    ax = ax or _new_axes(10, 2.8)
+    _style(ax, "Drawdown", "Below the last peak (%)")
+    depth = {name: _drawdown(returns[name]) for name in ("strategy", "benchmark")}
+    ax.fill_between(depth["strategy"].index, depth["strategy"].to_numpy(), 0, color=STRATEGY, alpha=0.25, lw=0)
+    ax.plot(depth["strategy"].index, depth["strategy"].to_numpy(), color=STRATEGY, lw=1.4, label="Strategy")
+    ax.plot(depth["benchmark"].index, depth["benchmark"].to_numpy(), color=BENCHMARK, lw=1.2, label=benchmark)
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if min(map(min, depth.values())) < -0.04 else 1))
+    date_axis(ax)
+    _legend(ax, loc="lower left")
+    return ax
+
+
+def plot_allocation(positions: pd.DataFrame, groups: pd.Series, kind: str, ax: Axes | None = None) -> Axes:
+    """Share of the account by group of assets and in cash, by session, stacked.
+
+    Args:
+        positions: value by session and symbol, with a column ``cash``.
+        groups: the group of each symbol.
+        kind: what the groups are (``asset class``, ``sector``, ``name``); used in the title.
+    """
+    ax = ax or _new_axes(10, 3.4)
+    _style(ax, f"Weights over time by {kind}", "Share of the account (%)")
+    shares = positions.div(positions.sum(axis=1), axis=0)
+    by_group = shares.drop(columns="cash").T.groupby(groups).sum().T
+    by_group = by_group[by_group.mean().sort_values(ascending=False).index]
+    colors = [LAYERS[i % len(LAYERS)] for i in range(by_group.shape[1])] + [CASH_COLOR]
+    layers = [*by_group.to_numpy().T, shares["cash"].to_numpy()]
+    ax.stackplot(shares.index, layers, colors=colors, labels=[*by_group.columns, "cash"], lw=0, step="post")
+    ax.set_ylim(min(0.0, float(shares["cash"].min())), 1)
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    date_axis(ax)
+    _legend(ax, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    return ax
+
+
+def plot_target_weights(weights: pd.DataFrame, top: int = 30, ax: Axes | None = None) -> Axes:
+    """Target weight by name (rows, the largest mean first) and decision (columns), as shades."""
+    names = weights.drop(columns="CASH").mean().sort_values(ascending=False, kind="stable")
+    names = names[names > 0].index[:top]
+    ax = ax or _new_axes(10, 1.2 + 0.2 * len(names))
+    _style(ax, f"Target weights at each decision, the {len(names)} largest on average", "", grid=False)
+    table = weights[names].T
+    image = ax.imshow(table.where(table > 0), aspect="auto", cmap="Blues", vmin=0, vmax=float(table.max().max()) * 1.15)
+    ax.set_yticks(range(len(names)), names, fontsize=8)
+    step = -(-len(weights) // 13)
+    ax.set_xticks(range(0, len(weights), step), [f"{day:%Y-%m-%d}" for day in weights.index[::step]], fontsize=8)
+    bar = ax.figure.colorbar(image, ax=ax, pad=0.015, fraction=0.03)
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    bar.ax.tick_params(labelsize=8, colors=MUTED)
+    bar.outline.set_visible(False)
+    return ax
+
+
+def plot_clusters(embeddings: pd.DataFrame, labels: pd.Series, selected: list[str], ax: Axes | None = None) -> Axes:
+    """The embedding in two dimensions, coloured by cluster, the selected names written out.
+
+    Args:
+        embeddings: symbol × dimensions.
+        labels: cluster by symbol.
+    """
+    ax = ax or _new_axes(10, 7)
+    _style(ax, f"Cluster map: {len(embeddings)} assets in {labels.nunique()} clusters", "", grid=False)
+    points = project(embeddings)
+    n_clusters = labels.max() + 1
+    colors = [cluster_color(labels[name], n_clusters) for name in points.index]
+    chosen = points.index.isin(selected)
+    ax.scatter(*points.to_numpy().T, s=np.where(chosen, 0, 26), c=colors, alpha=0.75, lw=0)
+    ax.scatter(
+        *points[chosen].to_numpy().T, s=84, c=[c for c, w in zip(colors, chosen, strict=True) if w], ec=INK, lw=1.3
+    )
+    _name_points(ax, points[chosen])
+    ax.set_xticks([])
+    ax.set_yticks([])
+    method = "t-SNE" if len(points) >= LEAST_FOR_TSNE else "principal components"
+    ax.set_xlabel(f"{method}, no units: near means alike, far and size mean little", color=MUTED, fontsize=9)
+    return ax
+
+
+def project(embeddings: pd.DataFrame) -> pd.DataFrame:
+    """The rows in two dimensions, shape ``(n_assets, 2)``; the same input gives the same picture."""
+    values = embeddings.to_numpy(dtype=float)
+    if len(values) >= LEAST_FOR_TSNE:
+        perplexity = min(30.0, (len(values) - 1) / 3)
+        flat = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(values)
+    elif len(values) > 2 and values.shape[1] > 1:
+        flat = PCA(n_components=2).fit_transform(values)
+    else:
+        flat = np.pad(values, ((0, 0), (0, 2)))[:, :2]
+    return pd.DataFrame(flat, embeddings.index, ["x", "y"])
+
+
+def plot_dendrogram(embeddings: pd.DataFrame, labels: pd.Series, selected: list[str], ax: Axes | None = None) -> Axes:
+    """Ward's tree over the embedding's rows; a branch has its cluster's colour where all its leaves share one."""
+    ax = ax or _new_axes(10, 4.4)
+    _style(ax, "Dendrogram, the selected names marked", "Ward distance (unit sphere)")
+    tree = linkage(embeddings.to_numpy(dtype=float), method="ward")
+    n = len(embeddings)
+    under = [{int(labels[name])} for name in embeddings.index]
+    for left, right, _, _ in tree:
+        under.append(under[int(left)] | under[int(right)])
+    n_clusters = int(labels.max()) + 1
+
+    def color(node: int) -> str:
+        return cluster_color(next(iter(under[node])), n_clusters) if len(under[node]) == 1 else "#8b95a1"
+
+    drawn = dendrogram(tree, ax=ax, link_color_func=color, no_labels=True)
+    for lines in ax.collections:
+        lines.set_linewidth(1.0)
+    winners = {
+        name: 10 * at + 5 for at, leaf in enumerate(drawn["leaves"]) if (name := embeddings.index[leaf]) in selected
+    }
+    ax.set_xticks(list(winners.values()), list(winners), rotation=90, fontsize=8)
+    for tick, name in zip(ax.get_xticklabels(), winners, strict=True):
+        tick.set_color(cluster_color(labels[name], n_clusters))
+        tick.set_weight("bold")
+    ax.set_xlim(0, 10 * n)
+    return ax
+
+
+def _drawdown(returns: pd.Series) -> pd.Series:
+    wealth = ep.cum_returns(returns, starting_value=1.0)
+    return wealth / wealth.cummax().clip(lower=1.0) - 1
+
+
+def _name_points(ax: Axes, points: pd.DataFrame) -> None:
+    """Write each point's name beside it, on the side where it covers the fewest names already written."""
+    if points.empty:
+        return
+    ax.autoscale_view()
+    at = ax.transData.transform(points.to_numpy())
+    taken: list[tuple[float, float, float, float]] = []
+    scale = ax.figure.dpi / 72
+    for name, (x, y) in zip(points.index, at, strict=True):
+        width, height = 6.2 * len(str(name)) * scale, 11 * scale
+        places = [(8, -4), (8, 6), (8, -14), (-8, -4), (-8, 6), (-8, -14)]
+
+        def box(place, x=x, y=y, width=width, height=height):
+            left = x + place[0] * scale - (width if place[0] < 0 else 0)
+            low = y + place[1] * scale
+            return left, low, left + width, low + height
+
+        best = min(places, key=lambda place: sum(_overlap(box(place), other) for other in taken))
+        taken.append(box(best))
+        ax.annotate(
+            name, points.loc[name], best, textcoords="offset points", ha="left" if best[0] > 0 else "right",
+            fontsize=8.5, weight="bold", color=INK,
+            bbox={"boxstyle": "round,pad=0.12", "fc": "white", "ec": "none", "alpha": 0.72},
+        )  # fmt: skip
+
+
+def _overlap(a, b) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    return max(width, 0.0) * max(height, 0.0)
+
+
+def _new_axes(width: float, height: float) -> Axes:
+    return Figure(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def date_axis(ax: Axes) -> None:
+    locator = AutoDateLocator(maxticks=9)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    ax.margins(x=0.01)
+
+
+def _legend(ax: Axes, **where) -> None:
+    ax.legend(frameon=False, fontsize=9, labelcolor=INK, **where)
+
+
+def _style(ax: Axes, title: str, ylabel: str, grid: bool = True) -> None:
+    """Title, label and the quiet look that all pictures share."""
+    ax.set_title(title, loc="left", fontsize=12, weight="bold", color=INK, pad=10)
+    ax.set_ylabel(ylabel, fontsize=9, color=MUTED)
+    ax.tick_params(colors=MUTED, labelsize=9, length=0)
+    ax.set_axisbelow(True)
+    if grid:
+        ax.grid(True, axis="y", color=GRID, lw=0.8)
+    for side in ("top", "right", "left"):
+        ax.spines[side].set_visible(False)
+    ax.spines["bottom"].set_color(GRID)
