@@ -1,0 +1,144 @@
+"""Every price into the account's currency."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from feeds.sources.raw import DataError
+
+#: Currency units in which exchanges quote, as a fraction of the currency.
+MINOR_UNITS = {"GBp": ("GBP", 0.01), "GBX": ("GBP", 0.01), "ZAc": ("ZAR", 0.01), "ZAX": ("ZAR", 0.01),
+               "ILA": ("ILS", 0.01), "KWF": ("KWD", 0.001)}  # fmt: skip
+
+#: Quote currency by Yahoo's exchange suffix, for symbols about which nobody states one.
+SUFFIX_CURRENCY = {
+    "DE": "EUR", "F": "EUR", "MU": "EUR", "SG": "EUR", "BE": "EUR", "DU": "EUR", "HM": "EUR", "HA": "EUR",
+    "PA": "EUR", "AS": "EUR", "BR": "EUR", "MI": "EUR", "MC": "EUR", "LS": "EUR", "VI": "EUR", "HE": "EUR",
+    "IR": "EUR", "AT": "EUR", "TL": "EUR", "RG": "EUR", "VS": "EUR", "L": "GBp", "IL": "USD", "SW": "CHF",
+    "ST": "SEK", "OL": "NOK", "CO": "DKK", "IC": "ISK", "WA": "PLN", "PR": "CZK", "BD": "HUF", "IS": "TRY",
+    "TA": "ILA", "JO": "ZAc", "SR": "SAR", "QA": "QAR", "KW": "KWF", "T": "JPY", "HK": "HKD", "SS": "CNY",
+    "SZ": "CNY", "TW": "TWD", "TWO": "TWD", "KS": "KRW", "KQ": "KRW", "SI": "SGD", "KL": "MYR", "JK": "IDR",
+    "BK": "THB", "NS": "INR", "BO": "INR", "AX": "AUD", "NZ": "NZD", "TO": "CAD", "V": "CAD", "CN": "CAD",
+    "NE": "CAD", "MX": "MXN", "SA": "BRL", "BA": "ARS", "SN": "CLP",
+}  # fmt: skip
+
+#: An exchange rate serves for this many days after it was stated.
+RATE_SERVES_DAYS = 7
+
+
+def pair_of(symbol: str) -> tuple[str, str] | None:
+    """``(base, quote)`` of a Yahoo-style pair: the price is ``quote`` per one ``base``. None for anything else.
+
+    >>> pair_of("EURUSD=X"), pair_of("JPY=X"), pair_of("AAPL")
+    (('EUR', 'USD'), ('USD', 'JPY'), None)
+    """
+    found = re.fullmatch(r"([A-Z]{3})?([A-Z]{3})=X", symbol)
+    return (found[1] or "USD", found[2]) if found else None
+
+
+def quote_currency(symbol: str) -> str:
+    """What a symbol's ending tells about its quote currency (``BTC-EUR``, ``0700.HK``); empty = nothing.
+
+    >>> quote_currency("VOD.L"), quote_currency("BTC-USD"), quote_currency("BRK-B"), quote_currency("AAPL")
+    ('GBp', 'USD', '', '')
+    """
+    coin = re.fullmatch(r".+-([A-Z]{3})", symbol)
+    if coin:
+        return coin[1]
+    return SUFFIX_CURRENCY.get(symbol.rpartition(".")[2], "") if "." in symbol else ""
+
+
+def major(currency: str) -> tuple[str, float]:
+    """The ISO currency of a quote unit and the unit's size in it: ``GBp`` -> ``("GBP", 0.01)``."""
+    if currency in MINOR_UNITS:
+        return MINOR_UNITS[currency]
+    if not re.fullmatch(r"[A-Za-z]{3}", currency):
+        raise DataError(
+            f"currency must be a three-letter code such as USD, or one of {', '.join(MINOR_UNITS)}; got {currency!r}"
+        )
+    return currency.upper(), 1.0
+
+
+def rate_symbols(currency: str, account: str) -> list[str]:
+    """Yahoo's names of the pairs between ``currency`` and ``account``, the usual one first.
+
+    >>> rate_symbols("JPY", "USD"), rate_symbols("GBp", "EUR")
+    (['JPY=X', 'JPYUSD=X'], ['GBPEUR=X', 'EURGBP=X'])
+    """
+    code = major(currency)[0]
+    if "USD" not in (code, account):
+        return [f"{code}{account}=X", f"{account}{code}=X"]
+    other = code if account == "USD" else account
+    names = [f"{other}=X", f"{other}USD=X"]
+    return names[::-1] if other in ("EUR", "GBP", "AUD", "NZD") else names
+
+
+def rate(code: str, account: str, dates: pd.DatetimeIndex, closes: Mapping[tuple[str, str], pd.Series]) -> np.ndarray:
+    """``account`` units per unit of ``code`` as last known at each date, shape ``(n_dates,)``; NaN = none in 7 days.
+
+    Day by day the direct pair serves before the inverse, and both before the way through the dollar, so a pair that
+    begins later changes nothing earlier.
+
+    Args:
+        closes: exchange rates by ``(base, quote)``, each on its own sorted days.
+    """
+    if code == account:
+        return np.ones(len(dates))
+    value = _of_pair(code, account, dates, closes)
+    if "USD" not in (code, account):
+        through = _of_pair(code, "USD", dates, closes) * _of_pair("USD", account, dates, closes)
+        value = np.where(np.isnan(value), through, value)
+    return value
+
+
+def _of_pair(base: str, quote: str, dates: pd.DatetimeIndex, closes: Mapping[tuple[str, str], pd.Series]) -> np.ndarray:
+    value = _as_known(closes.get((base, quote)), dates)
+    return np.where(np.isnan(value), 1 / _as_known(closes.get((quote, base)), dates), value)
+
+
+def _as_known(closes: pd.Series | None, dates: pd.DatetimeIndex) -> np.ndarray:
+    """The last close at or before each date, NaN where it is older than ``RATE_SERVES_DAYS``."""
+    if closes is None or not len(closes):
+        return np.full(len(dates), np.nan)
+    at = closes.index.searchsorted(dates, side="right") - 1
+    age = dates - closes.index[np.maximum(at, 0)]
+    served = (at >= 0) & (age <= pd.Timedelta(days=RATE_SERVES_DAYS))
+    return np.where(served, closes.to_numpy()[at], np.nan)
+
+
+def convert(
+    bars: pd.DataFrame, currency: str, account: str, closes: Mapping[tuple[str, str], pd.Series]
+) -> pd.DataFrame:
+    """Bars quoted in ``currency``, in ``account``'s; days without an exchange rate have no row. Volume stays."""
+    code, unit = major(currency)
+    if code == account:
+        return bars if unit == 1.0 else _scaled(bars, np.full(len(bars), unit))
+    value = rate(code, account, bars.index, closes)
+    known = np.isfinite(value)
+    return _scaled(bars[known], value[known] * unit)
+
+
+def _scaled(bars: pd.DataFrame, by: np.ndarray) -> pd.DataFrame:
+    return bars.assign(**{name: bars[name] * by for name in ("open", "high", "low", "close")})
+
+
+def convert_pair(bars: pd.DataFrame, pair: tuple[str, str], account: str) -> tuple[pd.DataFrame, str]:
+    """An exchange rate as an asset of an account, and in words what was done.
+
+    A pair quoted in the account's currency is the price of its base; one whose base is the account's currency is
+    turned over, so it is the price of its quote currency. A cross of two others stays as it is, as an index: its
+    return ``S_t / S_{t-1} - 1`` is that of a position whose profit is converted every day, with its collateral in the
+    account's currency. (Times a rate it would be just the base currency.)
+    """
+    base, quote = pair
+    if quote == account:
+        return bars, ""
+    if base != account:
+        return bars, f"cross {base}/{quote}: an index, profit converted daily"
+    turned = 1 / bars[["open", "low", "high", "close"]]
+    turned.columns = ["open", "high", "low", "close"]
+    return bars.assign(**turned), f"inverted: price of one {quote} in {account}"

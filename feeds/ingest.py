@@ -1,0 +1,217 @@
+"""From what a source delivered to a panel in the account's currency, with a verdict on every symbol."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from feeds import currency as fx
+from feeds.calendar import last_common_session
+from feeds.calendar import sessions as exchange_sessions
+from feeds.panel import ASSET_DEFAULTS, FIELDS, STOPPED_AFTER, Panel, make_assets
+from feeds.quality import QualityConfig, clean
+from feeds.sources.raw import ABSENT, DROPPED, REPAIRED, USED, DataError, RawData
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Ingested:
+    """One symbol on its way: cleaned, then converted."""
+
+    bars: pd.DataFrame
+    currency: str
+    repairs: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def build_panel(
+    raw: RawData,
+    *,
+    benchmark: str,
+    currency: str = "USD",
+    calendar: str = "XNYS",
+    known: pd.DataFrame | None = None,
+    symbols: Sequence[str] | None = None,
+    start: pd.Timestamp | str | None = None,
+    end: pd.Timestamp | str | None = None,
+    config: QualityConfig | None = None,
+) -> tuple[Panel, pd.DataFrame]:
+    """The panel of these symbols, and what became of each.
+
+    Repairs and conversion see an asset's whole history before ``start``, and nothing decided about a day uses a later
+    one. No symbol is left out for its later life: only for having no usable bar at all.
+
+    Args:
+        benchmark: always loaded; not tradable unless it is among ``symbols``.
+        calendar: the benchmark's exchange, whose sessions become ``panel.sessions``.
+        known: what the universe says, indexed by symbol; columns as in ``feeds.panel.ASSET_DEFAULTS``.
+        symbols: the universe asked for, in the panel's order; None = everything delivered.
+        start, end: first and last day; None = as far as the data go, but not beyond today.
+
+    Returns:
+        The panel, and a table indexed by symbol (those asked for, the benchmark, then files passed over) with text
+        columns ``verdict`` and ``why``.
+
+    Raises:
+        DataError: no usable benchmark, fewer than ``config.min_assets`` other assets, an exchange rate missing.
+    """
+    config = QualityConfig() if config is None else config
+    account = fx.major(currency)[0]
+    asked = list(dict.fromkeys(raw.bars if symbols is None else symbols))
+    wanted = asked if benchmark in asked else [*asked, benchmark]
+    facts = _facts(wanted, known, raw.assets)
+    span = slice(start, pd.Timestamp.now().normalize() if end is None else end)
+
+    taken, verdicts = {}, {}
+    for symbol in wanted:
+        if symbol not in raw.bars:
+            verdicts[symbol] = raw.verdicts.get(symbol, (ABSENT, "the source has no such symbol"))
+            continue
+        taken[symbol] = _ingest(symbol, raw, facts.loc[symbol, "currency"], account, config)
+    _convert(taken, raw, account, config)
+    for symbol, asset in list(taken.items()):
+        asset.bars = asset.bars.loc[span]
+        if asset.bars.empty:
+            verdicts[symbol] = (DROPPED, "; ".join(["no usable bar", *asset.repairs, *asset.notes]))
+            del taken[symbol]
+
+    _check_enough(taken, verdicts, benchmark, config)
+    panel = _assemble(taken, facts, raw, benchmark, account, calendar, asked)
+    verdicts |= _verdicts_on_used(taken, panel)
+    verdicts = {symbol: verdicts[symbol] for symbol in wanted}
+    verdicts |= {
+        name: verdict for name, verdict in raw.verdicts.items() if name not in verdicts and name not in raw.bars
+    }
+    table = pd.DataFrame.from_dict(verdicts, orient="index", columns=["verdict", "why"])
+    return panel, table.rename_axis("symbol")
+
+
+def _facts(symbols: Sequence[str], known: pd.DataFrame | None, stated: pd.DataFrame | None) -> pd.DataFrame:
+    """``Panel.assets`` of these symbols: the universe's word first, then the source's."""
+    index = pd.Index(symbols, dtype=object)
+    columns = {}
+    for name in ASSET_DEFAULTS:
+        value = pd.Series(None, index=index, dtype=object)
+        for table in (known, stated):
+            if table is not None and name in table.columns:
+                told = table[name][~table.index.duplicated()].reindex(index).astype(object)
+                value = value.where(value.notna(), told.where(told != ""))
+        columns[name] = value
+    return make_assets(symbols, pd.DataFrame(columns))
+
+
+def _ingest(symbol: str, raw: RawData, known_currency: str, account: str, config: QualityConfig) -> _Ingested:
+    """Cleaned bars of one symbol, still in its quote currency."""
+    delivered, pair = raw.bars[symbol], fx.pair_of(symbol)
+    bars, counts = clean(delivered.frame, config, pair=pair is not None)
+    quoted = delivered.currency or known_currency or (pair[1] if pair else fx.quote_currency(symbol))
+    asset = _Ingested(bars, quoted or account, [f"{n} {what}" for what, n in counts.items()])
+    if symbol in raw.verdicts:
+        asset.notes.append(raw.verdicts[symbol][1])
+    if not quoted:
+        asset.notes.append(f"currency not stated, taken as {account}")
+    if not bars["volume"].notna().any():
+        asset.notes.append("no volume: that channel is masked")
+    flat = int((bars["high"] == bars["low"]).sum())
+    if flat:
+        asset.notes.append(f"{flat} bars without a range (open = high = low = close)")
+    return asset
+
+
+def _convert(taken: dict[str, _Ingested], raw: RawData, account: str, config: QualityConfig) -> None:
+    """Bring every asset's bars into the account's currency."""
+    closes, missing = {}, {}
+    for symbol, delivered in raw.bars.items():
+        pair = fx.pair_of(symbol)
+        if pair is not None and pair not in closes:
+            closes[pair] = clean(delivered.frame, config, pair=True)[0]["close"]
+    for symbol, asset in taken.items():
+        pair = fx.pair_of(symbol)
+        if pair is not None:
+            asset.bars, note = fx.convert_pair(asset.bars, pair, account)
+            asset.notes += [note] if note else []
+            continue
+        converted = fx.convert(asset.bars, asset.currency, account, closes)
+        lost = len(asset.bars) - len(converted)
+        if lost and converted.empty:
+            missing.setdefault(fx.major(asset.currency)[0], []).append(symbol)
+        elif lost:
+            asset.repairs.append(f"{lost} bars without a {asset.currency} rate left out")
+        asset.bars = converted
+    if missing:
+        needs = "; ".join(
+            f"{code} (for {', '.join(symbols[:3])}{' ...' if len(symbols) > 3 else ''}): "
+            f"add {' or '.join(fx.rate_symbols(code, account))}"
+            for code, symbols in missing.items()
+        )
+        raise DataError(f"no exchange rate into {account} for {needs}")
+
+
+def _check_enough(
+    taken: dict[str, _Ingested], verdicts: dict[str, tuple[str, str]], benchmark: str, config: QualityConfig
+) -> None:
+    if benchmark not in taken:
+        verdict, why = verdicts[benchmark]
+        raise DataError(f"benchmark {benchmark!r} cannot be used ({verdict}: {why})")
+    others = len(taken) - 1
+    if others < config.min_assets:
+        lost = [f"{symbol} {verdict} ({why})" for symbol, (verdict, why) in verdicts.items()]
+        raise DataError(
+            f"too few assets: {others} usable beside the benchmark, at least {config.min_assets} needed"
+            + (f"; {'; '.join(lost[:5])}{' ...' if len(lost) > 5 else ''}" if lost else "")
+        )
+
+
+def _assemble(
+    taken: dict[str, _Ingested],
+    facts: pd.DataFrame,
+    raw: RawData,
+    benchmark: str,
+    account: str,
+    calendar: str,
+    asked: Sequence[str],
+) -> Panel:
+    """The aligned frames: every day on which any asset has a bar, one column per asset."""
+    symbols = pd.Index(list(taken), dtype=object)
+    days = np.unique(np.concatenate([asset.bars.index.asi8 for asset in taken.values()]))
+    dates = pd.DatetimeIndex(days.view("datetime64[ns]"))
+    values = {name: np.full((len(dates), len(symbols)), np.nan) for name in FIELDS}
+    for column, asset in enumerate(taken.values()):
+        rows = np.searchsorted(days, asset.bars.index.asi8)
+        for name in FIELDS:
+            values[name][rows, column] = asset.bars[name].to_numpy()
+    assets = facts.loc[symbols].assign(currency=[asset.currency for asset in taken.values()])
+    assets["tradable"] &= symbols.isin(asked)
+    return Panel(
+        **{name: pd.DataFrame(frame, dates, symbols, copy=False) for name, frame in values.items()},
+        assets=assets,
+        sessions=exchange_sessions(calendar, dates[0], dates[-1]),
+        benchmark=benchmark,
+        currency=account,
+        simulated=raw.simulated,
+    )
+
+
+def _verdicts_on_used(taken: dict[str, _Ingested], panel: Panel) -> dict[str, tuple[str, str]]:
+    """Used or repaired, and from when to when."""
+    end = last_common_session(panel.close[panel.tradable], panel.sessions, panel.close[panel.benchmark])
+    begun = panel.sessions[min(STOPPED_AFTER, len(panel.sessions) - 1)]
+    verdicts = {}
+    for symbol, asset in taken.items():
+        first, last = asset.bars.index[[0, -1]]
+        why = [f"{len(asset.bars)} bars {first.date()} to {last.date()}", *asset.repairs, *asset.notes]
+        if first > begun:
+            why.append("begins late")
+        since = panel.sessions.searchsorted(end, "right") - panel.sessions.searchsorted(last, "right")
+        if since > STOPPED_AFTER:
+            why.append(f"stopped trading {since} sessions before the last common one")
+        if not panel.assets.loc[symbol, "tradable"]:
+            why.append("not tradable")
+        verdicts[symbol] = (REPAIRED if asset.repairs else USED, "; ".join(why))
+    log.info("%d assets, %d of them repaired", len(taken), sum(bool(asset.repairs) for asset in taken.values()))
+    return verdicts
