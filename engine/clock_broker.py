@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from backtrader import CommInfoBase, Position, num2date
 from backtrader.brokers import BackBroker
@@ -76,14 +76,19 @@ class BookedPosition(Position):
 class Book(defaultdict):
     """Positions by data feed, as the broker keeps them, and the list of those that count.
 
+    Args:
+        positions: pairs of data feed and position known so far.
+        counts_flat: whether a flat position in a data feed has a part in the broker's sums.
+
     Attributes:
-        held: open positions in the order in which the book first heard of them, which is the order of the stock
-            broker's sums. A flat position stays in it where its price may be NaN: the stock sums become NaN too.
+        held: positions that are open or count when flat, in the order in which the book first heard of them, which is
+            the order of the stock broker's sums.
     """
 
-    def __init__(self, positions: Iterable):
+    def __init__(self, positions: Iterable, counts_flat: Callable):
         super().__init__(Position)
         self.held: list[BookedPosition] = []
+        self._counts_flat = counts_flat
         for data, known in positions:
             booked = self[data]
             for name, value in vars(known).items():
@@ -91,18 +96,22 @@ class Book(defaultdict):
 
     def __missing__(self, data):
         position = self[data] = BookedPosition(self, data)
-        if not data.always_priced:
+        if self._counts_flat(data):
             self.held.append(position)
         return position
 
     def turned(self, position: BookedPosition) -> None:
         """``position`` has opened or become flat."""
-        if self.get(position.data) is not position or not position.data.always_priced:
+        if self._counts_flat(position.data):
             return
         if position.size:
             insort(self.held, position, key=lambda other: other.rank)
         else:
             self.held.remove(position)
+
+    def recount(self) -> None:
+        """Which flat positions count has changed."""
+        self.held = [position for position in self.values() if position.size or self._counts_flat(position.data)]
 
 
 class ClockBroker(BackBroker):
@@ -110,9 +119,21 @@ class ClockBroker(BackBroker):
 
     def on_clock(self) -> None:
         """Take over the positions known so far."""
-        self.positions = Book(self.positions.items())
         self._inline = {}  # per class of commission scheme: whether it values like stock
         self._moments = {}  # datetimes by day number
+        self.positions = Book(self.positions.items(), self._counts_flat)
+
+    def _counts_flat(self, data) -> bool:
+        """A scheme of the user's may give a flat position a value, and a price of NaN makes the stock sums NaN."""
+        return not (data.always_priced and self._is_inline(self.getcommissioninfo(data)))
+
+    def setcommission(self, *args, **kwargs):
+        super().setcommission(*args, **kwargs)
+        self.positions.recount()
+
+    def addcommissioninfo(self, comminfo, name=None):
+        super().addcommissioninfo(comminfo, name)
+        self.positions.recount()
 
     def _moment(self, line):
         if line._tz is not None:
@@ -133,7 +154,7 @@ class ClockBroker(BackBroker):
     def get_value(self, datas=None, mkt=False, lever=False):
         if datas is not None and len(datas) == 1 and not self._cash_addition:
             data = datas[0]
-            if not self.positions[data] and data.always_priced and self._is_inline(self.getcommissioninfo(data)):
+            if not self.positions[data]._size and not self._counts_flat(data):
                 return 0.0
         return super().get_value(datas, mkt, lever)
 
