@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -84,7 +85,7 @@ def load_universe(which: str | Path = "default") -> pd.DataFrame:
     return _read(path, known=_read(SHIPPED))
 
 
-def describe(symbols: list[str], universe: pd.DataFrame | None = None) -> pd.DataFrame:
+def describe(symbols: Sequence[str], universe: pd.DataFrame | None = None) -> pd.DataFrame:
     """What is known about ``symbols``, as a table to pass on as ``known`` (``feeds.panel.make_assets``).
 
     A symbol missing from ``universe`` (default: every shipped row) is judged by its form: ``=X`` is a currency pair,
@@ -106,18 +107,20 @@ def describe(symbols: list[str], universe: pd.DataFrame | None = None) -> pd.Dat
 
 def filter_universe(
     universe: pd.DataFrame,
-    asset_class: tuple[str, ...] = (),
-    region: tuple[str, ...] = (),
-    currency: tuple[str, ...] = (),
-    include: tuple[str, ...] = (),
-    exclude: tuple[str, ...] = (),
+    asset_class: str | Sequence[str] | None = None,
+    region: str | Sequence[str] | None = None,
+    currency: str | Sequence[str] | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """The rows that match every filter given (empty = any), plus those of ``include``, minus those of ``exclude``.
+    """The rows that match every filter given, plus those of ``include``, minus those of ``exclude``.
 
+    A filter is a value or several of which any will do; None or nothing filters nothing.
     ``include`` may name symbols that ``universe`` lacks; they are described (``describe``) and put at the end.
     """
     keep = pd.Series(True, index=universe.index)
     for column, wanted in (("asset_class", asset_class), ("region", region), ("currency", currency)):
+        wanted = [wanted] if isinstance(wanted, str) else list(wanted or ())
         for value in wanted:
             if value not in set(universe[column]):
                 raise ValueError(f"{column}: no instrument has {value!r}{_like(value, universe[column].unique())}")

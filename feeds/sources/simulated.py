@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import exchange_calendars
 import numpy as np
 import pandas as pd
 
+from feeds.calendar import sessions
 from feeds.sources.raw import RawBars, RawData
 from feeds.universe import CLASS_COSTS, FOREIGN_SHARE_COSTS
 
@@ -54,6 +54,8 @@ LISTINGS = {
     "GBp": ("GBPUSD=X", 100.0, "XLON", "United Kingdom"),
     "JPY": ("JPY=X", 1.0, "XTKS", "Japan"),
 }
+
+EXCHANGES = ("XNYS", *(calendar for _, _, calendar, _ in LISTINGS.values()))
 
 SECTORS = ("Technology", "Health Care", "Financials", "Energy", "Industrials", "Utilities", "Materials", "Real Estate")
 
@@ -176,11 +178,11 @@ def simulate(config: SimulatedConfig | None = None) -> RawData:
     days = pd.bdate_range(config.start, config.end)
     dollars = _dollar_log_returns(planted, len(days), config)
     levels = pd.DataFrame(dollars.cumsum(axis=0), index=days, columns=planted.index)
-    sessions = {name: _sessions(name, days) for name in planted["calendar"].unique()}
+    sessions_of = {name: sessions(name, days[0], days[-1]) for name in EXCHANGES} | {"weekdays": days}
     bars = {}
     for number, (symbol, asset) in enumerate(planted.iterrows()):
         rng = np.random.default_rng([config.seed, 2, number])
-        listed = sessions[asset["calendar"]]
+        listed = sessions_of[asset["calendar"]]
         listed = listed[(listed >= asset["listed"]) & (listed <= asset["delisted"])]
         local = levels[symbol]
         if symbol in FOREX:
@@ -193,7 +195,7 @@ def simulate(config: SimulatedConfig | None = None) -> RawData:
         bars[symbol] = RawBars(_with_flaw(frame, asset["flaw"], rng), asset["currency"])
     shares = planted["asset_class"] == "equity" if (planted["asset_class"] == "equity").any() else slice(None)
     market = np.log1p(np.expm1(dollars[:, shares]).mean(axis=1)).cumsum() + np.log(400.0)
-    market = pd.Series(market, days).loc[_sessions("XNYS", days)]
+    market = pd.Series(market, days).loc[sessions_of["XNYS"]]
     asset = {"asset_class": "etf", "volatility": market.diff().std() * np.sqrt(WEEKDAYS_PER_YEAR)}
     bars[BENCHMARK] = RawBars(_bars(market, asset, np.random.default_rng([config.seed, 3])), "USD")
     return RawData(bars, _assets(planted), {}, simulated=True)
@@ -217,13 +219,6 @@ def _symbols(asset_class: pd.Series, bills: pd.Index) -> list[str]:
 def _quote_currency(symbol: str) -> str:
     """``JPY`` of ``JPY=X`` (yen per dollar); dollars for everything else until it is listed abroad."""
     return symbol[:3] if symbol in FOREX and not symbol.endswith("USD=X") else "USD"
-
-
-def _sessions(calendar: str, days: pd.DatetimeIndex) -> pd.DatetimeIndex:
-    if calendar == "weekdays":
-        return days
-    known = exchange_calendars.get_calendar(calendar, start=days[0], end=days[-1] + pd.Timedelta(days=7))
-    return days[days.isin(known.sessions)]
 
 
 def _dollar_log_returns(planted: pd.DataFrame, n_days: int, config: SimulatedConfig) -> np.ndarray:

@@ -157,7 +157,7 @@ def test_filters_combine_and_include_and_exclude_have_the_last_word():
     assert chosen.index[-1] == "0001.HK" and chosen.loc["0001.HK", "currency"] == "HKD"
     assert "SPY" in chosen.index and "SAP.DE" not in chosen.index
     assert check_universe(chosen) == []
-    assert filter_universe(table, currency=("GBp",))["currency"].unique().tolist() == ["GBp"]
+    assert filter_universe(table, currency="GBp")["currency"].unique().tolist() == ["GBp"]
     assert filter_universe(table).equals(table)
 
 

@@ -1,0 +1,340 @@
+"""Yahoo Finance through yfinance: a cache of unadjusted bars, one Parquet file per symbol, and reading it.
+
+Yahoo's prices, dividends and volumes are adjusted for every split up to the day of the request, so a split rescales
+what it said before. The cache holds what was really quoted and paid: each answer runs up to the present, and the
+splits it states are undone at once. An update asks for the last cached days again; where these disagree (a split that
+was stated late, a correction), the symbol is fetched anew in full.
+
+Tested against recorded and faulty answers; unverified against the live service.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+import platformdirs
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feeds.sources.raw import ABSENT, RawBars, RawData
+
+log = logging.getLogger(__name__)
+
+#: Yahoo's column names and ours.
+COLUMNS = {
+    "Open": "open",
+    "High": "high",
+    "Low": "low",
+    "Close": "close",
+    "Volume": "volume",
+    "Dividends": "dividend",
+    "Stock Splits": "split",
+}
+PRICES = ["open", "high", "low", "close"]
+
+#: Calendar days before the last cached bar that an update asks for again, and how far closes may differ there.
+OVERLAP = pd.Timedelta(days=14)
+AGREE = 1e-3
+
+#: Seconds to wait before each further attempt when Yahoo refuses or cannot be reached.
+WAITS = (2.0, 5.0, 15.0, 45.0)
+
+#: Symbols in a row without an answer after which the rest is left for later.
+GIVE_UP_AFTER = 3
+
+METADATA_KEY = b"clusterfolio"
+
+
+class NoPrices(Exception):
+    """Yahoo does not know the symbol, or has no prices for it in the span asked for."""
+
+
+class Unreachable(Exception):
+    """No usable answer this time: requests are limited, the network fails, the answer is garbled."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What Yahoo says about a symbol: its daily table (columns as in ``COLUMNS``) and the quote currency."""
+
+    frame: pd.DataFrame
+    currency: str = ""
+
+
+Download = Callable[[str, pd.Timestamp], Answer]
+
+
+def cache_folder() -> Path:
+    """Where prices are cached: ``yahoo`` in ``$CLUSTERFOLIO_CACHE``, else in the user's cache directory."""
+    root = os.environ.get("CLUSTERFOLIO_CACHE") or platformdirs.user_cache_path("clusterfolio")
+    return Path(root) / "yahoo"
+
+
+def fetch(
+    symbols: Sequence[str],
+    start: pd.Timestamp,
+    end: pd.Timestamp | None = None,
+    cache_dir: Path | None = None,
+    download: Download | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+    wait: Callable[[float], None] = time.sleep,
+    today: pd.Timestamp | None = None,
+) -> pd.DataFrame:
+    """Fill or update the cache. An interruption leaves every symbol complete or untouched; run it again to go on.
+
+    Args:
+        start: first day wanted.
+        end: last day wanted (default: yesterday). Symbols cached up to there are not asked for again; those that are
+            asked for are fetched up to yesterday, because splits after ``end`` must be known to undo them.
+        cache_dir: default ``cache_folder()``.
+        download: ``(symbol, first day) -> Answer``, up to the present; raises ``NoPrices`` or ``Unreachable``
+            (default: ``from_yahoo``).
+        progress: called with ``(done, total, symbol)``.
+        today: the day that is not over yet (default: the present day in UTC).
+
+    Returns:
+        By symbol: ``outcome`` (new, updated, unchanged or failed), ``why``, ``first``, ``last`` (days, NaT = nothing
+        cached) and ``n_bars``. What was cached of a symbol that failed stays.
+    """
+    folder = Path(cache_dir) if cache_dir is not None else cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    today = pd.Timestamp.now("UTC").tz_localize(None).normalize() if today is None else pd.Timestamp(today)
+    start, yesterday = pd.Timestamp(start), today - pd.Timedelta(days=1)
+    end = yesterday if end is None else min(pd.Timestamp(end), yesterday)
+    download = from_yahoo if download is None else download
+    symbols = list(dict.fromkeys(symbols))
+    rows, unanswered = {}, 0
+    for done, symbol in enumerate(symbols):
+        if progress is not None:
+            progress(done, len(symbols), symbol)
+        path = cache_file(folder, symbol)
+        cached = read_cached(path)
+        if cached is not None and cached.asked_from <= start and cached.complete_to >= end:
+            outcome, why = "unchanged", "already cached"
+        elif unanswered >= GIVE_UP_AFTER:
+            outcome, why = "failed", "not tried, as Yahoo gave no answer for those before it; fetch again later"
+        else:
+            patient = _patient(download, WAITS if not unanswered else (), wait)
+            try:
+                cached, outcome, why = _updated(symbol, cached, start, yesterday, patient)
+                unanswered = 0
+                _write(path, cached)
+            except NoPrices as fault:
+                outcome, why, unanswered = ("failed" if cached is None else "unchanged"), str(fault), 0
+            except Unreachable as fault:
+                outcome, why, unanswered = "failed", str(fault), unanswered + 1
+        days = cached.frame.index if cached is not None else pd.DatetimeIndex([pd.NaT])
+        rows[symbol] = (outcome, why, days[0], days[-1], 0 if cached is None else len(days))
+        log.debug("%s: %s %s", symbol, outcome, why)
+    if progress is not None:
+        progress(len(symbols), len(symbols), "")
+    columns = ["outcome", "why", "first", "last", "n_bars"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("symbol")
+
+
+def read_yahoo(
+    symbols: Sequence[str],
+    start: pd.Timestamp,
+    end: pd.Timestamp | None = None,
+    cache_dir: Path | None = None,
+    download: Download | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+    offline: bool = False,
+) -> RawData:
+    """Unadjusted bars of ``symbols`` from ``start`` to ``end`` (inclusive; default: the last cached).
+
+    What the cache lacks is fetched first (see ``fetch``), unless ``offline``. A symbol that cannot be updated is
+    delivered as it is cached; one of which nothing is cached gets a verdict.
+    """
+    folder = Path(cache_dir) if cache_dir is not None else cache_folder()
+    reasons = {}
+    if not offline:
+        outcomes = fetch(symbols, start, end, folder, download, progress)
+        reasons = outcomes.loc[outcomes["outcome"] == "failed", "why"].to_dict()
+        if reasons:
+            log.warning("%d of %d symbols could not be updated from Yahoo", len(reasons), len(outcomes))
+    bars, verdicts = {}, {}
+    for symbol in dict.fromkeys(symbols):
+        cached = read_cached(cache_file(folder, symbol))
+        if cached is None:
+            verdicts[symbol] = (ABSENT, reasons.get(symbol, "not in the Yahoo cache; fetch it"))
+            continue
+        frame = cached.frame.loc[pd.Timestamp(start) : end if end is None else pd.Timestamp(end)]
+        if frame["close"].notna().any():
+            unreported = not (frame["volume"] > 0).any() if "volume" in frame.columns else False
+            bars[symbol] = RawBars(frame.drop(columns="volume") if unreported else frame, cached.currency)
+        else:
+            first, last = cached.frame.index[0].date(), cached.frame.index[-1].date()
+            verdicts[symbol] = (ABSENT, f"no prices in the span asked for; Yahoo has {first} to {last}")
+    return RawData(bars, None, verdicts)
+
+
+@dataclass(frozen=True)
+class Cached:
+    """One symbol's file: unadjusted bars, quote currency, the first day asked for, the last that was over then."""
+
+    frame: pd.DataFrame
+    currency: str
+    asked_from: pd.Timestamp
+    complete_to: pd.Timestamp
+
+
+def cache_file(folder: Path, symbol: str) -> Path:
+    """A symbol's file; ``=``, ``^`` and the like are escaped."""
+    return folder / f"{quote(symbol, safe='')}.parquet"
+
+
+def read_cached(path: Path) -> Cached | None:
+    """What ``path`` holds, or None where it is absent or damaged (it is then fetched anew)."""
+    if not path.is_file():
+        return None
+    try:
+        table = pq.read_table(path)
+        about = json.loads(table.schema.metadata[METADATA_KEY])
+        frame = table.to_pandas()
+        dates = [pd.Timestamp(about[name]) for name in ("asked_from", "complete_to")]
+        return Cached(frame, about["currency"], *dates)
+    except (pa.ArrowException, OSError, KeyError, ValueError) as fault:
+        log.warning("%s is damaged and will be fetched anew: %s", path, fault)
+        return None
+
+
+def unadjusted(frame: pd.DataFrame) -> pd.DataFrame:
+    """Yahoo's table as bars with the splits undone: prices as quoted, dividends per share as paid, shares traded.
+
+    Columns ``close``, ``dividend`` and ``split`` (new shares per old one, 0 = none) are always there, the others as
+    far as Yahoo states them; naive days, increasing, each once (the last statement counts).
+
+    >>> dates = pd.date_range("2024-01-01", periods=2, tz="America/New_York")
+    >>> unadjusted(pd.DataFrame({"Close": [50.0, 51.0], "Stock Splits": [0.0, 2.0]}, index=dates))["close"].tolist()
+    [100.0, 51.0]
+    """
+    if "Close" not in frame.columns or frame["Close"].isna().all():
+        raise NoPrices("the answer holds no closing prices")
+    days = frame[[name for name in COLUMNS if name in frame.columns]].rename(columns=COLUMNS).astype(float)
+    days.index = pd.DatetimeIndex(frame.index).tz_localize(None).normalize().as_unit("ns").rename("date")
+    days = days[~days.index.duplicated(keep="last")].sort_index()
+    for name in ("dividend", "split"):
+        days[name] = days[name].fillna(0.0) if name in days.columns else 0.0
+    ratio = np.where(days["split"] > 0, days["split"], 1.0)
+    later = np.append(np.cumprod(ratio[::-1])[::-1][1:], 1.0)
+    for name in (*PRICES, "dividend"):
+        if name in days.columns:
+            days[name] *= later
+    if "volume" in days.columns:
+        days["volume"] /= later
+    return days[days["close"].notna() | (days["dividend"] > 0) | (days["split"] > 0)]
+
+
+def from_yahoo(symbol: str, start: pd.Timestamp, session=None) -> Answer:
+    """Ask Yahoo for ``symbol`` from ``start`` to the present; ``session`` is a requests or curl_cffi session."""
+    import yfinance  # here, so that nobody who stays offline loads an HTTP stack
+    from yfinance.exceptions import YFRateLimitError, YFTickerMissingError
+
+    hidden = yfinance.config.debug.hide_exceptions
+    yfinance.config.debug.hide_exceptions = False  # else a network failure looks like an unknown symbol
+    try:
+        ticker = yfinance.Ticker(symbol, session=session)
+        frame = ticker.history(
+            period=None,
+            interval="1d",
+            start=f"{start:%Y-%m-%d}",
+            end=None,
+            prepost=False,
+            actions=True,
+            auto_adjust=False,
+            back_adjust=False,
+            repair=False,
+            keepna=False,
+            rounding=False,
+            timeout=30,
+        )
+        return Answer(frame, ticker.get_history_metadata().get("currency") or "")
+    except YFRateLimitError as fault:
+        raise Unreachable("Yahoo limits the number of requests") from fault
+    except YFTickerMissingError as fault:
+        raise NoPrices(str(fault)) from fault
+    except Exception as fault:  # network stacks and yfinance's parsing raise whatever they meet
+        raise Unreachable(f"{type(fault).__name__}: {fault}") from fault
+    finally:
+        yfinance.config.debug.hide_exceptions = hidden
+
+
+def _patient(download: Download, waits: Sequence[float], wait: Callable[[float], None]) -> Download:
+    """``download``, tried again after each of ``waits`` seconds while Yahoo cannot be reached."""
+
+    def attempt(symbol: str, start: pd.Timestamp) -> Answer:
+        for seconds in waits:
+            try:
+                return download(symbol, start)
+            except Unreachable as fault:
+                log.info("%s: %s; next attempt in %g s", symbol, fault, seconds)
+                wait(seconds)
+        return download(symbol, start)
+
+    return attempt
+
+
+def _updated(
+    symbol: str, cached: Cached | None, start: pd.Timestamp, yesterday: pd.Timestamp, download: Download
+) -> tuple[Cached, str, str]:
+    """What the cache should hold from now on, the outcome and why; nothing is written."""
+    if cached is None or start < cached.asked_from:
+        first = start if cached is None else min(start, cached.asked_from)
+        whole = _whole(symbol, first, yesterday, download)
+        return whole, "new" if cached is None else "updated", "" if cached is None else "earlier prices"
+    answer = download(symbol, cached.frame.index[-1] - OVERLAP)
+    fresh = unadjusted(answer.frame).loc[:yesterday]
+    if not _agree(cached.frame, fresh) or answer.currency != cached.currency:
+        whole = _whole(symbol, cached.asked_from, yesterday, download)
+        return whole, "updated", "recent prices disagreed with the cache; fetched anew"
+    frame = pd.concat([cached.frame[cached.frame.index < fresh.index[0]], fresh])
+    n_new = int((fresh.index > cached.frame.index[-1]).sum())
+    merged = Cached(frame, cached.currency, cached.asked_from, yesterday)
+    return merged, "updated" if n_new else "unchanged", f"{n_new} new days" if n_new else "no new days"
+
+
+def _whole(symbol: str, start: pd.Timestamp, yesterday: pd.Timestamp, download: Download) -> Cached:
+    answer = download(symbol, start)
+    frame = unadjusted(answer.frame).loc[:yesterday]
+    if frame.empty:
+        raise NoPrices("the answer holds no day that is over")
+    return Cached(frame, answer.currency, start, yesterday)
+
+
+def _agree(cached: pd.DataFrame, fresh: pd.DataFrame) -> bool:
+    """Whether closes match on the days in both; False where there is no such day."""
+    both = pd.concat([cached["close"], fresh["close"]], axis=1, join="inner", sort=False).dropna().to_numpy()
+    return len(both) > 0 and bool(np.allclose(both[:, 0], both[:, 1], rtol=AGREE, atol=0))
+
+
+def _write(path: Path, cached: Cached) -> None:
+    """Replace ``path`` in one step."""
+    about = {
+        "currency": cached.currency,
+        "asked_from": str(cached.asked_from.date()),
+        "complete_to": str(cached.complete_to.date()),
+        "fetched": pd.Timestamp.now("UTC").isoformat(timespec="seconds"),
+        "basis": "unadjusted",
+    }
+    table = pa.Table.from_pandas(cached.frame)
+    table = table.replace_schema_metadata({**table.schema.metadata, METADATA_KEY: json.dumps(about).encode()})
+    with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            pq.write_table(table, file)
+        except BaseException:
+            file.close()
+            temporary.unlink()
+            raise
+    os.replace(temporary, path)
