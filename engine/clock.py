@@ -103,7 +103,7 @@ class ClockCerebro(bt.Cerebro):
         if self._exactbars:
             return f"exactbars={self.p.exactbars}"
         if self._doreplay:
-            return "replayed data"
+            return "resampled or replayed data"
         if not (self.p.preload and self.p.runonce):
             return f"preload={self.p.preload}, runonce={self.p.runonce}"
         return "an indicator needs runonce=False"
@@ -145,8 +145,6 @@ class ClockCerebro(bt.Cerebro):
 
 def _unserved(data) -> str | None:
     """Why the clock cannot serve a feed, or None."""
-    if data.resampling or data.replaying:
-        return f"feed {data._name!r} is resampled or replayed"
     if not isinstance(data, PanelFeed):
         return f"feed {data._name!r} is a {type(data).__name__}, not a PanelFeed (feeds.bt_feed.frame_feed makes one)"
     if any(
