@@ -84,14 +84,30 @@ def first_appearance(labels: np.ndarray) -> np.ndarray:
 def trajectory(embeddings: np.ndarray, present: np.ndarray) -> np.ndarray:
     """Each asset's embeddings at common dates, joined into one row: their distance sees what moved together when.
 
+    Every asset's own mean over its steps is taken off first. What stays the same from window to window (how volatile
+    an asset is, how its indicators sit) would otherwise outweigh what moves, and assets would be grouped by how they
+    look and not by what they move with. Means over the assets of a date are left in: they carry the market's direction,
+    and how much of it an asset takes part in is worth knowing. A missing step is 0, the asset's own mean, so it says
+    nothing either way. An asset with one step or none has said nothing: its row is zero.
+
     Args:
         embeddings: ``(n_assets, n_steps, embed_dim)``; what stands where ``present`` is False does not matter.
         present: bool ``(n_assets, n_steps)``: the asset had a window at that step.
 
     Returns:
-        ``(n_assets, n_steps * embed_dim)``.
+        float64 ``(n_assets, n_steps * embed_dim)``, lengths as they come: see ``unit_sphere``.
+
+    >>> level = np.array([[[10.0], [12.0], [14.0]], [[1.0], [5.0], [0.0]]])
+    >>> trajectory(level, np.array([[True, True, True], [True, True, False]]))
+    array([[-2.,  0.,  2.],
+           [-2.,  2.,  0.]])
     """
+    if embeddings.ndim != 3 or present.shape != embeddings.shape[:2]:
+        raise ValueError(
+            "embeddings must have shape (n_assets, n_steps, embed_dim) and present the first two of it, "
+            f"got {embeddings.shape} and {present.shape}"
+        )
     there = present[:, :, None]
-    mean = np.where(there, embeddings, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)[:, None]
-    centred = np.where(there, embeddings - mean, 0)
-    return centred.reshape(len(centred), -1)
+    steps = np.where(there, embeddings, 0).astype(np.float64)
+    mean = steps.sum(axis=1, keepdims=True) / np.maximum(there.sum(axis=1, keepdims=True), 1)
+    return np.where(there, steps - mean, 0).reshape(len(steps), -1)
