@@ -520,3 +520,15 @@ def test_a_feed_on_the_clock_cannot_be_moved_by_hand():
     cerebro = ClockCerebro(stdstats=False)
     with pytest.raises(RuntimeError, match="cannot be moved by hand"):
         record(cerebro, panel_feeds(random_panel()), lambda c: c.addstrategy(Moves))
+
+
+def test_lines_nobody_reads_are_not_made():
+    class Closes(bt.Strategy):
+        def next(self):
+            assert self.data1.close[0] > 0
+
+    feeds = panel_feeds(random_panel(n_assets=3))
+    record(ClockCerebro(stdstats=False), feeds, lambda c: c.addstrategy(Closes))
+    assert "array" in vars(feeds[1].lines.close)
+    assert "array" not in vars(feeds[1].lines.volume)
+    assert len(feeds[1].lines.volume.array) == 60
