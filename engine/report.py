@@ -43,7 +43,8 @@ class ReportInputs:
         config: the resolved configuration, section by section.
         run: ``benchmark``, ``currency``, ``capital``, ``simulated``; and where recorded ``device``, ``seed``,
             ``fingerprint``, ``seconds`` (by stage), ``versions`` (by package), ``notes`` (sentences to print),
-            ``excluded`` (symbol to reason, at the last decision).
+            ``excluded`` (symbol to reason, at the last decision), ``unfilled`` (``[date, symbol, why]`` of targets that
+            could not be reached).
     """
 
     returns: pd.DataFrame
@@ -120,7 +121,7 @@ def make_pictures(inputs: ReportInputs) -> dict[str, bytes]:
         "drawdowns": plots.plot_drawdowns(inputs.returns, run["benchmark"]),
         "allocation": plots.plot_allocation(inputs.positions, groups, kind),
     }
-    if (weights.drop(columns="CASH") > 0).any(axis=None):
+    if len(weights) > 1 and (weights.drop(columns="CASH") > 0).any(axis=None):
         drawn["target_weights"] = plots.plot_target_weights(weights)
     embeddings, last = last_embeddings(inputs), last_decision(inputs)
     if len(embeddings) > 1:

@@ -12,7 +12,7 @@ import empyrical as ep
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 from scipy.cluster.hierarchy import dendrogram, linkage
@@ -39,8 +39,10 @@ def to_png(ax: Axes, simulated: bool) -> bytes:
 
 
 def mark_simulated(figure: Figure) -> None:
-    """Say on the figure that its data is made up: a line at its top, and faint words across every panel."""
-    figure.text(0.995, 0.995, "SIMULATED DATA", ha="right", va="top", fontsize=9, color=LOSS, weight="bold")
+    """Say on the figure that its data is made up: beside the first title, and in faint words across every panel."""
+    figure.axes[0].set_title(
+        "SIMULATED DATA", loc="right", fontsize=0.9 * figure.get_figwidth(), color=LOSS, weight="bold"
+    )
     for ax in figure.axes:
         if ax.get_position().width > 0.3:
             ax.text(
@@ -130,10 +132,14 @@ def plot_target_weights(weights: pd.DataFrame, top: int = 30, ax: Axes | None = 
     ax = ax or _new_axes(10, 1.2 + 0.2 * len(names))
     _style(ax, f"Target weights at each decision, the {len(names)} largest on average", "", grid=False)
     table = weights[names].T
-    image = ax.imshow(table.where(table > 0), aspect="auto", cmap="Blues", vmin=0, vmax=float(table.max().max()) * 1.15)
-    ax.set_yticks(range(len(names)), names, fontsize=8)
-    step = -(-len(weights) // 13)
-    ax.set_xticks(range(0, len(weights), step), [f"{day:%Y-%m-%d}" for day in weights.index[::step]], fontsize=8)
+    largest = float(table.max(axis=None))
+    image = ax.pcolormesh(
+        table.where(table > 0), cmap="Blues", vmin=0, vmax=1.6 * largest, edgecolors="white", linewidth=1.5
+    )
+    ax.invert_yaxis()
+    ax.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=8)
+    shown = np.arange(0, len(weights), -(-len(weights) // 10))
+    ax.set_xticks(shown + 0.5, [f"{day:%Y-%m-%d}" for day in weights.index[shown]], fontsize=8)
     bar = ax.figure.colorbar(image, ax=ax, pad=0.015, fraction=0.03)
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     bar.ax.tick_params(labelsize=8, colors=MUTED)
@@ -249,10 +255,12 @@ def _new_axes(width: float, height: float) -> Axes:
 
 
 def date_axis(ax: Axes) -> None:
-    locator = AutoDateLocator(maxticks=9)
-    ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    """Few, whole dates below the axes, to the day where the span is short."""
     ax.margins(x=0.01)
+    first, last = ax.get_xlim()
+    short = last - first < 200  # days
+    ax.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=6 if short else 8))
+    ax.xaxis.set_major_formatter(DateFormatter("%d %b %Y" if short else "%b %Y"))
 
 
 def _legend(ax: Axes, **where) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +21,20 @@ LEAST_SESSIONS = 21
 #: Fewer round trips than this and pyfolio draws no sheet.
 LEAST_ROUND_TRIPS = 5
 #: Round trips are matched share by share: positions are counted in at most so many lots.
-LOTS = 2_000
-SHEET_DPI = 60
+LOTS = 500
+SHEET_DPI = 72
+#: A table with more columns than this is turned on its side.
+WIDE = 8
+
+
+@dataclass(frozen=True)
+class SheetTable:
+    """A table that pyfolio shows, every cell as text; ``header`` lists facts that stand above it."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    header: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,7 @@ class Sheet:
     name: str
     title: str
     png: bytes = b""
-    tables: tuple[str, ...] = ()
+    tables: tuple[SheetTable, ...] = ()
     absent: str = ""
     note: str = ""
 
@@ -90,17 +101,30 @@ class _Style:
         figure.savefig(buffer, format="png", dpi=SHEET_DPI, bbox_inches="tight", facecolor="white")
         return buffer.getvalue()
 
-    def tables(self, captured: list[str]) -> tuple[str, ...]:
-        """The tables without pandas' border, a dash for what is missing; empty ones are left out."""
-        out = []
-        for html in captured:
-            if "<td>" not in html:
-                continue
-            for old, new in ((' border="1"', ""), ("<td>NaN</td>", "<td>–</td>"), ("<td>NaT</td>", "<td>–</td>")):
-                html = html.replace(old, new)
-            html = re.sub(r"( days) \d\d:\d\d:\d\d(\.\d+)?", r"\1", html)  # durations are in whole days here
-            out.append(html if self.currency == "USD" else html.replace("$", f"{self.currency} "))
-        return tuple(out)
+    def table(self, table, name=None, float_format=None, formatters=None, header_rows=None) -> SheetTable:
+        """What pyfolio's ``print_table`` is given, as text; a wide table is turned on its side."""
+        frame = pd.DataFrame(table)
+        money = float_format is not None and float_format(1.0).startswith("$")
+        cells = frame.astype(object).map(lambda value: _cell(value, "{:,.2f}".format if money else float_format))
+        cells = cells.T if cells.shape[1] > WIDE else cells
+        return SheetTable(
+            name=f"{name or ''}{f' ({self.currency})' if money else ''}",
+            columns=tuple(map(str, cells.columns)),
+            rows=tuple((str(label), tuple(row)) for label, row in zip(cells.index, cells.to_numpy(), strict=True)),
+            header=tuple((label, str(value)) for label, value in (header_rows or {}).items()),
+        )
+
+
+def _cell(value, float_format) -> str:
+    """One cell as text: whole days, dates without a time, a dash for what is missing."""
+    if pd.isna(value):
+        return "–"
+    if isinstance(value, pd.Timedelta):
+        return f"{value.days:,} days"
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d}"
+    text = float_format(value) if float_format and isinstance(value, float) else str(value)
+    return text.replace("-", "−", 1) if text.startswith("-") else text
 
 
 def _returns_sheet(returns, style) -> Sheet:
@@ -109,7 +133,7 @@ def _returns_sheet(returns, style) -> Sheet:
         return Sheet(name, title, absent=f"it needs {LEAST_SESSIONS} sessions and the run has {len(returns)}")
     if returns["strategy"].max() == returns["strategy"].min():
         return Sheet(name, title, absent="the strategy's return is the same on every day")
-    with _session() as (pyfolio, tables):
+    with _session(style) as (pyfolio, tables):
         figure = pyfolio.create_returns_tear_sheet(
             returns["strategy"], benchmark_rets=returns["benchmark"], return_fig=True
         )
@@ -117,18 +141,18 @@ def _returns_sheet(returns, style) -> Sheet:
         if len(returns) < ROLLING_SESSIONS:
             note = f"Panels over a rolling six months are left out: the run has {len(returns)} sessions."
             _remove(figure, "Rolling")
-        return Sheet(name, title, style.png(figure), style.tables(tables), note=note)
+        return Sheet(name, title, style.png(figure), tuple(tables), note=note)
 
 
 def _positions_sheet(returns, positions, transactions, groups, style) -> Sheet:
     name, title = "positions", "Positions"
     if absent := _nothing_held(positions):
         return Sheet(name, title, absent=absent)
-    with _session() as (pyfolio, tables):
+    with _session(style) as (pyfolio, tables):
         figure = pyfolio.create_position_tear_sheet(
             returns, positions, sector_mappings=groups.to_dict(), estimate_intraday=False, return_fig=True
         )
-        return Sheet(name, title, style.png(figure), style.tables(tables))
+        return Sheet(name, title, style.png(figure), tuple(tables))
 
 
 def _transactions_sheet(returns, positions, transactions, groups, style) -> Sheet:
@@ -137,24 +161,22 @@ def _transactions_sheet(returns, positions, transactions, groups, style) -> Shee
         return Sheet(name, title, absent="nothing was bought or sold")
     if absent := _nothing_held(positions):
         return Sheet(name, title, absent=absent)
-    with _session() as (pyfolio, tables):
+    with _session(style) as (pyfolio, tables):
         figure = pyfolio.create_txn_tear_sheet(
             returns, positions, transactions, estimate_intraday=False, return_fig=True
         )
         _remove(figure, "Transaction time distribution")  # daily bars know no time of day
-        return Sheet(name, title, style.png(figure), style.tables(tables))
+        return Sheet(name, title, style.png(figure), tuple(tables))
 
 
 def _round_trips_sheet(returns, positions, transactions, groups, style) -> Sheet:
     name, title = "round_trips", "Round trips"
     if transactions.empty:
         return Sheet(name, title, absent="nothing was bought or sold")
-    lots = in_lots(transactions)
-    with _session() as (pyfolio, tables):
-        known = positions.copy()
-        open_lots = lots.groupby("symbol")["amount"].sum()
-        closed = open_lots.index[open_lots == 0].intersection(known.columns)
-        known.loc[known.index[-1], closed] = 0.0  # less than one lot is left: nothing to close
+    lots, worth = in_lots(transactions)
+    known = positions.copy()
+    known.iloc[-1] *= worth.reindex(known.columns).fillna(1.0)
+    with _session(style) as (pyfolio, tables):
         trips = _round_trips(pyfolio, returns, known, lots)
         if len(trips) < LEAST_ROUND_TRIPS:
             return Sheet(name, title, absent=f"it needs {LEAST_ROUND_TRIPS} round trips and the run has {len(trips)}")
@@ -163,33 +185,35 @@ def _round_trips_sheet(returns, positions, transactions, groups, style) -> Sheet
             pyfolio.round_trips.print_round_trip_stats(trips)
             pyfolio.plotting.show_profit_attribution(trips)
             note += " No pictures: they need both winning and losing trades, and all went the same way."
-            return Sheet(name, title, tables=style.tables(tables), note=note)
+            return Sheet(name, title, tables=tuple(tables), note=note)
         figure = pyfolio.create_round_trip_tear_sheet(
             returns, known, lots, sector_mappings=groups.to_dict(), estimate_intraday=False, return_fig=True
         )
-        return Sheet(name, title, style.png(figure), style.tables(tables), note=note)
+        return Sheet(name, title, style.png(figure), tuple(tables), note=note)
 
 
-def in_lots(transactions: pd.DataFrame) -> pd.DataFrame:
+def in_lots(transactions: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     """The same trades counted in whole lots, as pyfolio needs to match purchases with sales.
 
     pyfolio cuts fractions of a share off and keeps one list entry per share. Here a symbol's shares are counted in
     lots such that its largest holding is ``LOTS`` of them, and the price is that of a lot, so profit and return stay
     what they were. Holdings are rounded, not trades: what is closed completely is closed in lots as well. Whole
     shares below that size are left as they are.
+
+    Returns:
+        The trades, and by symbol the fraction of the final holding that its whole lots make up.
     """
-    parts = []
-    for _, trades in transactions.groupby("symbol", sort=False):
-        amount = trades["amount"].to_numpy(dtype=float)
-        holding = amount.cumsum()
+    parts, worth = [], {}
+    for symbol, trades in transactions.groupby("symbol", sort=False):
+        holding = trades["amount"].to_numpy(dtype=float).cumsum()
         largest = np.abs(holding).max()
-        if largest > LOTS or (amount % 1 != 0).any():
-            lots = np.diff(np.round(holding * (LOTS / largest)), prepend=0.0)
-            price = trades["price"] * (largest / LOTS)
-        else:
-            lots, price = amount, trades["price"]
-        parts.append(trades.assign(amount=lots, price=price)[lots != 0])
-    return pd.concat(parts).sort_index(kind="stable")
+        whole = largest <= LOTS and (holding % 1 == 0).all()
+        scale = 1.0 if whole else LOTS / largest
+        held = np.round(holding * scale)
+        lots = np.diff(held, prepend=0.0)
+        worth[symbol] = held[-1] / (holding[-1] * scale) if held[-1] else 0.0
+        parts.append(trades.assign(amount=lots, price=trades["price"] / scale)[lots != 0])
+    return pd.concat(parts).sort_index(kind="stable"), pd.Series(worth)
 
 
 def _round_trips(pyfolio, returns, positions, lots) -> pd.DataFrame:
@@ -218,19 +242,26 @@ def _on_sessions(transactions: pd.DataFrame, sessions: pd.DatetimeIndex) -> pd.D
 
 
 @contextmanager
-def _session():
+def _session(style: _Style):
     """pyfolio, and the list that its tables go to.
 
-    pyfolio draws through pyplot, shows its tables through IPython's ``display`` and seeds NumPy's global generator;
-    all three are as before on leaving.
+    pyfolio draws through pyplot, prints its tables and seeds NumPy's global generator; all three are as before on
+    leaving.
     """
     pyfolio, plt = _import_pyfolio()
-    tables: list[str] = []
-    backend, display = matplotlib.get_backend(), pyfolio.utils.display
+    tables: list[SheetTable] = []
+    printers = (pyfolio.utils, pyfolio.round_trips)  # the two modules whose name for it the sheets call
+    backend, print_table = matplotlib.get_backend(), pyfolio.utils.print_table
+
+    def keep_table(*args, **kwargs) -> None:
+        if (table := style.table(*args, **kwargs)).rows:
+            tables.append(table)
+
     random_state = np.random.get_state()  # noqa: NPY002 - the generator that pyfolio seeds
     before = set(plt.get_fignums())
     plt.switch_backend("agg")
-    pyfolio.utils.display = lambda shown: tables.append(shown.data)
+    for module in printers:
+        module.print_table = keep_table
     try:
         # pandas would draw an index without gaps in periods, which know no time zone
         with pd.plotting.plot_params.use("x_compat", True), warnings.catch_warnings():
@@ -243,7 +274,8 @@ def _session():
             warnings.filterwarnings("ignore", "no explicit representation of timezones", UserWarning)
             yield pyfolio, tables
     finally:
-        pyfolio.utils.display = display
+        for module in printers:
+            module.print_table = print_table
         np.random.set_state(random_state)  # noqa: NPY002
         for number in set(plt.get_fignums()) - before:
             plt.close(number)
