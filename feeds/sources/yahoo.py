@@ -265,6 +265,8 @@ def from_yahoo(symbol: str, start: pd.Timestamp, session=None) -> Answer:
     except YFTickerMissingError as fault:
         raise NoPrices(str(fault)) from fault
     except Exception as fault:  # network stacks and yfinance's parsing raise whatever they meet
+        if getattr(getattr(fault, "response", None), "status_code", None) == 404:
+            raise NoPrices("Yahoo does not know the symbol") from fault
         raise Unreachable(f"{type(fault).__name__}: {fault}") from fault
     finally:
         yfinance.config.debug.hide_exceptions = hidden
