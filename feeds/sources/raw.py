@@ -45,7 +45,8 @@ class RawData:
         bars: by symbol, in the source's order, which must not depend on sets or directory order.
         assets: what the source knows about its symbols, indexed by symbol; columns a subset of
             ``feeds.panel.ASSET_DEFAULTS``; None = nothing.
-        verdicts: ``(verdict, why)`` by symbol asked for and not delivered, and by file passed over.
+        verdicts: ``(verdict, why)`` by symbol asked for and not delivered, and by file passed over; for a symbol that
+            is delivered, a remark in place of ``why``.
         simulated: True where the prices are made up.
     """
 
