@@ -53,7 +53,7 @@ def cash_per_session(cash: pd.Series | float, sessions: pd.DatetimeIndex) -> pd.
     """Simple return of cash per session; a number is taken as an annual rate.
 
     >>> days = pd.DatetimeIndex(["2025-01-02", "2025-01-03"])
-    >>> float((1 + cash_per_session(0.05, days).iloc[0]) ** 252)
+    >>> round(float((1 + cash_per_session(0.05, days).iloc[0]) ** 252), 9)
     1.05
     """
     if not isinstance(cash, pd.Series):
