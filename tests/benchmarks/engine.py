@@ -1,0 +1,205 @@
+"""Stock backtrader, the shared clock and ``bt`` on the same panel and the same monthly rebalance into 20 names.
+
+    python -m tests.benchmarks.engine --feeds 300 --bars 2520
+    python -m tests.benchmarks.engine --all --json
+
+Each peer runs in a process of its own, so that its peak memory is its own. The time is that from the panel to the end
+of the run, feeds and their loading included; ``ratio`` is stock's CPU time over the peer's (all run on one core, and CPU
+time does not move with what else the machine does). Making the panel and importing are not timed, but count for the
+memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import backtrader
+import numpy as np
+import pandas as pd
+
+from engine.clock import ClockCerebro
+from feeds.bt_feed import panel_feeds
+from feeds.panel import FIELDS, Panel, make_assets
+
+SIZES = ((300, 756), (300, 2520), (3000, 2520))
+STOCK_LIMIT = 1_000_000  # feeds x bars; stock takes minutes above
+HELD = 20
+INVESTED = 0.95
+CASH = 1e7
+
+
+def make_panel(feeds: int, bars: int, missing: float) -> Panel:
+    """Random walks; ``missing`` is the share of bars left out at random."""
+    rng = np.random.default_rng(7)
+    dates = pd.bdate_range("2010-01-04", periods=bars)
+    symbols = [f"S{i:04d}" for i in range(feeds)]
+    close = 100 * np.exp(rng.normal(2e-4, 0.015, (bars, feeds)).cumsum(axis=0))
+    close[rng.random(close.shape) < missing] = np.nan
+    open_ = close * np.exp(rng.normal(0, 0.005, close.shape))
+    high, low = np.maximum(open_, close) * 1.003, np.minimum(open_, close) * 0.997
+    volume = np.where(np.isnan(close), np.nan, 1e6)
+    frames = [pd.DataFrame(values, dates, symbols) for values in (open_, high, low, close, volume)]
+    return Panel(*frames, make_assets(symbols), sessions=dates, benchmark=symbols[0])
+
+
+def monthly_picks(panel: Panel) -> dict[pd.Timestamp, list[str]]:
+    """The names held from each month's first day on, drawn at random."""
+    rng = np.random.default_rng(11)
+    firsts = panel.dates[panel.dates.to_period("M").duplicated() ^ True]
+    return {day: sorted(rng.choice(panel.symbols, min(HELD, len(panel.symbols)), replace=False)) for day in firsts}
+
+
+class Rebalance(backtrader.Strategy):
+    """Sells what is no longer picked, then brings the picks to equal weights; fills are at the next open."""
+
+    params = (("picks", None),)
+
+    def __init__(self):
+        self.values = []
+
+    def prenext(self):
+        self.next()
+
+    def next(self):
+        picks = self.p.picks.get(self.datetime[0])
+        if picks is None:
+            return
+        for data in [data for data, position in self.broker.positions.items() if position.size]:
+            if data._name not in picks:
+                self.close(data)
+        for name in picks:
+            self.order_target_percent(self.dnames[name], INVESTED / HELD)
+
+    def notify_cashvalue(self, cash, value):
+        self.values.append(value)
+
+
+def run_backtrader(cerebro, feeds, picks) -> list[float]:
+    for feed in feeds:
+        cerebro.adddata(feed)
+    cerebro.broker.setcash(CASH)
+    cerebro.broker.setcommission(commission=0.001)
+    cerebro.addstrategy(Rebalance, picks={backtrader.date2num(day): names for day, names in picks.items()})
+    return cerebro.run()[0].values
+
+
+def run_stock(panel: Panel, picks) -> list[float]:
+    feeds = []
+    for name in panel.symbols:
+        frame = pd.DataFrame({field: getattr(panel, field)[name] for field in FIELDS}).dropna(subset=["close"])
+        feeds.append(backtrader.feeds.PandasData(dataname=frame, name=name))
+    return run_backtrader(backtrader.Cerebro(stdstats=False), feeds, picks)
+
+
+def run_clock(panel: Panel, picks) -> list[float]:
+    cerebro = ClockCerebro(stdstats=False)
+    values = run_backtrader(cerebro, panel_feeds(panel), picks)
+    if not cerebro.clock_used:
+        raise RuntimeError(f"the shared clock was not used: {cerebro.fallback_reason}")
+    return values
+
+
+def run_bt(panel: Panel, picks) -> list[float]:
+    import bt
+
+    prices = panel.close.ffill().bfill()
+    weights = pd.DataFrame(0.0, index=list(picks), columns=panel.symbols)
+    for day, names in picks.items():
+        weights.loc[day, names] = INVESTED / HELD
+    steps = [bt.algos.RunOnDate(*picks), bt.algos.SelectAll(), bt.algos.WeighTarget(weights), bt.algos.Rebalance()]
+    backtest = bt.Backtest(
+        bt.Strategy("rebalance", steps),
+        prices,
+        initial_capital=CASH,
+        commissions=lambda size, price: abs(size) * price * 0.001,
+        progress_bar=False,
+    )
+    backtest.run()
+    return backtest.strategy.values.tolist()
+
+
+PEERS = {"stock": run_stock, "clock": run_clock, "bt": run_bt}
+
+
+def measure(peer: str, feeds: int, bars: int, missing: float, repeat: int) -> dict:
+    """In this process: seconds (medians of ``repeat`` runs), peak memory and a digest of all values."""
+    panel = make_panel(feeds, bars, missing)
+    picks = monthly_picks(panel)
+    seconds, cpu_seconds = [], []
+    for _ in range(repeat):
+        start, cpu_start = time.perf_counter(), time.process_time()
+        values = PEERS[peer](panel, picks)
+        seconds.append(time.perf_counter() - start)
+        cpu_seconds.append(time.process_time() - cpu_start)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "peer": peer,
+        "feeds": feeds,
+        "bars": bars,
+        "seconds": statistics.median(seconds),
+        "cpu_seconds": statistics.median(cpu_seconds),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20,
+        "final_value": values[-1],
+        "digest": hashlib.sha256(np.array(values).tobytes()).hexdigest()[:16],
+    }
+
+
+def measure_apart(peer: str, feeds: int, bars: int, missing: float, repeat: int) -> dict:
+    """``measure`` in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.engine", "--peer", peer]
+    numbers = {"--feeds": feeds, "--bars": bars, "--missing": missing, "--repeat": repeat}
+    command += [str(part) for pair in numbers.items() for part in pair]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(done.stdout)
+
+
+def compare(feeds: int, bars: int, missing: float = 0.0, repeat: int = 3) -> list[dict]:
+    """One row per peer; ``ratio`` is None where stock does not run, ``identical`` whether all values equal stock's."""
+    peers = [peer for peer in PEERS if peer != "stock" or feeds * bars <= STOCK_LIMIT]
+    rows = [measure_apart(peer, feeds, bars, missing, 1 if peer == "stock" else repeat) for peer in peers]
+    stock = next((row for row in rows if row["peer"] == "stock"), None)
+    for row in rows:
+        row["ratio"] = None if stock is None else stock["cpu_seconds"] / row["cpu_seconds"]
+        row["identical"] = None if stock is None else stock["digest"] == row["digest"]
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    lines = ["feeds  bars  peer    seconds  cpu sec   ratio  peak MB  values as stock"]
+    for row in rows:
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.1f}"
+        same = {None: "", True: "identical", False: "differ"}[row["identical"]]
+        where = f"{row['feeds']:5d} {row['bars']:5d}  {row['peer']:6s}"
+        lines.append(
+            f"{where} {row['seconds']:8.2f} {row['cpu_seconds']:8.2f} {ratio:>7s} {row['peak_mb']:8.0f}  {same}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--feeds", type=int, default=300)
+    parser.add_argument("--bars", type=int, default=2520)
+    parser.add_argument("--all", action="store_true", help="the three sizes of the README's table")
+    parser.add_argument("--missing", type=float, default=0.0, help="share of bars left out at random")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of the fast peers; their median counts")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--peer", choices=PEERS, help="measure this peer only, in this process")
+    args = parser.parse_args()
+    if args.peer:
+        print(json.dumps(measure(args.peer, args.feeds, args.bars, args.missing, args.repeat)))
+        return
+    sizes = SIZES if args.all else [(args.feeds, args.bars)]
+    rows = [row for feeds, bars in sizes for row in compare(feeds, bars, args.missing, args.repeat)]
+    print(json.dumps(rows, indent=2) if args.json else table(rows))
+
+
+if __name__ == "__main__":
+    main()
