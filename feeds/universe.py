@@ -28,6 +28,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from feeds.currency import MINOR_UNITS, pair_of, quote_currency
 from feeds.panel import ASSET_DEFAULTS
 
 #: Commission and half spread in basis points by asset class, where a symbol has none of its own.
@@ -47,18 +48,15 @@ ASSET_CLASSES = tuple(CLASS_COSTS)
 #: The same for shares listed outside the United States.
 FOREIGN_SHARE_COSTS = (3.0, 5.0)
 
-#: What the end of a symbol says: quote currency and region of the exchange.
-EXCHANGES = {
-    ".AS": ("EUR", "Netherlands"), ".AX": ("AUD", "Australia"), ".BR": ("EUR", "Belgium"), ".CO": ("DKK", "Denmark"),
-    ".DE": ("EUR", "Germany"), ".F": ("EUR", "Germany"), ".HE": ("EUR", "Finland"), ".HK": ("HKD", "Hong Kong"),
-    ".IR": ("EUR", "Ireland"), ".JK": ("IDR", "Indonesia"), ".JO": ("ZAc", "South Africa"), ".KL": ("MYR", "Malaysia"),
-    ".KQ": ("KRW", "South Korea"), ".KS": ("KRW", "South Korea"), ".L": ("GBp", "United Kingdom"),
-    ".LS": ("EUR", "Portugal"), ".MC": ("EUR", "Spain"), ".MI": ("EUR", "Italy"), ".MX": ("MXN", "Mexico"),
-    ".NS": ("INR", "India"), ".BO": ("INR", "India"), ".NZ": ("NZD", "New Zealand"), ".OL": ("NOK", "Norway"),
-    ".PA": ("EUR", "France"), ".SA": ("BRL", "Brazil"), ".SI": ("SGD", "Singapore"), ".SS": ("CNY", "China"),
-    ".ST": ("SEK", "Sweden"), ".SW": ("CHF", "Switzerland"), ".SZ": ("CNY", "China"), ".T": ("JPY", "Japan"),
-    ".TA": ("ILA", "Israel"), ".TO": ("CAD", "Canada"), ".TW": ("TWD", "Taiwan"), ".VI": ("EUR", "Austria"),
-    ".WA": ("PLN", "Poland"),
+#: Region by the end of a symbol.
+REGIONS = {
+    ".AS": "Netherlands", ".AX": "Australia", ".BO": "India", ".BR": "Belgium", ".CO": "Denmark", ".DE": "Germany",
+    ".F": "Germany", ".HE": "Finland", ".HK": "Hong Kong", ".IR": "Ireland", ".IS": "Turkey", ".JK": "Indonesia",
+    ".JO": "South Africa", ".KL": "Malaysia", ".KQ": "South Korea", ".KS": "South Korea", ".L": "United Kingdom",
+    ".LS": "Portugal", ".MC": "Spain", ".MI": "Italy", ".MX": "Mexico", ".NS": "India", ".NZ": "New Zealand",
+    ".OL": "Norway", ".PA": "France", ".SA": "Brazil", ".SI": "Singapore", ".SS": "China", ".ST": "Sweden",
+    ".SW": "Switzerland", ".SZ": "China", ".T": "Japan", ".TA": "Israel", ".TO": "Canada", ".TW": "Taiwan",
+    ".VI": "Austria", ".WA": "Poland",
 }  # fmt: skip
 
 SHIPPED = Path(__file__).with_name("universe.csv")
@@ -144,7 +142,7 @@ def check_universe(universe: pd.DataFrame) -> list[str]:
         if row["asset_class"] not in ASSET_CLASSES:
             known = ", ".join(ASSET_CLASSES)
             problems.append(f"{symbol}: asset_class is {row['asset_class']!r}; one of {known} is meant")
-        if row["currency"] and not re.fullmatch(r"[A-Z]{3}|GBp|ZAc|ILA", row["currency"]):
+        if row["currency"] and row["currency"] not in MINOR_UNITS and not re.fullmatch("[A-Z]{3}", row["currency"]):
             problems.append(f"{symbol}: currency is {row['currency']!r}; a code like USD, or GBp for pence, is meant")
         for name in NUMBERS:
             if not 0 <= row[name] < 1000:
@@ -159,18 +157,15 @@ def _like(word: str, known) -> str:
 
 def _guess(symbol: str) -> dict:
     """A row for a symbol nobody listed."""
-    asset_class, currency, region = "unknown", "", ""
-    pair = re.fullmatch(r"([A-Z]{3})?([A-Z]{3})=X", symbol)
-    coin = re.fullmatch(r"[A-Z0-9]+-(USD|EUR|GBP|JPY)", symbol)
-    ending = re.search(r"\.[A-Z]+$", symbol)
+    pair, currency = pair_of(symbol), quote_currency(symbol)
+    region = REGIONS.get(symbol[symbol.rfind(".") :], "") if "." in symbol else ""
+    asset_class = "unknown"
     if pair:
-        asset_class, currency = "forex", pair[2]
-    elif coin:
-        asset_class, currency = "crypto", coin[1]
+        asset_class, currency = "forex", pair[1]
+    elif re.fullmatch(r"[A-Z0-9]+-(USD|EUR|GBP|JPY)", symbol):
+        asset_class = "crypto"
     elif symbol.endswith("=F"):
         asset_class, currency = "commodity", "USD"
-    elif ending and ending[0] in EXCHANGES:
-        currency, region = EXCHANGES[ending[0]]
     costs = FOREIGN_SHARE_COSTS if region else CLASS_COSTS[asset_class]
     row = {"name": "", "asset_class": asset_class, "sector": "", "region": region, "currency": currency}
     return row | dict(zip(NUMBERS, costs, strict=True))

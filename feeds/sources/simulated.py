@@ -19,6 +19,7 @@ import pandas as pd
 
 from feeds.calendar import sessions
 from feeds.sources.raw import RawBars, RawData
+from feeds.sources.simulated_bars import FLAWS, WEEKDAYS_PER_YEAR, make_bars, with_flaw
 from feeds.universe import CLASS_COSTS, FOREIGN_SHARE_COSTS
 
 BENCHMARK = "SIM.MKT"
@@ -30,14 +31,24 @@ CLASS_OF_CLUSTER = (
     "equity", "equity", "corporate_bond", "equity", "etf", "equity", "equity",
 )  # fmt: skip
 
-#: Per asset class: letters in the symbol, annual volatility, annual dividend yield, payments a year.
+#: Per asset class: letters in the symbol and annual volatility.
 CLASS_TRAITS = {
-    "equity": ("EQ", 0.25, 0.02, 4),
-    "etf": ("ETF", 0.17, 0.015, 4),
-    "government_bond": ("GOV", 0.05, 0.03, 12),
-    "corporate_bond": ("CRP", 0.06, 0.04, 12),
-    "commodity": ("CMD", 0.20, 0.0, 0),
-    "forex": ("FX", 0.08, 0.0, 0),
+    "equity": ("EQ", 0.25),
+    "etf": ("ETF", 0.17),
+    "government_bond": ("GOV", 0.05),
+    "corporate_bond": ("CRP", 0.06),
+    "commodity": ("CMD", 0.20),
+    "forex": ("FX", 0.08),
+}
+
+#: Per asset class: how ``make_bars`` states its prices.
+HABITS = {
+    "equity": {"annual_yield": 0.02, "payments": 4, "may_split": True},
+    "etf": {"annual_yield": 0.015, "payments": 4},
+    "government_bond": {"annual_yield": 0.03, "payments": 12},
+    "corporate_bond": {"annual_yield": 0.04, "payments": 12},
+    "commodity": {},
+    "forex": {"reports_volume": False},
 }
 
 #: Forex assets in order of appearance, with a plausible first rate; the first three serve the foreign listings.
@@ -59,9 +70,6 @@ EXCHANGES = ("XNYS", *(calendar for _, _, calendar, _ in LISTINGS.values()))
 
 SECTORS = ("Technology", "Health Care", "Financials", "Energy", "Industrials", "Utilities", "Materials", "Real Estate")
 
-FLAWS = ("spike", "zero_price", "duplicate_row", "high_below_low", "stale_run", "missing_bars", "unsorted")
-
-WEEKDAYS_PER_YEAR = 261
 BILL_VOLATILITY = 0.003
 TAIL_DF = 5
 CRISIS = {"begins": 1 / 250, "ends": 1 / 60, "volatility": 2.0}
@@ -191,13 +199,13 @@ def simulate(config: SimulatedConfig | None = None) -> RawData:
             local = local + np.log(rng.lognormal(4.0, 0.5))
             if asset["currency"] in LISTINGS:
                 local = local - _log_dollars_per_unit(levels, asset["currency"])
-        frame = _bars(local.loc[listed], asset, rng)
-        bars[symbol] = RawBars(_with_flaw(frame, asset["flaw"], rng), asset["currency"])
+        frame = make_bars(local.loc[listed], asset["volatility"], rng, **HABITS[asset["asset_class"]])
+        bars[symbol] = RawBars(with_flaw(frame, asset["flaw"], rng), asset["currency"])
     shares = planted["asset_class"] == "equity" if (planted["asset_class"] == "equity").any() else slice(None)
     market = np.log1p(np.expm1(dollars[:, shares]).mean(axis=1)).cumsum() + np.log(400.0)
     market = pd.Series(market, days).loc[sessions_of["XNYS"]]
-    asset = {"asset_class": "etf", "volatility": market.diff().std() * np.sqrt(WEEKDAYS_PER_YEAR)}
-    bars[BENCHMARK] = RawBars(_bars(market, asset, np.random.default_rng([config.seed, 3])), "USD")
+    volatility = market.diff().std() * np.sqrt(WEEKDAYS_PER_YEAR)
+    bars[BENCHMARK] = RawBars(make_bars(market, volatility, np.random.default_rng([config.seed, 3])), "USD")
     return RawData(bars, _assets(planted), {}, simulated=True)
 
 
@@ -241,14 +249,13 @@ def _dollar_log_returns(planted: pd.DataFrame, n_days: int, config: SimulatedCon
 
 
 def _regime(rng: np.random.Generator, n_days: int) -> np.ndarray:
-    """Multiplier of every volatility by day, with a mean square of 1 in the long run."""
+    """Multiplier of every volatility by day, with a mean square of 1."""
     crisis, states = False, np.empty(n_days, dtype=bool)
     for day, draw in enumerate(rng.random(n_days)):
         crisis = draw >= CRISIS["ends"] if crisis else draw < CRISIS["begins"]
         states[day] = crisis
-    share = CRISIS["begins"] / (CRISIS["begins"] + CRISIS["ends"])
-    calm = 1 / np.sqrt(1 - share + share * CRISIS["volatility"] ** 2)
-    return np.where(states, CRISIS["volatility"] * calm, calm)
+    multiplier = np.where(states, CRISIS["volatility"], 1.0)
+    return multiplier / np.sqrt(np.mean(multiplier**2))
 
 
 def _log_dollars_per_unit(levels: pd.DataFrame, currency: str) -> pd.Series:
@@ -256,79 +263,6 @@ def _log_dollars_per_unit(levels: pd.DataFrame, currency: str) -> pd.Series:
     rate, units, _, _ = LISTINGS[currency]
     first = np.log(FOREX[rate])
     return levels[rate] + (first if rate.endswith("USD=X") else -first) - np.log(units)
-
-
-def _bars(log_level: pd.Series, asset: pd.Series | dict, rng: np.random.Generator) -> pd.DataFrame:
-    """Unadjusted bars of one asset whose total return index is ``exp(log_level)``."""
-    n_bars = len(log_level)
-    _, _, annual_yield, payments = CLASS_TRAITS[asset["asset_class"]]
-    log_return = np.diff(log_level.to_numpy(), prepend=log_level.iloc[0])
-    paid = np.zeros(n_bars)
-    if payments and rng.random() < 0.7:
-        every = 252 // payments
-        paid[rng.integers(1, every) :: every] = annual_yield * rng.uniform(0.5, 1.5) / payments
-    splits = np.zeros(n_bars)
-    if asset["asset_class"] == "equity" and rng.random() < 0.1 and n_bars > 1:
-        day = rng.integers(1, n_bars)
-        splits[day], paid[day] = rng.choice([2.0, 3.0, 10.0, 0.1]), 0.0
-    ratio = np.where(splits > 0, splits, 1.0)
-    log_close = log_level.iloc[0] + np.cumsum(np.log(np.exp(log_return) - paid) - np.log(ratio))
-    log_before = np.concatenate([log_close[:1], log_close[:-1]]) - np.log(ratio)  # in today's shares
-
-    daily = asset["volatility"] / np.sqrt(WEEKDAYS_PER_YEAR)
-    log_open = log_before + 0.3 * (log_close - log_before) + 0.3 * daily * rng.standard_normal(n_bars)
-    beyond = 0.4 * daily * np.abs(rng.standard_normal((2, n_bars)))
-    close, open_ = np.exp(log_close), np.exp(log_open)
-    frame = pd.DataFrame(
-        {
-            "open": open_,
-            "high": np.maximum(close, open_) * np.exp(beyond[0]),
-            "low": np.minimum(close, open_) * np.exp(-beyond[1]),
-            "close": close,
-        },
-        index=log_level.index.rename("date"),
-    )
-    if asset["asset_class"] != "forex":
-        frame["volume"] = _volume(log_return / daily, rng) * np.cumprod(ratio)
-        frame["dividend"] = paid * np.exp(log_before)
-        frame["split"] = splits
-    return frame
-
-
-def _volume(standardised: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shares traded: persistent from day to day, higher on days of large returns."""
-    log_volume, noise = np.empty(len(standardised)), rng.normal(0, 0.25, len(standardised))
-    state = 0.0
-    for day, shock in enumerate(noise):
-        state = 0.8 * state + shock
-        log_volume[day] = state
-    return np.round(np.exp(rng.normal(13, 1.5) + log_volume + 0.3 * np.minimum(np.abs(standardised), 6)))
-
-
-def _with_flaw(frame: pd.DataFrame, flaw: str, rng: np.random.Generator) -> pd.DataFrame:
-    """``frame`` with one bad bar or run of bars in its middle third, or as it is where ``flaw`` is empty."""
-    if not flaw:
-        return frame
-    frame = frame.copy()
-    n_bars, prices = len(frame), ["open", "high", "low", "close"]
-    at = int(rng.integers(n_bars // 3, 2 * n_bars // 3))
-    if flaw == "spike":
-        frame.iloc[at, [1, 3]] *= 10  # high and close
-    elif flaw == "zero_price":
-        frame.iloc[at, :4] = 0.0
-    elif flaw == "high_below_low":
-        frame.iloc[at, [1, 2]] = frame.iloc[at, [2, 1]].to_numpy()
-    elif flaw == "duplicate_row":
-        return frame.iloc[np.insert(np.arange(n_bars), at, at)]
-    elif flaw == "stale_run":
-        frame.iloc[at : at + 15, :4] = frame["close"].iloc[at - 1]
-    elif flaw == "missing_bars":
-        return frame.drop(frame.index[at : at + 7])
-    elif flaw == "unsorted":
-        order = np.arange(n_bars)
-        order[[at, at + 1]] = order[[at + 1, at]]
-        return frame.iloc[order]
-    return frame.astype({name: float for name in prices})
 
 
 def _assets(planted: pd.DataFrame) -> pd.DataFrame:

@@ -10,23 +10,17 @@ Tested against recorded and faulty answers; unverified against the live service.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
-import platformdirs
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from feeds.sources.raw import ABSENT, RawBars, RawData
+from feeds.sources.yahoo_cache import Cached, cache_file, cache_folder, read_cached, write_cached
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +46,6 @@ WAITS = (2.0, 5.0, 15.0, 45.0)
 #: Symbols in a row without an answer after which the rest is left for later.
 GIVE_UP_AFTER = 3
 
-METADATA_KEY = b"clusterfolio"
-
 
 class NoPrices(Exception):
     """Yahoo does not know the symbol, or has no prices for it in the span asked for."""
@@ -72,12 +64,6 @@ class Answer:
 
 
 Download = Callable[[str, pd.Timestamp], Answer]
-
-
-def cache_folder() -> Path:
-    """Where prices are cached: ``yahoo`` in ``$CLUSTERFOLIO_CACHE``, else in the user's cache directory."""
-    root = os.environ.get("CLUSTERFOLIO_CACHE") or platformdirs.user_cache_path("clusterfolio")
-    return Path(root) / "yahoo"
 
 
 def fetch(
@@ -128,7 +114,7 @@ def fetch(
             try:
                 cached, outcome, why = _updated(symbol, cached, start, yesterday, patient)
                 unanswered = 0
-                _write(path, cached)
+                write_cached(path, cached)
             except NoPrices as fault:
                 outcome, why, unanswered = ("failed" if cached is None else "unchanged"), str(fault), 0
             except Unreachable as fault:
@@ -177,36 +163,6 @@ def read_yahoo(
             first, last = cached.frame.index[0].date(), cached.frame.index[-1].date()
             verdicts[symbol] = (ABSENT, f"no prices in the span asked for; Yahoo has {first} to {last}")
     return RawData(bars, None, verdicts)
-
-
-@dataclass(frozen=True)
-class Cached:
-    """One symbol's file: unadjusted bars, quote currency, the first day asked for, the last that was over then."""
-
-    frame: pd.DataFrame
-    currency: str
-    asked_from: pd.Timestamp
-    complete_to: pd.Timestamp
-
-
-def cache_file(folder: Path, symbol: str) -> Path:
-    """A symbol's file; ``=``, ``^`` and the like are escaped."""
-    return folder / f"{quote(symbol, safe='')}.parquet"
-
-
-def read_cached(path: Path) -> Cached | None:
-    """What ``path`` holds, or None where it is absent or damaged (it is then fetched anew)."""
-    if not path.is_file():
-        return None
-    try:
-        table = pq.read_table(path)
-        about = json.loads(table.schema.metadata[METADATA_KEY])
-        frame = table.to_pandas()
-        dates = [pd.Timestamp(about[name]) for name in ("asked_from", "complete_to")]
-        return Cached(frame, about["currency"], *dates)
-    except (pa.ArrowException, OSError, KeyError, ValueError) as fault:
-        log.warning("%s is damaged and will be fetched anew: %s", path, fault)
-        return None
 
 
 def unadjusted(frame: pd.DataFrame) -> pd.DataFrame:
@@ -318,25 +274,3 @@ def _agree(cached: pd.DataFrame, fresh: pd.DataFrame) -> bool:
     """Whether closes match on the days in both; False where there is no such day."""
     both = pd.concat([cached["close"], fresh["close"]], axis=1, join="inner", sort=False).dropna().to_numpy()
     return len(both) > 0 and bool(np.allclose(both[:, 0], both[:, 1], rtol=AGREE, atol=0))
-
-
-def _write(path: Path, cached: Cached) -> None:
-    """Replace ``path`` in one step."""
-    about = {
-        "currency": cached.currency,
-        "asked_from": str(cached.asked_from.date()),
-        "complete_to": str(cached.complete_to.date()),
-        "fetched": pd.Timestamp.now("UTC").isoformat(timespec="seconds"),
-        "basis": "unadjusted",
-    }
-    table = pa.Table.from_pandas(cached.frame)
-    table = table.replace_schema_metadata({**table.schema.metadata, METADATA_KEY: json.dumps(about).encode()})
-    with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            pq.write_table(table, file)
-        except BaseException:
-            file.close()
-            temporary.unlink()
-            raise
-    os.replace(temporary, path)

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feeds.currency import quote_currency
 from feeds.panel import ASSET_DEFAULTS, make_assets
 from feeds.sources.simulated import SimulatedConfig, truth
 from feeds.universe import (
     ASSET_CLASSES,
     COLUMNS,
-    EXCHANGES,
+    REGIONS,
     SHIPPED,
     check_universe,
     describe,
@@ -61,9 +62,8 @@ def test_a_listed_symbols_currency_and_region_agree_with_its_exchange():
     abroad = [symbol for symbol in table.index if "." in symbol]
     assert len(abroad) >= 60
     for symbol in abroad:
-        currency, region = EXCHANGES[symbol[symbol.rindex(".") :]]
-        assert table.loc[symbol, "currency"] == currency
-        assert table.loc[symbol, "region"] in (region, "China")
+        assert table.loc[symbol, "currency"] == quote_currency(symbol)
+        assert table.loc[symbol, "region"] in (REGIONS[symbol[symbol.rindex(".") :]], "China")
 
 
 def test_the_seed_list_has_its_299_symbols():

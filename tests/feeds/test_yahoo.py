@@ -1,4 +1,6 @@
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,14 +16,12 @@ from feeds.sources.yahoo import (
     Answer,
     NoPrices,
     Unreachable,
-    cache_file,
-    cache_folder,
     fetch,
     from_yahoo,
-    read_cached,
     read_yahoo,
     unadjusted,
 )
+from feeds.sources.yahoo_cache import cache_file, cache_folder, read_cached
 
 START = pd.Timestamp("2024-01-01")
 
@@ -211,7 +211,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
     def full_disk(*args, **kwargs):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("feeds.sources.yahoo.pq.write_table", full_disk)
+    monkeypatch.setattr("feeds.sources.yahoo_cache.pq.write_table", full_disk)
     yahoo.today = pd.Timestamp("2024-06-03")
     with pytest.raises(OSError, match="no space left"):
         filled(yahoo, tmp_path)
@@ -322,9 +322,6 @@ def test_an_answer_without_prices_is_a_failure_that_says_so(tmp_path, frame):
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_however_often_it_is_updated_the_cache_holds_what_was_quoted(data):
-    import tempfile
-    from pathlib import Path
-
     days = [str(day.date()) for day in pd.bdate_range("2024-01-10", "2024-12-20")]
     splits = data.draw(st.dictionaries(st.sampled_from(days), st.sampled_from([2.0, 0.1, 1.5]), max_size=3))
     paid = data.draw(st.dictionaries(st.sampled_from(days), st.floats(0.01, 3), max_size=3))
