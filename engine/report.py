@@ -347,7 +347,7 @@ def _known(inputs: ReportInputs, symbol: str, column: str) -> str:
 
 def _read_wide(path: Path) -> pd.DataFrame:
     """A table whose first column is the date and whose others are numbers."""
-    table = pd.read_csv(path, index_col=0, float_precision="round_trip")
+    table = pd.read_csv(path, index_col=0)
     return table.set_index(pd.DatetimeIndex(table.index, name="date"))
 
 
@@ -356,9 +356,7 @@ def _read_long(path: Path) -> pd.DataFrame:
     text = ["symbol", "reason", "verdict", "why", "name", "asset_class", "sector", "region", "currency"]
     columns = pd.read_csv(path, nrows=0).columns
     numbers = {name: [""] for name in columns if name not in text}
-    table = pd.read_csv(
-        path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=numbers, float_precision="round_trip"
-    )
+    table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=numbers)
     return table.assign(date=pd.to_datetime(table["date"])) if "date" in table else table
 
 
