@@ -22,9 +22,9 @@ from sklearn.preprocessing import RobustScaler
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from models.batch import BatchSource
+from models.batch import Batch, BatchSource
 from models.device import resolve_device, seeded, torch_threads
-from models.scaling import fit_scaler, scale
+from models.scaling import fit_scaler, scale, scale_bars
 from models.training import Progress, TrainConfig, TrainingHistory, mean_loss, train
 from models.transformer import TransformerAutoencoder
 from models.windows import Windows
@@ -32,7 +32,7 @@ from models.windows import Windows
 ENCODERS: dict[str, type[nn.Module]] = {"transformer": TransformerAutoencoder}
 
 #: Windows per forward pass of ``transform``; every pass has exactly this many, so no row depends on the others.
-TRANSFORM_BATCH = 256
+TRANSFORM_BATCH = 128
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "encoder.json"
 
@@ -157,23 +157,30 @@ class Encoder(BaseEstimator):
         A row depends on its own window only, to the bit: passes have a fixed number of windows, the last one is
         filled up with copies of its last window.
         """
-        source = self._scaled(windows)
+        self._check_fitted(windows)
         if not len(windows):
-            raise ValueError("windows: none to embed")
+            return np.empty((0, self.embed_dim), dtype=np.float32)
         parts = []
-        with torch.no_grad(), torch_threads(self._train_config().threads):
-            self.module_.eval()
+        with torch_threads(self._train_config().threads):
             for at in range(0, len(windows), TRANSFORM_BATCH):
                 chosen = np.minimum(np.arange(at, at + TRANSFORM_BATCH), len(windows) - 1)
-                mean = self.module_.encode(source.batch(chosen)).mean.float().cpu().numpy()
-                parts.append(mean[: len(windows) - at])
+                parts.append(self._encode(windows, chosen)[: len(windows) - at])
         return np.concatenate(parts)
+
+    @property
+    def embed_dim(self) -> int:
+        """Length of an embedding, once fitted."""
+        check_is_fitted(self, "module_")
+        bars = np.zeros((self.lookback, self.n_features_), dtype=np.float32)
+        at = np.zeros(1, dtype=np.int64)
+        return self._encode(Windows(bars, bars > 0, at, at, at, self.lookback), at).shape[1]
 
     def reconstruction_error(self, windows: Windows) -> float:
         """Mean loss over unscaled windows, in evaluation mode: for an autoencoder, what it fails to rebuild."""
-        source = self._scaled(windows)
+        self._check_fitted(windows)
         if not len(windows):
             raise ValueError("windows: none to rebuild")
+        source = BatchSource(scale(windows, self.scaler_, self.clip), self._device())
         with torch_threads(self._train_config().threads):
             return mean_loss(self.module_, source, np.arange(len(windows)), self.random_state)
 
@@ -238,12 +245,26 @@ class Encoder(BaseEstimator):
         if windows.lookback != self.lookback:
             raise ValueError(f"windows: lookback must be {self.lookback} bars, got {windows.lookback}")
 
-    def _scaled(self, windows: Windows) -> BatchSource:
+    def _check_fitted(self, windows: Windows) -> None:
         check_is_fitted(self, "module_")
         self._check(windows)
         if windows.values.shape[1] != self.n_features_:
             raise ValueError(f"windows: {self.n_features_} features were learned, got {windows.values.shape[1]}")
-        return BatchSource(scale(windows, self.scaler_, self.clip), next(self.module_.parameters()).device)
+
+    @torch.no_grad()
+    def _encode(self, windows: Windows, chosen: np.ndarray) -> np.ndarray:
+        """One forward pass over the windows at ``chosen``; only their own bars are scaled."""
+        values, observed = windows.gather(chosen)
+        batch = Batch(
+            x=torch.from_numpy(scale_bars(values, observed, self.scaler_, self.clip)),
+            date_idx=torch.from_numpy(windows.date_idx[chosen]),
+            asset_idx=torch.from_numpy(windows.asset_idx[chosen]),
+            mask=torch.from_numpy(observed),
+        )
+        return self.module_.encode(batch.to(self._device())).mean.float().cpu().numpy()
+
+    def _device(self) -> torch.device:
+        return next(self.module_.parameters()).device
 
     def _describe(self) -> dict[str, Any]:
         """What a saved encoder's JSON says."""

@@ -31,7 +31,12 @@ def fit_scaler(windows: Windows) -> RobustScaler:
 
 
 def scale(windows: Windows, scaler: RobustScaler, clip: float) -> Windows:
-    """The windows over scaled bars, clipped to ``[-clip, clip]``; 0 (the training median) where not observed."""
-    scaled = scaler.transform(windows.values.astype(np.float64))
-    scaled = np.where(windows.observed, np.clip(scaled, -clip, clip), 0.0)
-    return replace(windows, values=scaled.astype(np.float32))
+    """The windows over scaled bars (see ``scale_bars``)."""
+    return replace(windows, values=scale_bars(windows.values, windows.observed, scaler, clip))
+
+
+def scale_bars(values: np.ndarray, observed: np.ndarray, scaler: RobustScaler, clip: float) -> np.ndarray:
+    """Bars ``(..., n_features)`` scaled, in float32 within ``[-clip, clip]``; 0, the training median, if unobserved."""
+    flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
+    scaled = np.clip(scaler.transform(flat), -clip, clip).reshape(values.shape)
+    return np.where(observed, scaled, 0.0).astype(np.float32)

@@ -47,15 +47,15 @@ class TrainConfig:
         threads: CPU threads; 0 = as torch is set. A different number gives slightly different weights.
     """
 
-    epochs: int = 15
-    windows_per_epoch: int = 0
+    epochs: int = 6
+    windows_per_epoch: int = 16384
     batch_size: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     holdout: float = 0.1
     holdout_windows: int = 4096
-    patience: int = 3
+    patience: int = 2
     threads: int = 1
 
     def __post_init__(self):
