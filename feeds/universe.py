@@ -14,7 +14,7 @@ one it must have):
 ``half_spread_bps``  half of a typical bid-ask spread, the same unit: about 1 for large US shares, funds and major
                      currencies, 3 to 8 for listings abroad, 5 to 15 for thin funds and emerging currencies
 ``seed``             yes = among the 299 symbols of the published document
-``active``           no = delisted, or no longer tradable for most; kept because the published list names it
+``active``           no = delisted, renamed, or no longer tradable for most; kept as the published list names it
 
 The costs are orders of magnitude for a private client with a low-cost broker, not quotations.
 """
@@ -28,7 +28,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from feeds.currency import MINOR_UNITS, pair_of, quote_currency
+from feeds.currency import MINOR_UNITS, major, pair_of, quote_currency, rate_symbols
 from feeds.panel import ASSET_DEFAULTS
 
 #: Commission and half spread in basis points by asset class, where a symbol has none of its own.
@@ -71,7 +71,7 @@ def load_universe(which: str | Path = "default") -> pd.DataFrame:
 
     Args:
         which: ``default`` (every shipped instrument that still trades), ``seed`` (the 299 of the published document,
-            five long dead), ``all`` (every shipped row), or the path of a CSV file. A file's empty cells and missing
+            some long dead), ``all`` (every shipped row), or the path of a CSV file. A file's empty cells and missing
             columns are filled from the shipped list where it knows the symbol, else as ``describe`` guesses.
     """
     if which in ("default", "seed", "all"):
@@ -134,6 +134,17 @@ def filter_universe(
     return chosen[~chosen.index.isin(exclude)]
 
 
+def rates_needed(universe: pd.DataFrame, account: str) -> list[str]:
+    """Currency pairs to load beside these instruments so that their prices can be brought into ``account``.
+
+    >>> rates_needed(describe(["AAPL", "SAP.DE", "7203.T", "SHEL.L", "CHF=X"]), "USD")
+    ['EURUSD=X', 'JPY=X', 'GBPUSD=X']
+    """
+    priced = universe.loc[(universe["asset_class"] != "forex") & (universe["currency"] != ""), "currency"]
+    codes = dict.fromkeys(major(code)[0] for code in priced)
+    return [rate_symbols(code, account)[0] for code in codes if code != account]
+
+
 def check_universe(universe: pd.DataFrame) -> list[str]:
     """What is wrong with a table, one sentence per problem naming symbol and column; empty = nothing."""
     problems = [f"{symbol}: listed more than once" for symbol in universe.index[universe.index.duplicated()].unique()]
@@ -173,10 +184,15 @@ def _guess(symbol: str) -> dict:
 
 def _read(path: Path, known: pd.DataFrame | None = None) -> pd.DataFrame:
     """One CSV file, every cell read as text first so that ``0700.HK``, ``TRUE`` and ``NA`` stay what they are."""
-    with path.open(encoding="utf-8-sig") as file:
-        header = file.readline()
-    separator = ";" if ";" in header and "," not in header else ","
-    text = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            header = file.readline()
+        separator = ";" if ";" in header and "," not in header else ","
+        text = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig").fillna("")
+    except (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as fault:
+        raise ValueError(f"{path.name}: no CSV table in UTF-8: {fault}") from fault
+    if not isinstance(text.index, pd.RangeIndex):
+        raise ValueError(f"{path.name}: its rows have more cells than its header has names")
     text.columns = [str(name).strip().lower() for name in text.columns]
     unknown = [name for name in text.columns if name not in ("symbol", *COLUMNS)]
     if unknown or "symbol" not in text.columns:

@@ -1,4 +1,5 @@
 import os
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,7 @@ from feeds.universe import (
     describe,
     filter_universe,
     load_universe,
+    rates_needed,
 )
 
 DEAD = ["BAL", "COW", "JJN", "JO", "SGG"]
@@ -50,11 +52,16 @@ def test_the_shipped_list_has_no_problems_and_is_sorted():
     assert (table[["commission_bps", "half_spread_bps"]] > 0).all(axis=None)
 
 
-def test_every_foreign_currency_in_the_list_has_its_rate_in_the_list():
+def test_the_rates_that_the_list_needs_are_in_the_list():
     table = load_universe("default")
-    foreign = set(table.loc[table["asset_class"] != "forex", "currency"]) - {"USD"}
-    for currency in {code.upper() for code in foreign}:
-        assert {f"{currency}=X", f"{currency}USD=X"} & set(table.index), currency
+    needed = rates_needed(table, "USD")
+    assert len(needed) >= 15 and {"EURUSD=X", "JPY=X", "KRW=X"} <= set(needed)
+    assert set(needed) <= set(table.index)
+
+
+def test_rates_are_named_for_any_account():
+    table = describe(["AAPL", "SHEL.L", "SAP.DE", "NPN.JO", "ZZZ", "JPY=X"])
+    assert rates_needed(table, "EUR") == ["EURUSD=X", "GBPEUR=X", "ZAREUR=X"]
 
 
 def test_a_listed_symbols_currency_and_region_agree_with_its_exchange():
@@ -69,7 +76,7 @@ def test_a_listed_symbols_currency_and_region_agree_with_its_exchange():
 def test_the_seed_list_has_its_299_symbols():
     table = load_universe("seed")
     assert len(table) == 299
-    assert sorted(table.index[~table["active"]]) == sorted([*DEAD, "RUB=X"])
+    assert sorted(table.index[~table["active"]]) == sorted([*DEAD, "MMC", "RUB=X"])
 
 
 @pytest.mark.skipif(not (DATA / "symbols.csv").is_file(), reason=f"no development data in {DATA}")
@@ -121,12 +128,37 @@ def test_a_files_own_cells_win_over_the_shipped_ones(tmp_path):
         ("symbol,commission_bps\nA,nan\n", r"A: commission_bps is nan"),
         ("symbol,asset_class\nA,stock\n", r"A: asset_class is 'stock'; one of equity, etf"),
         ("symbol,currency\nA,dollar\n", r"A: currency is 'dollar'; a code like USD"),
+        ("", r"mine\.csv: no CSV table in UTF-8"),
+        ('symbol\n"AAPL\n', r"mine\.csv: no CSV table"),
+        ("symbol,name\nAAPL,Apple,USD\n", r"mine\.csv: its rows have more cells than its header has names"),
         ("symbol,seed\nA,perhaps\n", r"row 2: seed is 'perhaps'; yes or no is meant"),
     ],
 )
 def test_errors_name_the_column_and_the_row(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         load_universe(written(tmp_path, text))
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"mine\.csv: no CSV table in UTF-8"):
+        load_universe(written(tmp_path, "symbol,name\nOR.PA,L'Oréal\n", "latin-1"))
+
+
+def test_short_rows_and_blank_lines_do_no_harm(tmp_path):
+    table = load_universe(written(tmp_path, "symbol,name,currency\nAAPL\n\nMSFT,Windows\n\n"))
+    assert table["name"].tolist() == ["Apple", "Windows"] and table["currency"].tolist() == ["USD", "USD"]
+
+
+@given(st.text(st.sampled_from(list('symbol,name\n\r";\t 1-.=X')), max_size=60), st.booleans())
+def test_any_text_is_a_universe_or_refused_with_a_reason(text, with_header):
+    with tempfile.TemporaryDirectory() as folder:
+        path = written(Path(folder), "symbol,name\n" * with_header + text)
+        try:
+            table = load_universe(path)
+        except ValueError as fault:
+            assert "mine.csv" in str(fault)
+        else:
+            assert check_universe(table) == [] and tuple(table.columns) == COLUMNS
 
 
 def test_an_unknown_universe_says_what_there_is():
