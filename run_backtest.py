@@ -170,9 +170,10 @@ def main(verbose: bool) -> None:
 @click.option(
     "--model", "model_from", type=click.Path(path_type=Path), metavar="RUN_DIR", help="Use its trained model."
 )
-@click.option("-q", "--quiet", is_flag=True, help="Print only the report's path.")
+@click.option("--report/--no-report", default=True, help="Write report.html; `report RUN_DIR` can do it later.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only where the result is.")
 @click.pass_context
-def run_command(ctx, preset, config_file, settings, out, model_from, quiet):
+def run_command(ctx, preset, config_file, settings, out, model_from, report, quiet):
     """Train, trade the test span bar by bar, and write a run directory with a report.
 
     \b
@@ -186,11 +187,11 @@ def run_command(ctx, preset, config_file, settings, out, model_from, quiet):
         config = resolve(ctx, preset, config_file, settings)
         out = out or Path("runs") / f"{preset}-{datetime.now():%Y%m%d-%H%M%S}"
         with reporter(quiet) as progress:
-            outcome = run(config, out, progress, model_from)
+            outcome = run(config, out, progress, model_from, report)
     if not quiet:
         _show_verdicts(outcome)
         _show_metrics(outcome)
-    click.echo(outcome.folder / "report.html")
+    click.echo(outcome.folder / "report.html" if report else outcome.folder)
 
 
 @main.command("decide", epilog=EXIT_CODES)

@@ -49,8 +49,8 @@ def load_panel(config: RunConfig, for_decision: bool = False) -> tuple[Panel, pd
     panel = panel.until(end)
     if end < pd.Timestamp(dates.start) and not for_decision:
         raise DataError(
-            f"dates.start: {dates.start}, but the last session on which the benchmark and 90 % of the universe trade is "
-            f"{end.date()}"
+            f"dates.start: {dates.start}, but the last session on which the benchmark and 90 % of the universe "
+            f"trade is {end.date()}"
         )
     described = panel.assets.drop(columns="tradable").reindex(verdicts.index)
     return panel, verdicts.join(described)

@@ -64,12 +64,19 @@ class Outcome:
     result: BacktestResult
 
 
-def run(config: RunConfig, out: Path, reporter: Reporter | None = None, model_from: Path | None = None) -> Outcome:
+def run(
+    config: RunConfig,
+    out: Path,
+    reporter: Reporter | None = None,
+    model_from: Path | None = None,
+    report: bool = True,
+) -> Outcome:
     """Do the main job and write its directory, whole or not at all.
 
     Args:
         out: the run directory; must not exist or be empty.
         model_from: a run directory whose trained model is used instead of training one.
+        report: write report.html and its pictures too (they can be made later from the files).
 
     Raises:
         FileExistsError: ``out`` is not empty.
@@ -111,10 +118,11 @@ def run(config: RunConfig, out: Path, reporter: Reporter | None = None, model_fr
             policy.encoder.save(draft / artifacts.MODEL_DIR)
             benchmark.rename("close").to_frame().to_csv(draft / "benchmark.csv", date_format="%Y-%m-%d")
             facts = describe_run(config, panel, policy, result, cash_source)
-            artifacts.write_json(draft / "run.json", {**facts, "stages": clock.stages})
-        with clock.stage("report"):
-            write_report(draft)
-        artifacts.write_json(draft / "run.json", {**facts, "stages": clock.stages})
+            artifacts.write_json(draft / "run.json", facts | clock.measured())
+        if report:
+            with clock.stage("report"):
+                write_report(draft)
+        artifacts.write_json(draft / "run.json", facts | clock.measured())
     return Outcome(Path(out), metrics, verdicts, result)
 
 
@@ -188,6 +196,10 @@ def describe_run(
         "simulated": panel.simulated,
         "benchmark": panel.benchmark,
         "currency": panel.currency,
+        "capital": config.trading.capital,
+        "seed": config.engine.seed,
+        "device": history.device,
+        "threads": history.threads,
         "cash": cash_source,
         "universe": {"tradable": len(panel.tradable), "rows": len(panel.dates), "sessions": len(panel.sessions)},
         "dates": {
@@ -196,9 +208,6 @@ def describe_run(
         },
         "training": {
             "span": [str(day.date()) for day in policy.train_span_],
-            "seed": config.engine.seed,
-            "device": history.device,
-            "threads": history.threads,
             "windows": history.n_windows,
             "best_epoch": history.best_epoch,
             "train_loss": history.train_loss,
@@ -206,6 +215,7 @@ def describe_run(
         },
         "fingerprint": {"data": artifacts.fingerprint(panel), "model": encoder.fingerprint()},
         "clock": result.clock,
+        "excluded": result.decisions[-1].diagnostics["excluded"],
         "unfilled": [[str(day.date()), name, why] for day, name, why in result.unfilled],
         "notes": [note for decision in result.decisions for note in decision.diagnostics["notes"]],
         "versions": versions(),
@@ -223,7 +233,8 @@ class StageClock:
 
     def __init__(self, reporter: Reporter):
         self.reporter = reporter
-        self.stages: dict[str, dict[str, float]] = {}
+        self.seconds: dict[str, float] = {}
+        self.peaks: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -231,8 +242,13 @@ class StageClock:
         self.reporter.stage(name)
         started = time.perf_counter()
         yield
-        self.stages[name] = {"seconds": round(time.perf_counter() - started, 3), "peak_memory_mb": peak_memory_mb()}
-        log.info("%s: %.1f s", name, self.stages[name]["seconds"])
+        self.seconds[name] = round(time.perf_counter() - started, 3)
+        self.peaks[name] = peak_memory_mb()
+        log.info("%s: %.1f s", name, self.seconds[name])
+
+    def measured(self) -> dict:
+        """Seconds per stage, and the most memory the process had held when each ended."""
+        return {"seconds": dict(self.seconds), "peak_memory_mb": dict(self.peaks)}
 
 
 def peak_memory_mb() -> float:

@@ -72,6 +72,11 @@ class PanelEmbedder:
         windows = make_windows(panel.features.values, panel.features.observed, self.encoder.lookback)
         rows = self._dates(panel)
         picked = latest_windows(windows, len(panel.symbols), rows)
+        some = (picked >= 0).any(axis=0)
+        if not some[-1]:
+            nothing = pd.DataFrame(np.zeros((len(panel.symbols), 1)), index=panel.symbols)
+            return Embedded(nothing, pd.Series(False, index=panel.symbols))
+        picked = picked[:, some]
         steps = [self._encode(windows, chosen) for chosen in picked.T]
         embeddings = np.stack(steps, axis=1)  # assets, steps, dims
         present = picked >= 0
@@ -103,10 +108,9 @@ class PanelEmbedder:
         values, observed = windows.gather(chosen[present])
         key = hashlib.blake2b(values.tobytes() + np.packbits(observed).tobytes() + present.tobytes()).digest()
         if key not in self._known:
-            out = np.zeros((len(chosen), self.encoder.embed_dim), dtype=np.float32)
-            if present.any():
-                out[present] = self.encoder.transform(windows.take(chosen[present]))
-            self._known[key] = out
+            embedded = self.encoder.transform(windows.take(chosen[present]))
+            self._known[key] = np.zeros((len(chosen), embedded.shape[1]), dtype=np.float32)
+            self._known[key][present] = embedded
         return self._known[key]
 
 

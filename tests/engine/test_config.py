@@ -1,0 +1,72 @@
+import tomllib
+
+import pytest
+
+from engine.config import RunConfig, describe, dump, make_config, merge, parse_setting, presets, read_preset, to_dict
+from strategies.selection import SelectionConfig
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_a_preset_survives_the_way_through_its_file(preset):
+    config = make_config(read_preset(preset))
+    assert make_config(tomllib.loads(dump(config))) == config
+
+
+def test_the_default_preset_is_the_defaults():
+    assert make_config(read_preset("default")) == RunConfig()
+
+
+def test_the_seed_preset_is_the_published_document():
+    config = to_dict(make_config(read_preset("seed")))
+    assert config["train"]["epochs"] == 15 and config["train"]["batch_size"] == 128
+    assert config["embedding"]["kind"] == "last" and config["clustering"]["n_clusters"] == 20
+    assert config["selection"]["sharpe_span"] == "training" and not config["selection"]["excess_of_cash"]
+    assert config["trading"]["rebalance"] == "once" and not config["trading"]["costs"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dataa": {}}, "unknown section 'dataa'; available: data, dates"),
+        ({"data": {"sorce": "files"}}, r"unknown key data\.sorce; available: benchmark"),
+        ({"data": {"source": "file"}}, "data.source: got 'file', expected one of simulated, files, yahoo"),
+        ({"train": {"epochs": "many"}}, "train.epochs: got 'many', expected int"),
+        ({"train": {"epochs": True}}, "train.epochs: got True, expected int"),
+        ({"dates": {"train_end": "2025-06-30"}}, "must follow one another"),
+        ({"dates": {"start": "2025-02-30"}}, "dates.start: got '2025-02-30', expected a day"),
+        ({"trading": {"rebalance": "fortnight"}}, "trading.rebalance: got 'fortnight'"),
+        ({"trading": {"cash_buffer": 1.0}}, "trading.cash_buffer: got 1.0"),
+        ({"encoder": {"name": "tranformer"}}, "unknown encoder 'tranformer'; available: "),
+        ({"data": "files"}, "data: got 'files', expected a section"),
+        ({"selection": {"sharpe_span": "past"}}, "sharpe_span: got 'past'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_would_be_right(settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_config(merge(settings))
+
+
+def test_settings_from_the_command_line_are_read_as_toml_else_as_text():
+    assert parse_setting("train.epochs=3") == {"train": {"epochs": 3}}
+    assert parse_setting("trading.costs=false") == {"trading": {"costs": False}}
+    assert parse_setting("dates.start=2025-01-01")["dates"]["start"].isoformat() == "2025-01-01"
+    assert parse_setting("data.path=a,b") == {"data": {"path": "a,b"}}
+    with pytest.raises(ValueError, match="expected section.key=value"):
+        parse_setting("epochs=3")
+
+
+def test_lists_dates_and_whole_numbers_become_what_the_dataclass_states():
+    config = make_config(merge(parse_setting("data.exclude=A, B"), parse_setting("trading.capital=5000")))
+    assert config.data.exclude == ("A", "B")
+    assert config.trading.capital == 5000.0 and isinstance(config.trading.capital, float)
+    assert make_config(parse_setting("dates.start=2025-02-03")).dates.start == "2025-02-03"
+    assert make_config(parse_setting("trading.rebalance=21")).trading.rebalance == 21
+
+
+def test_every_key_has_a_meaning():
+    assert not [f"{section}.{key}" for section, key, _, _, meaning in describe(RunConfig()) if not meaning]
+
+
+def test_values_are_shown_beside_their_defaults():
+    config = RunConfig(selection=SelectionConfig(per_cluster=2))
+    assert ("selection", "per_cluster", 2, 1) in [row[:4] for row in describe(config)]

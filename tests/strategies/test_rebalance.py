@@ -1,0 +1,156 @@
+import backtrader as bt
+import numpy as np
+import pandas as pd
+import pytest
+
+from engine.backtest import run_backtest
+from engine.config import TradingConfig
+from feeds.bt_feed import panel_feeds
+from strategies.rebalance import RebalanceStrategy, panel_from_feeds
+from tests.conftest import FixedPolicy, make_panel, random_closes
+
+
+def run(panel, weights, **trading):
+    days = pd.DatetimeIndex(sorted(weights))
+    policy = FixedPolicy(weights)
+    return run_backtest(panel, lambda now: policy, days, TradingConfig(**{"costs": False, **trading})), policy
+
+
+def test_a_buy_refused_for_margin_is_sent_again_and_filled():
+    closes = random_closes(40, "ABC")
+    opens = closes.copy()
+    opens.iloc[11] *= 1.05  # every open after the decision is 5 % above the close that sized the orders
+    closes.iloc[11:] *= 1.05
+    opens.iloc[12:] *= 1.05
+    day = closes.index[10]
+    result, _ = run(make_panel(closes, opens), {day: {"A": 0.34, "B": 0.33, "C": 0.33}}, cash_buffer=0.0)
+    assert set(result.transactions["symbol"]) == {"A", "B", "C"}
+    assert "sent again after a margin refusal" in result.transactions["reason"].iloc[-1]
+    assert not result.unfilled
+    assert result.positions["cash"].iloc[-1] >= 0
+    assert result.positions["C"].iloc[-1] / result.value.iloc[-1] > 0.25
+
+
+def test_sells_go_before_buys_so_that_a_full_switch_needs_no_spare_cash():
+    closes = random_closes(40, "AB")
+    first, second = closes.index[[5, 20]]
+    result, _ = run(make_panel(closes), {first: {"A": 1.0}, second: {"B": 1.0}}, cash_buffer=0.02)
+    trades = result.transactions[result.transactions["date"] == closes.index[21]]
+    assert trades["symbol"].tolist() == ["A", "B"]
+    assert (trades["amount"] > 0).tolist() == [False, True]
+    assert trades["reason"].tolist() == ["rebalance", "rebalance"]
+
+
+def test_a_position_whose_feed_stops_is_sold_at_its_last_price():
+    closes = random_closes(60, "AB")
+    closes.iloc[30:, 1] = np.nan
+    day = closes.index[10]
+    result, _ = run(make_panel(closes), {day: {"A": 0.5, "B": 0.5}})
+    exit_ = result.transactions.iloc[-1]
+    assert (exit_["symbol"], exit_["reason"]) == ("B", "stopped trading")
+    assert exit_["price"] == closes["B"].iloc[29]
+    assert exit_["date"] == closes.index[29 + 11]
+    assert result.positions["B"].iloc[-1] == 0
+
+
+def test_a_feed_that_resumes_after_a_long_silence_was_sold_too():
+    closes = random_closes(80, "AB")
+    closes.iloc[30:50, 1] = np.nan
+    result, _ = run(make_panel(closes), {closes.index[10]: {"A": 0.5, "B": 0.5}})
+    assert result.transactions.iloc[-1]["reason"] == "stopped trading"
+    assert result.transactions.iloc[-1]["date"] == closes.index[40]
+
+
+def test_a_foreign_holiday_delays_the_fill_to_the_next_own_bar():
+    closes = random_closes(40, "AB")
+    closes.iloc[11:13, 1] = np.nan
+    result, _ = run(make_panel(closes), {closes.index[10]: {"A": 0.5, "B": 0.5}})
+    filled = result.transactions.set_index("symbol")["date"]
+    assert filled.to_dict() == {"A": closes.index[11], "B": closes.index[13]}
+
+
+def test_a_late_listing_does_not_hold_up_the_others():
+    closes = random_closes(40, "AB")
+    closes.iloc[:30, 1] = np.nan
+    result, _ = run(make_panel(closes), {closes.index[10]: {"A": 1.0}, closes.index[32]: {"B": 1.0}})
+    assert result.transactions["date"].iloc[0] == closes.index[11]
+    assert result.positions["B"].iloc[-1] > 0
+
+
+def test_whole_shares_only_when_asked_and_a_share_too_dear_is_named():
+    closes = random_closes(40, "AB")
+    closes["B"] *= 1e4
+    weights = {closes.index[10]: {"A": 0.5, "B": 0.5}}
+    result, _ = run(make_panel(closes), weights, fractional=False)
+    assert (result.transactions["amount"] % 1 == 0).all()
+    assert [(name, why[:43]) for _, name, why in result.unfilled] == [
+        ("B", "its share of the value is less than one sha")
+    ]
+
+
+def test_the_policy_is_told_what_is_held():
+    closes = random_closes(40, "AB")
+    first, second = closes.index[[5, 20]]
+    _, policy = run(make_panel(closes), {first: {"A": 0.5}, second: {"A": 0.5}}, cash_buffer=0.0)
+    assert policy.states[0].cash == 1.0
+    assert policy.states[1].weights.index.tolist() == ["A"]
+    assert policy.states[1].cash + policy.states[1].weights.sum() == pytest.approx(1.0)
+    assert policy.states[1].entries == {"A": closes.index[6]}
+
+
+def test_in_a_plain_cerebro_the_panel_is_built_from_the_feeds_and_ends_now():
+    closes = random_closes(60, "ABC")
+    closes.iloc[:20, 2] = np.nan
+    panel = make_panel(closes)
+    seen = []
+
+    class Spy(FixedPolicy):
+        def decide(self, panel, state):
+            seen.append(panel)
+            return super().decide(panel, state)
+
+    days = closes.index[[30, 50]]
+    policy = Spy({day: {"A": 0.5, "B": 0.5} for day in days})
+    cerebro = bt.Cerebro()
+    for name in closes.columns:
+        bars = pd.DataFrame({f: getattr(panel, f)[name] for f in ("open", "high", "low", "close", "volume")}).dropna()
+        cerebro.adddata(bt.feeds.PandasData(dataname=bars), name=name)
+    cerebro.addstrategy(RebalanceStrategy, policy_for=lambda now: policy, decision_dates=days)
+    (strategy,) = cerebro.run()
+    assert [p.dates[-1] for p in seen] == list(days)
+    pd.testing.assert_frame_equal(
+        seen[1].close, closes.loc[: days[1]], check_index_type=False, check_freq=False, check_names=False
+    )
+    assert len(strategy.fills) >= 2
+
+
+def test_panel_from_feeds_leaves_terminal_bars_out():
+    closes = random_closes(40, "AB")
+    closes.iloc[10:, 1] = np.nan
+    panel = make_panel(closes)
+    built = []
+
+    class Look(bt.Strategy):
+        def prenext(self):
+            self.next()
+
+        def next(self):
+            if len(self.datas[0]) == 40:
+                built.append(panel_from_feeds(self.datas, "A", panel.sessions))
+
+    cerebro = bt.Cerebro(stdstats=False)
+    for feed in panel_feeds(panel):
+        cerebro.adddata(feed)
+    cerebro.addstrategy(Look)
+    cerebro.run()
+    pd.testing.assert_frame_equal(
+        built[0].close, panel.close, check_index_type=False, check_freq=False, check_names=False
+    )
+
+
+def test_what_is_no_callable_is_refused():
+    with pytest.raises(TypeError, match="policy_for: got None"):
+        cerebro = bt.Cerebro()
+        cerebro.adddata(panel_feeds(make_panel(random_closes(5, "A")))[0])
+        cerebro.addstrategy(RebalanceStrategy)
+        cerebro.run()

@@ -1,0 +1,202 @@
+"""The command line as a user meets it, on a small made-up market."""
+
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from feeds.sources.simulated import BENCHMARK
+from run_backtest import main
+from tests.market_files import run_options, write_market
+
+FILES = {
+    "config.toml", "run.json", "metrics.json", "returns.csv", "returns_gross.csv", "weights.csv", "positions.csv",
+    "transactions.csv", "clusters.csv", "embeddings.parquet", "symbols.csv", "benchmark.csv", "model",
+}  # fmt: skip
+
+
+def invoke(*args, code=0):
+    result = CliRunner().invoke(main, [str(arg) for arg in args])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("market")
+    write_market(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(market, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "first"
+    invoke(*run_options(market, out))
+    return out
+
+
+def test_a_run_directory_holds_every_table(finished):
+    assert {path.name for path in finished.iterdir()} == FILES
+    returns = pd.read_csv(finished / "returns.csv", index_col="date", parse_dates=True)
+    weights = pd.read_csv(finished / "weights.csv", index_col="date", parse_dates=True)
+    assert weights.index[0] == pd.Timestamp("2024-03-28") and returns.index[0] == pd.Timestamp("2024-04-01")
+    assert (weights.sum(axis=1) - 1).abs().max() < 1e-12 and np.isfinite(weights.to_numpy()).all()
+    facts = json.loads((finished / "run.json").read_text())
+    assert {"load", "features", "fit", "backtest", "write"} <= set(facts["seconds"])
+    assert facts["training"]["span"][1] == "2024-03-28" and len(facts["fingerprint"]["model"]) == 64
+    transactions = pd.read_csv(finished / "transactions.csv")
+    assert set(transactions["reason"]) <= {
+        "rebalance",
+        "stopped trading",
+        "rebalance, sent again after a margin refusal",
+    }
+    clusters = pd.read_csv(finished / "clusters.csv")
+    assert clusters.groupby("date")["selected"].sum().eq(4).all()
+
+
+def test_metrics_repeat_the_tables(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    returns = pd.read_csv(finished / "returns.csv", index_col="date", parse_dates=True)
+    for name in ("strategy", "benchmark"):
+        assert metrics[name]["total_return"] == pytest.approx((1 + returns[name]).prod() - 1)
+    assert metrics["strategy"]["costs"]["total"] > 0
+
+
+def test_the_same_command_gives_the_same_bytes(market, finished, tmp_path):
+    invoke(*run_options(market, tmp_path / "again"))
+    for name in ("weights.csv", "returns.csv", "transactions.csv", "clusters.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_the_stock_clock_gives_the_same_bytes(market, finished, tmp_path):
+    invoke(*run_options(market, tmp_path / "stock", "--set", "engine.clock=stock", "--model", finished))
+    for name in ("weights.csv", "returns.csv", "transactions.csv", "positions.csv"):
+        assert (tmp_path / "stock" / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_another_runs_model_gives_its_decisions(market, finished, tmp_path):
+    invoke(*run_options(market, tmp_path / "again", "--model", finished))
+    facts = [json.loads((run / "run.json").read_text()) for run in (finished, tmp_path / "again")]
+    assert facts[0]["fingerprint"] == facts[1]["fingerprint"]
+    assert (tmp_path / "again" / "weights.csv").read_bytes() == (finished / "weights.csv").read_bytes()
+
+
+def test_a_model_trained_beyond_the_first_decision_is_refused(market, finished, tmp_path):
+    early = ("--train-end", "2023-12-29", "--start", "2024-01-02")
+    message = invoke(*run_options(market, tmp_path / "x", "--model", finished, *early), code=2).output
+    assert "trained up to 2024-03-28, after the first decision on 2023-12-29" in message
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_later_flag_beats_set_beats_config_beats_preset(tmp_path):
+    file = tmp_path / "own.toml"
+    file.write_text('[trading]\ncapital = 1.0\nrebalance = "week"\n[engine]\nseed = 1\n')
+    shown = invoke(
+        "config", "show", "--toml", "--preset", "seed", "--config", file,
+        "--set", "trading.capital=2.0", "--set", "engine.seed=2", "--seed", "3",
+    ).output  # fmt: skip
+    assert "seed = 3" in shown and "capital = 2.0" in shown and 'rebalance = "week"' in shown
+    assert 'kind = "last"' in shown
+
+
+def test_decide_on_a_backtests_day_repeats_its_decision(market, finished):
+    weights = pd.read_csv(finished / "weights.csv", index_col="date")
+    day = weights.index[2]
+    output = invoke("decide", finished, "--asof", day, "--quiet").output
+    for name in weights.columns[weights.loc[day] > 0].drop("CASH", errors="ignore"):
+        assert name in output
+
+
+def test_decide_states_the_orders_from_what_is_held(market, finished, tmp_path):
+    day = pd.read_csv(finished / "weights.csv", index_col="date").index[2]
+    holdings = tmp_path / "holdings.csv"
+    holdings.write_text(f"symbol,shares\n{BENCHMARK},10\nCASH,50000\n")
+    orders = tmp_path / "orders.csv"
+    invoke("decide", finished, "--asof", day, "--holdings", holdings, "--csv", orders, "--quiet")
+    table = pd.read_csv(orders)
+    assert table.iloc[0]["side"] == "sell" and table.iloc[0]["symbol"] == BENCHMARK
+    value = 50_000 + 10 * table.iloc[0]["price"]
+    bought = table[table["side"] == "buy"]
+    assert bought["value"].sum() == pytest.approx(0.98 * value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name,shares\nA,1\n", "columns name, shares; expected symbol, shares"),
+        ("symbol,shares\nNOPE,1\n", "no prices for NOPE"),
+        ("symbol,shares\nCASH,lots\n", "CASH has shares 'lots', expected a number"),
+    ],
+)
+def test_wrong_holdings_are_named(finished, tmp_path, content, message):
+    file = tmp_path / "holdings.csv"
+    file.write_text(content)
+    assert message in invoke("decide", finished, "--asof", "2024-05-31", "--holdings", file, "--quiet", code=2).output
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["run", "--preset", "nope"], 2, "unknown preset 'nope'; available: default, seed"),
+        (["run", "--source", "files"], 2, "data.path: empty"),
+        (["run", "--source", "files", "--path", "/no/such/folder"], 2, "/no/such/folder"),
+        (["run", "--config", "/no/such.toml"], 2, "--config /no/such.toml: no such file"),
+        (["run", "--start", "tomorrow"], 2, "dates.start: got 'tomorrow'"),
+        (["run", "--set", "train.epoch=3"], 2, "unknown key train.epoch; available"),
+        (["run", "--device", "tpu"], 2, "tpu"),
+        (["report", "/no/such/run"], 2, "/no/such/run: not a run directory"),
+        (["universe", "/no/such.csv"], 2, "/no/such.csv"),
+    ],
+)
+def test_a_wrong_argument_is_one_clear_line(args, code, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output = invoke(*args, code=code).output
+    assert message in output and "Traceback" not in output
+
+
+def test_an_existing_run_is_not_overwritten(market, finished):
+    before = (finished / "weights.csv").read_bytes()
+    assert "exists and is not empty" in invoke(*run_options(market, finished), code=2).output
+    assert (finished / "weights.csv").read_bytes() == before
+
+
+def test_an_interrupted_run_leaves_nothing_that_looks_whole(market, tmp_path, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("engine.artifacts.write_tables", interrupt)
+    assert CliRunner().invoke(main, run_options(market, tmp_path / "x")).exit_code == 130
+    assert os.listdir(tmp_path) == []
+
+
+def test_fewer_assets_than_clusters_is_handled_and_said(market, finished, tmp_path):
+    invoke(*run_options(market, tmp_path / "x", "--set", "clustering.n_clusters=50", "--model", finished))
+    notes = json.loads((tmp_path / "x" / "run.json").read_text())["notes"]
+    assert "fewer than the 50 clusters asked for" in notes[0]
+
+
+def test_report_is_rebuilt_from_the_files(finished):
+    path = invoke("report", finished).output.strip()
+    assert path.endswith("report.html") and os.path.getsize(path) > 100_000
+    for file in finished.glob("*.png"):
+        file.unlink()
+    os.unlink(path)
+
+
+def test_doctor_universe_and_config_show_answer():
+    assert "torch" in invoke("doctor").output
+    assert invoke("universe", "seed").output.count("\n") >= 299
+    assert "0 problems" in invoke("universe", "--check").output
+    assert "SPY" in invoke("universe", "--asset-class", "etf").output
+    assert "cash-like" in invoke("config", "show").output
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["decide"], ["fetch"], ["universe"], ["report"], ["config", "show"]])
+def test_help_teaches_and_names_the_exit_codes(command):
+    output = invoke(*command, "--help").output
+    assert "Exit codes" in output and len(output) > 300
