@@ -86,7 +86,8 @@ class SimulatedConfig:
         asset_classes: classes to draw from; empty = all of ``CLASS_TRAITS``.
         within, between: correlation of daily US dollar returns inside a cluster and across clusters.
         sharpe: mean true Sharpe ratio in excess of cash, annualised.
-        skill: standard deviation of the true Sharpe ratios inside a cluster: what there is to find. 0 = all are equal.
+        skill: standard deviation of the true Sharpe ratios inside a cluster: what there is to find. 0 = all are equal,
+            past performance tells nothing; 0.5 is already more than any real market holds.
         cash_rate: annual return of cash; bill funds earn about this.
         n_bills: bill funds of hardly any volatility among the government bonds.
         regimes: spells of crisis and heavy tails; False: Gaussian returns of constant volatility.
@@ -104,7 +105,7 @@ class SimulatedConfig:
     within: float = 0.5
     between: float = 0.1
     sharpe: float = 0.25
-    skill: float = 0.5
+    skill: float = 0.3
     cash_rate: float = 0.03
     n_bills: int = 3
     regimes: bool = True
