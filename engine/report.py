@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import os
-import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 
 import empyrical as ep
@@ -16,69 +13,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from engine import report_plots as plots
-from engine.report_pyfolio import tear_sheets
+from engine.report_inputs import ReportInputs, read_run
+from engine.report_pyfolio import Sheet, tear_sheets
 
 logger = logging.getLogger(__name__)
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 #: Rows of ``weights.csv`` drawn by group fall back to names where there is one group only; so many are told apart.
 TOP_NAMES = 9
-
-
-@dataclass(frozen=True)
-class ReportInputs:
-    """What the page is made of: the contents of a run directory. Dates are naive days.
-
-    Attributes:
-        returns: index session; columns ``strategy`` (net of costs) and ``benchmark``, simple daily returns.
-        gross: the strategy's daily return before costs, at the same sessions.
-        weights: index decision date; target weight by symbol, and ``CASH``.
-        positions: index session; value in the account's currency by symbol, and ``cash``.
-        transactions: columns ``date, symbol, amount, price, value, commission, spread, reason``.
-        clusters: columns ``date, symbol, cluster, sharpe, selected``, for every decision.
-        embeddings: columns ``date, symbol, e0 ...``, for the last decision at least.
-        symbols: index symbol; columns ``verdict, why`` for everything asked for, and what is known of it
-            (``name, asset_class, sector, region, currency``).
-        metrics: see ``engine.metrics.compute_metrics``.
-        config: the resolved configuration, section by section.
-        run: ``benchmark``, ``currency``, ``capital``, ``simulated``; and where recorded ``device``, ``seed``,
-            ``fingerprint``, ``seconds`` (by stage), ``versions`` (by package), ``notes`` (sentences to print),
-            ``excluded`` (symbol to reason, at the last decision), ``unfilled`` (``[date, symbol, why]`` of targets that
-            could not be reached).
-    """
-
-    returns: pd.DataFrame
-    gross: pd.Series
-    weights: pd.DataFrame
-    positions: pd.DataFrame
-    transactions: pd.DataFrame
-    clusters: pd.DataFrame
-    embeddings: pd.DataFrame
-    symbols: pd.DataFrame
-    metrics: dict
-    config: dict
-    run: dict
-
-
-def read_run(run_dir: Path) -> ReportInputs:
-    """The contents of a run directory; a file that is not there is named by the error."""
-    run_dir = Path(run_dir)
-    for name in ("run.json", "metrics.json", "returns.csv"):
-        if not (run_dir / name).is_file():
-            raise FileNotFoundError(f"run_dir: {run_dir} holds no {name}; a finished run's directory does")
-    return ReportInputs(
-        returns=_read_wide(run_dir / "returns.csv"),
-        gross=_read_wide(run_dir / "returns_gross.csv")["gross"],
-        weights=_read_wide(run_dir / "weights.csv"),
-        positions=_read_wide(run_dir / "positions.csv"),
-        transactions=_read_long(run_dir / "transactions.csv"),
-        clusters=_read_long(run_dir / "clusters.csv"),
-        embeddings=pd.read_parquet(run_dir / "embeddings.parquet"),
-        symbols=_read_long(run_dir / "symbols.csv").set_index("symbol"),
-        metrics=json.loads((run_dir / "metrics.json").read_text(encoding="utf-8")),
-        config=tomllib.loads((run_dir / "config.toml").read_text(encoding="utf-8")),
-        run=json.loads((run_dir / "run.json").read_text(encoding="utf-8")),
-    )
 
 
 def write_report(run_dir: Path, inputs: ReportInputs | None = None) -> Path:
@@ -131,7 +73,7 @@ def make_pictures(inputs: ReportInputs) -> dict[str, bytes]:
     return {name: plots.to_png(ax, simulated) for name, ax in drawn.items()}
 
 
-def render(inputs: ReportInputs, pictures: dict[str, bytes], sheets: list) -> str:
+def render(inputs: ReportInputs, pictures: dict[str, bytes], sheets: list[Sheet]) -> str:
     """The page's HTML, everything inside it."""
     environment = Environment(
         loader=PackageLoader("engine", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -145,7 +87,8 @@ def render(inputs: ReportInputs, pictures: dict[str, bytes], sheets: list) -> st
         metrics=inputs.metrics,
         period=period(inputs),
         facts=facts(inputs),
-        seconds=stage_seconds(inputs.run),
+        stages=stages(inputs.run),
+        notes=list(dict.fromkeys(inputs.run.get("notes", []))),
         headline=headline(inputs.metrics),
         years=calendar_table(inputs.returns),
         picks=picks(inputs),
@@ -168,7 +111,6 @@ def period(inputs: ReportInputs) -> dict:
 def facts(inputs: ReportInputs) -> list[tuple[str, str]]:
     """What ran, line by line; what the run did not record is left out."""
     run, held = inputs.run, inputs.positions.drop(columns="cash")
-    versions = run.get("versions", {})
     lines = [
         ("Prices", "simulated" if run["simulated"] else inputs.config.get("data", {}).get("source")),
         ("Symbols asked for", f"{len(inputs.symbols):,}"),
@@ -177,18 +119,28 @@ def facts(inputs: ReportInputs) -> list[tuple[str, str]]:
         ("Benchmark", run["benchmark"]),
         ("Account", f"{run['currency']} {money(run['capital'])}"),
         ("Device", run.get("device")),
+        ("Threads", run.get("threads")),
         ("Seed", run.get("seed")),
-        ("Fingerprint of the data", run.get("fingerprint")),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items()) or None),
+        ("Trained on", " to ".join(run.get("training", {}).get("span", [])) or None),
+        ("Windows", f"{windows:,}" if (windows := run.get("training", {}).get("windows")) else None),
+        ("Cash earns", run.get("cash")),
+        ("Fingerprints", _listed({of: text[:16] for of, text in run.get("fingerprint", {}).items()})),
+        ("Versions", _listed(run.get("versions", {}))),
     ]
     return [(label, str(value)) for label, value in lines if value is not None]
 
 
-def stage_seconds(run: dict) -> list[tuple[str, float]]:
-    """Seconds by stage, with their sum last."""
-    stages = list(run.get("seconds", {}).items())
-    return [*stages, ("all stages", sum(value for _, value in stages))] if stages else []
+def stages(run: dict) -> list[tuple[str, float, float | None]]:
+    """Seconds by stage and the process's peak memory (MiB) at its end; their sum and maximum last."""
+    seconds, peaks = run.get("seconds", {}), run.get("peak_memory_mb", {})
+    rows = [(name, value, peaks.get(name)) for name, value in seconds.items()]
+    return [*rows, ("all stages", sum(seconds.values()), max(peaks.values(), default=None))] if rows else []
 
+
+SURVIVORSHIP = (
+    "The list of instruments was drawn up with today's knowledge. Names that failed or were delisted before are "
+    "missing from it, so past returns look better than they could have been."
+)
 
 #: Rows of the headline table: label, key in ``metrics.json``, how it is written.
 HEADLINE = (
@@ -288,17 +240,12 @@ def caveats(inputs: ReportInputs) -> list[tuple[str, str]]:
     currencies = sorted(set(symbols.get("currency", pd.Series(dtype=str)).dropna()) - {"", run["currency"]})
     known = [
         (
-            "Survivorship",
-            "The list of instruments was drawn up with today's knowledge. Names that failed or were delisted before "
-            "are missing from it, so past returns look better than they could have been.",
-        ),
-        (
             "Currency",
             f"Every figure is in {run['currency']} and unhedged."
             + (f" Prices quoted in {', '.join(currencies)} were converted daily." if currencies else ""),
         ),
         ("Taxes", "Taxes on gains, dividends and transactions are not deducted. Dividends count as reinvested."),
-        ("Fills", "Orders are decided after a close and filled at the next open, whatever their size."),
+        ("Fills", "Orders are decided after a close and filled at the next open, without moving the price."),
         ("One history", "One path of one market is one sample. A Sharpe ratio over few years has a wide error."),
     ]
     if "asset_class" in symbols and symbols["asset_class"].str.lower().isin({"forex", "fx", "currency"}).any():
@@ -309,6 +256,8 @@ def caveats(inputs: ReportInputs) -> list[tuple[str, str]]:
         known.insert(0, ("No costs", "This run charged neither commission nor spread; a real account would pay both."))
     if run["simulated"]:
         known.insert(0, ("Simulated prices", "The market in this run is made up: it says nothing about real ones."))
+    else:
+        known.insert(0, ("Survivorship", SURVIVORSHIP))
     return known
 
 
@@ -340,24 +289,13 @@ def _groups(inputs: ReportInputs) -> tuple[pd.Series, str]:
     return pd.Series([name if name in largest else "other names" for name in held], held, dtype=object), "name"
 
 
+def _listed(values: dict) -> str | None:
+    return ", ".join(f"{name} {value}" for name, value in values.items()) or None
+
+
 def _known(inputs: ReportInputs, symbol: str, column: str) -> str:
     known = inputs.symbols.get(column, pd.Series(dtype=object)).get(symbol, "")
     return "" if pd.isna(known) else str(known)
-
-
-def _read_wide(path: Path) -> pd.DataFrame:
-    """A table whose first column is the date and whose others are numbers."""
-    table = pd.read_csv(path, index_col=0)
-    return table.set_index(pd.DatetimeIndex(table.index, name="date"))
-
-
-def _read_long(path: Path) -> pd.DataFrame:
-    """A table with a symbol per row. Text stays text: a symbol may be ``NA``, ``TRUE`` or ``0005``."""
-    text = ["symbol", "reason", "verdict", "why", "name", "asset_class", "sector", "region", "currency"]
-    columns = pd.read_csv(path, nrows=0).columns
-    numbers = {name: [""] for name in columns if name not in text}
-    table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=numbers)
-    return table.assign(date=pd.to_datetime(table["date"])) if "date" in table else table
 
 
 def _data_uri(png: bytes) -> str:

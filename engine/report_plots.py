@@ -12,7 +12,7 @@ import empyrical as ep
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, DateFormatter
+from matplotlib.dates import AutoDateLocator, DateFormatter, DayLocator
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 from scipy.cluster.hierarchy import dendrogram, linkage
@@ -164,7 +164,7 @@ def plot_clusters(embeddings: pd.DataFrame, labels: pd.Series, selected: list[st
     ax.scatter(
         *points[chosen].to_numpy().T, s=84, c=[c for c, w in zip(colors, chosen, strict=True) if w], ec=INK, lw=1.3
     )
-    _name_points(ax, points[chosen])
+    _name_points(ax, points, chosen)
     ax.set_xticks([])
     ax.set_yticks([])
     method = "t-SNE" if len(points) >= LEAST_FOR_TSNE else "principal components"
@@ -218,30 +218,43 @@ def _drawdown(returns: pd.Series) -> pd.Series:
     return wealth / wealth.cummax().clip(lower=1.0) - 1
 
 
-def _name_points(ax: Axes, points: pd.DataFrame) -> None:
-    """Write each point's name beside it, on the side where it covers the fewest names already written."""
-    if points.empty:
-        return
+def _name_points(ax: Axes, points: pd.DataFrame, chosen: np.ndarray) -> None:
+    """Write the chosen points' names beside them, each where it covers the fewest other names and points."""
     ax.autoscale_view()
     at = ax.transData.transform(points.to_numpy())
-    taken: list[tuple[float, float, float, float]] = []
     scale = ax.figure.dpi / 72
-    for name, (x, y) in zip(points.index, at, strict=True):
-        width, height = 6.2 * len(str(name)) * scale, 11 * scale
-        places = [(8, -4), (8, 6), (8, -14), (-8, -4), (-8, 6), (-8, -14)]
-
-        def box(place, x=x, y=y, width=width, height=height):
-            left = x + place[0] * scale - (width if place[0] < 0 else 0)
-            low = y + place[1] * scale
-            return left, low, left + width, low + height
-
-        best = min(places, key=lambda place: sum(_overlap(box(place), other) for other in taken))
-        taken.append(box(best))
+    taken: list[tuple[float, float, float, float]] = []
+    for name, (x, y) in zip(points.index[chosen], at[chosen], strict=True):
+        width, height = 6.4 * len(str(name)) * scale, 11 * scale
+        boxes = {}
+        for right, up in (
+            (8, -4),
+            (8, 5),
+            (8, -13),
+            (-8, -4),
+            (-8, 5),
+            (-8, -13),
+            (16, 12),
+            (16, -20),
+            (-16, 12),
+            (-16, -20),
+        ):
+            left, low = x + right * scale - (width if right < 0 else 0), y + up * scale
+            boxes[right, up] = (left, low, left + width, low + height)
+        place = min(boxes, key=lambda key, boxes=boxes: _covered(boxes[key], taken, at, width * height))
+        taken.append(boxes[place])
         ax.annotate(
-            name, points.loc[name], best, textcoords="offset points", ha="left" if best[0] > 0 else "right",
+            name, points.loc[name], place, textcoords="offset points", ha="left" if place[0] > 0 else "right",
             fontsize=8.5, weight="bold", color=INK,
-            bbox={"boxstyle": "round,pad=0.12", "fc": "white", "ec": "none", "alpha": 0.72},
+            bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.6},
         )  # fmt: skip
+
+
+def _covered(box, taken, points: np.ndarray, area: float) -> float:
+    """How much a box hides: the share of its area over other names, and a tenth for every point in it."""
+    names = sum(_overlap(box, other) for other in taken) / area
+    inside = ((points >= box[:2]) & (points <= box[2:])).all(axis=1).sum()
+    return names + inside / 10
 
 
 def _overlap(a, b) -> float:
@@ -258,8 +271,10 @@ def date_axis(ax: Axes) -> None:
     """Few, whole dates below the axes, to the day where the span is short."""
     ax.margins(x=0.01)
     first, last = ax.get_xlim()
-    short = last - first < 200  # days
-    ax.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=6 if short else 8))
+    span = last - first  # days
+    short = span < 200
+    few_days = DayLocator(interval=max(1, round(span / 5)))
+    ax.xaxis.set_major_locator(few_days if span < 40 else AutoDateLocator(minticks=3, maxticks=6 if short else 8))
     ax.xaxis.set_major_formatter(DateFormatter("%d %b %Y" if short else "%b %Y"))
 
 
