@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import sklearn
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import RobustScaler
@@ -229,7 +230,7 @@ class Encoder(BaseEstimator):
             with seeded(0, torch.device("cpu")):
                 loaded.module_ = make_encoder(loaded.encoder, saved["n_features"], loaded.lookback, loaded.config)
             loaded.module_.load_state_dict(load_file(folder / WEIGHTS))
-        except (KeyError, TypeError, json.JSONDecodeError, RuntimeError) as error:
+        except (KeyError, TypeError, json.JSONDecodeError, RuntimeError, SafetensorError) as error:
             raise ValueError(f"{folder}: not an encoder that this version can read ({error})") from error
         loaded.n_features_ = saved["n_features"]
         loaded.scaler_ = RobustScaler()

@@ -34,6 +34,9 @@ Progress = Callable[[int, int, float, float | None], None]
 class TrainConfig:
     """How an encoder is trained (AdamW).
 
+    The defaults train in some ten seconds on a laptop's core: the held-out loss still falls a little after that, the
+    clusters drawn from the embeddings get no better.
+
     Attributes:
         epochs: passes at most.
         windows_per_epoch: windows drawn anew, without replacement, for each pass; 0 = all of them.
@@ -47,10 +50,10 @@ class TrainConfig:
         threads: CPU threads; 0 = as torch is set. A different number gives slightly different weights.
     """
 
-    epochs: int = 6
-    windows_per_epoch: int = 16384
-    batch_size: int = 128
-    learning_rate: float = 2e-3
+    epochs: int = 5
+    windows_per_epoch: int = 8192
+    batch_size: int = 64
+    learning_rate: float = 4e-3
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     holdout: float = 0.1

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from models.batch import BatchSource
+from models.batch import BatchSource, Encoding
 from models.encoder import ENCODERS, TRANSFORM_BATCH, Encoder, encoder_class, make_encoder
 from models.scaling import fit_scaler, scale
 from models.training import TrainConfig
@@ -52,6 +53,12 @@ def test_loss_is_a_scalar_with_gradients(name, windows):
     loss.backward()
     assert loss.shape == ()
     assert sum(p.grad.abs().sum().item() for p in module.parameters() if p.grad is not None) > 0
+
+
+def test_training_rebuilds_better_than_no_training(name, fitted, windows):
+    still = TrainConfig(epochs=1, learning_rate=1e-12, weight_decay=0)
+    untrained = Encoder(name, train=still, lookback=LOOKBACK, device="cpu").fit(windows)
+    assert fitted.reconstruction_error(windows) < 0.8 * untrained.reconstruction_error(windows)
 
 
 def test_same_seed_gives_the_same_bits_and_another_seed_others(name, fitted, windows):
@@ -167,16 +174,14 @@ def test_an_encoder_is_found_by_name_by_path_and_as_a_class():
         encoder_class("models.transformer:masked_mse")
 
 
-class Flat(torch.nn.Module):
+class Flat(nn.Module):
     """The least an encoder can be: a linear map of the flattened window, with no configuration."""
 
     def __init__(self, n_features, lookback, config):
         super().__init__()
-        self.linear = torch.nn.Linear(n_features * lookback, 3)
+        self.linear = nn.Linear(n_features * lookback, 3)
 
     def encode(self, batch):
-        from models.batch import Encoding
-
         return Encoding(self.linear(batch.x.flatten(1)))
 
     def loss(self, batch):
@@ -203,6 +208,22 @@ def test_files_that_are_missing_or_altered_are_refused(fitted, tmp_path):
     path.write_text("{}")
     with pytest.raises(ValueError, match="not an encoder"):
         Encoder.load(tmp_path / "model")
+    path.write_text(json.dumps(saved))
+    weights = tmp_path / "model" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="not an encoder"):
+        Encoder.load(tmp_path / "model")
+
+
+def test_loading_leaves_the_global_generator_alone(fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    state = torch.get_rng_state()
+    Encoder.load(tmp_path / "model", device="cpu")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_no_windows_give_no_embeddings(fitted, windows):
+    assert fitted.transform(windows.take(np.arange(0))).shape == (0, fitted.embed_dim)
 
 
 def test_saving_replaces_a_saved_encoder_and_spares_other_directories(fitted, tmp_path):
