@@ -34,15 +34,17 @@ def sessions(calendar: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.Dateti
 @lru_cache(maxsize=16)
 def _calendar(name: str, first_year: int, last_year: int) -> pd.DatetimeIndex:
     """Sessions of whole years, as far as the calendar is defined."""
-    try:
-        made_by = type(exchange_calendars.get_calendar(name))
-    except InvalidCalendarName:
-        raise ValueError(
-            f"unknown calendar {name!r}; exchange_calendars knows XNYS, XLON, XETR, XTKS, 24/7 ..."
-        ) from None
     first, last = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
-    first, last = max(first, made_by.bound_min() or first), min(last, made_by.bound_max() or last)
-    return made_by(start=first, end=last).sessions.as_unit("ns")
+    try:
+        made = exchange_calendars.get_calendar(name, start=first, end=last)
+    except InvalidCalendarName:
+        known = ", ".join(exchange_calendars.get_calendar_names(include_aliases=False))
+        raise ValueError(f"unknown calendar {name!r}; available: {known}") from None
+    except ValueError:  # the years asked for reach beyond those the exchange has rules for
+        made_by = type(exchange_calendars.get_calendar(name))
+        first, last = max(first, made_by.bound_min() or first), min(last, made_by.bound_max() or last)
+        made = exchange_calendars.get_calendar(name, start=first, end=last)
+    return made.sessions.as_unit("ns")
 
 
 def decision_dates(calendar: str, first: pd.Timestamp, last: pd.Timestamp, frequency: str | int) -> pd.DatetimeIndex:

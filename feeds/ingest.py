@@ -110,7 +110,7 @@ def _ingest(symbol: str, raw: RawData, known_currency: str, account: str, config
     delivered, pair = raw.bars[symbol], fx.pair_of(symbol)
     bars, counts = clean(delivered.frame, config, pair=pair is not None)
     quoted = delivered.currency or known_currency or (pair[1] if pair else fx.quote_currency(symbol))
-    asset = _Ingested(bars, quoted or account, [f"{n} {what}" for what, n in counts.items()])
+    asset = _Ingested(bars, quoted or account, [f"{what}: {n}" for what, n in counts.items()])
     if symbol in raw.verdicts:
         asset.notes.append(raw.verdicts[symbol][1])
     if not quoted:
@@ -119,7 +119,7 @@ def _ingest(symbol: str, raw: RawData, known_currency: str, account: str, config
         asset.notes.append("no volume: that channel is masked")
     flat = int((bars["high"] == bars["low"]).sum())
     if flat:
-        asset.notes.append(f"{flat} bars without a range (open = high = low = close)")
+        asset.notes.append(f"bars without a range (open = high = low = close): {flat}")
     return asset
 
 
@@ -141,7 +141,7 @@ def _convert(taken: dict[str, _Ingested], raw: RawData, account: str, config: Qu
         if lost and converted.empty:
             missing.setdefault(fx.major(asset.currency)[0], []).append(symbol)
         elif lost:
-            asset.repairs.append(f"{lost} bars without a {asset.currency} rate left out")
+            asset.repairs.append(f"bars without a {asset.currency} rate left out: {lost}")
         asset.bars = converted
     if missing:
         needs = "; ".join(

@@ -23,6 +23,8 @@ class QualityConfig:
         jump_sigmas, jump_floor: a move beyond ``jump_sigmas`` trailing standard deviations and beyond ``jump_floor``
             is suspect. The defaults let a share fall by a quarter on its earnings.
         pair_sigmas, pair_floor: the same for exchange rates, which move less.
+        volume_vouches: a move on at least this multiple of the trailing median volume is news, not an error, and is
+            believed up to ``jump_cap`` (0 = never).
         jump_cap: a move beyond this is suspect whatever the volatility, and the only limit before ``warm_up`` bars.
         window, warm_up: bars behind the trailing standard deviation (median absolute move), most and fewest.
         confirmations: bars that must follow at the new level before it is accepted. The suspect bars before that
@@ -36,6 +38,7 @@ class QualityConfig:
     jump_floor: float = 0.33
     pair_sigmas: float = 12.0
     pair_floor: float = 0.10
+    volume_vouches: float = 3.0
     jump_cap: float = 1.1
     window: int = 63
     warm_up: int = 20
@@ -49,8 +52,9 @@ class QualityConfig:
                 raise ValueError(f"quality.{name} must be above 0, got {getattr(self, name)}")
         if not 2 <= self.warm_up <= self.window:
             raise ValueError(f"quality.warm_up must be between 2 and window={self.window}, got {self.warm_up}")
-        if self.stale_after < 0:
-            raise ValueError(f"quality.stale_after must be 0 or more, got {self.stale_after}")
+        for name in ("stale_after", "volume_vouches"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"quality.{name} must be 0 or more, got {getattr(self, name)}")
         if self.jump_cap < max(self.jump_floor, self.pair_floor):
             raise ValueError(f"quality.jump_cap must not be below the floors, got {self.jump_cap}")
 
@@ -77,7 +81,7 @@ def clean(raw: pd.DataFrame, config: QualityConfig, pair: bool = False) -> tuple
         stale = _stale(bars, config.stale_after)
         counts["stale bars withheld"] = int(stale.sum())
         bars = bars[~stale]
-    limit = _move_limit(bars["close"], config, pair)
+    limit = _move_limit(bars, config, pair)
     suspect = _suspect(np.log(bars["close"].to_numpy()), limit, config.confirmations)
     counts["suspect bars withheld"] = int(suspect.sum())
     bars, more = _cut_wicks(bars[~suspect], limit[~suspect])
@@ -134,13 +138,20 @@ def _stale(bars: pd.DataFrame, believed: int) -> np.ndarray:
     return run > believed
 
 
-def _move_limit(close: pd.Series, config: QualityConfig, pair: bool) -> np.ndarray:
-    """The largest move that is believed without question, by bar, from the moves before it."""
+def _move_limit(bars: pd.DataFrame, config: QualityConfig, pair: bool) -> np.ndarray:
+    """The largest move that is believed at once, by bar, from the bars before it and its own volume."""
     sigmas, floor = (config.pair_sigmas, config.pair_floor) if pair else (config.jump_sigmas, config.jump_floor)
-    moves = np.log(close).diff().abs()
-    typical = moves.rolling(config.window, min_periods=config.warm_up).median().shift(1)
-    sigma = 1.4826 * typical.to_numpy()  # of a normal distribution with this median
-    return np.where(np.isnan(sigma), config.jump_cap, np.clip(sigmas * sigma, floor, config.jump_cap))
+
+    def typical(values: pd.Series) -> np.ndarray:
+        return values.rolling(config.window, min_periods=config.warm_up).median().shift(1).to_numpy()
+
+    sigma = 1.4826 * typical(np.log(bars["close"]).diff().abs())  # of a normal distribution with this median
+    limit = np.where(np.isnan(sigma), config.jump_cap, np.clip(sigmas * sigma, floor, config.jump_cap))
+    if not config.volume_vouches:
+        return limit
+    usual = typical(bars["volume"])
+    vouched = (usual > 0) & (bars["volume"].to_numpy() >= config.volume_vouches * usual)
+    return np.where(vouched, config.jump_cap, limit)
 
 
 def _suspect(log_close: np.ndarray, limit: np.ndarray, confirmations: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +49,7 @@ STAMPS_A_DAY = 1.5
 
 BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 HEAD_BYTES = 1 << 16
+HEAD_ROWS = 100
 
 
 class NotPrices(ValueError):
@@ -97,7 +99,7 @@ def read_parquet(path: Path, wanted: Sequence[str] | None) -> Table:
         for position, column in enumerate(table.schema):
             if _is_text(column.type):  # as codes: a symbol's text stands in every one of its rows
                 table = table.set_column(position, column.name, table[position].dictionary_encode())
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise NotPrices(f"not a readable Parquet file ({str(error).splitlines()[0]})") from error
     frame = table.to_pandas(ignore_metadata=True)
     return _from_long({role: frame[name] for role, name in roles.items()}, set(roles.values()), path, wanted)
@@ -116,9 +118,7 @@ def read_csv(path: Path, wanted: Sequence[str] | None) -> Table:
     if re.match(r"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE):
         raise NotPrices("a web page, not a table")
     separator = max(",;\t|", key=lines[0].count)
-    rows = list(csv.reader(lines[:3], delimiter=separator))
-    if len(rows[0]) < 2:
-        raise NotPrices(f"no table: its first line is {lines[0][:40]!r}")
+    rows = _first_rows(lines, separator)
     if len(rows) > 1 and _is_wide(rows[0], rows[1]):
         cells = _cells(path, encoding, separator, skip=2, columns=None)
         stamps, body = cells.iloc[:, 0], cells.iloc[:, 1:]
@@ -131,14 +131,28 @@ def read_csv(path: Path, wanted: Sequence[str] | None) -> Table:
     return _from_long(columns, set(roles.values()), path, wanted, separator)
 
 
+def _first_rows(lines: Sequence[str], separator: str) -> list[list[str]]:
+    """Header and first rows as cells; a row must not have more of them than the header."""
+    try:
+        rows = list(csv.reader(lines[:HEAD_ROWS], delimiter=separator))
+    except csv.Error as error:
+        raise NotPrices(f"no table ({error})") from error
+    if len(rows[0]) < 2:
+        raise NotPrices(f"no table: its first line is {lines[0][:40]!r}")
+    for number, row in enumerate(rows[1:], start=2):
+        if any(cell.strip() for cell in row[len(rows[0]) :]):
+            raise NotPrices(f"line {number} has {len(row)} cells, the header {len(rows[0])}")
+    return rows
+
+
 def _head(path: Path) -> tuple[str, str]:
     """The file's encoding and the text it begins with."""
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     try:
         with opener(path, "rb") as file:
             start = file.read(HEAD_BYTES)
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise NotPrices("not a gzip file") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise NotPrices("no complete gzip file") from error
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8")
     if encoding != "utf-16" and b"\0" in start:
         raise NotPrices("binary content, not a text table")
@@ -157,6 +171,8 @@ def _cells(path: Path, encoding: str, separator: str, skip: int, columns: list[i
             continue  # every byte is a letter in latin-1
         except pd.errors.EmptyDataError as error:
             raise NotPrices("a header and no rows") from error
+        except (EOFError, zlib.error) as error:
+            raise NotPrices("compressed file that is cut short") from error
         except (pd.errors.ParserError, ValueError) as error:
             raise NotPrices(f"lines do not fit the header ({str(error).strip()})") from error
     raise NotPrices("text in an unknown encoding")
@@ -279,7 +295,7 @@ def _numbers(cells: dict[str, pd.Series], yfinance: bool, separator: str) -> tup
         numbers[role], unreadable = to_numbers(column, decimal)
         strange += unreadable
     if strange:
-        remarks.append(f"{strange} cells that are no numbers in its file")
+        remarks.append(f"cells of its file that are no numbers: {strange}")
     return numbers, "; ".join(remarks)
 
 

@@ -1,0 +1,161 @@
+"""Raw bars into a panel: alignment, currency, verdicts, and nothing of the future."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from feeds.calendar import last_common_session
+from feeds.ingest import build_panel
+from feeds.sources.files import read_files
+from feeds.sources.raw import DataError, RawBars, RawData
+from tests.feeds.test_quality import walk
+
+DAYS = pd.bdate_range("2024-01-01", periods=60)
+
+
+def raw_data(**bars) -> RawData:
+    """SPY, AAA and what is given: frames or (frame, currency)."""
+    given = {"SPY": walk(seed=1), "AAA": walk(seed=2)} | bars
+    return RawData({s: RawBars(*b) if isinstance(b, tuple) else RawBars(b) for s, b in given.items()})
+
+
+def rate(value: float) -> pd.DataFrame:
+    return pd.DataFrame({"close": np.full(60, value)}, index=DAYS)
+
+
+def test_columns_follow_the_order_asked_for_and_the_benchmark_comes_last():
+    panel, verdicts = build_panel(raw_data(BBB=walk(seed=3)), benchmark="SPY", symbols=["BBB", "COW", "AAA", "BBB"])
+    assert list(panel.symbols) == ["BBB", "AAA", "SPY"]
+    assert list(panel.tradable) == ["BBB", "AAA"]
+    assert verdicts["verdict"].to_dict() == {"BBB": "used", "COW": "absent", "AAA": "used", "SPY": "used"}
+    assert list(verdicts.columns) == ["verdict", "why"] and verdicts.index.name == "symbol"
+
+
+def test_a_benchmark_of_the_universe_may_be_held():
+    panel, _ = build_panel(raw_data(BBB=walk(seed=3)), benchmark="SPY")
+    assert list(panel.symbols) == list(panel.tradable) == ["SPY", "AAA", "BBB"]
+
+
+def test_every_asset_keeps_its_own_days():
+    coin = pd.DataFrame({"close": np.arange(1.0, 15.0)}, index=pd.date_range("2024-01-01", periods=14))
+    panel, verdicts = build_panel(raw_data(**{"BTC-USD": coin}), benchmark="SPY")
+    saturday = pd.Timestamp("2024-01-06")
+    assert panel.close["BTC-USD"].loc[saturday] == 6.0 and np.isnan(panel.close["SPY"].loc[saturday])
+    assert saturday not in panel.sessions and pd.Timestamp("2024-01-01") not in panel.sessions
+    assert "no volume" in verdicts.loc["BTC-USD", "why"] and "without a range" in verdicts.loc["BTC-USD", "why"]
+
+
+def test_prices_arrive_in_the_accounts_currency():
+    bars = {"VOD.L": walk(seed=3), "SAP": (walk(seed=4), "EUR"), "JPY=X": rate(150.0), "GBPUSD=X": rate(1.25)}
+    panel, _ = build_panel(raw_data(**bars, **{"EURUSD=X": rate(1.1)}), benchmark="SPY")
+    assert panel.close["VOD.L"].to_numpy() == pytest.approx(walk(seed=3)["close"].to_numpy() * 0.0125)
+    assert panel.close["SAP"].to_numpy() == pytest.approx(walk(seed=4)["close"].to_numpy() * 1.1)
+    assert panel.close["JPY=X"].to_numpy() == pytest.approx(1 / 150)
+    assert panel.assets.loc[["VOD.L", "SAP", "JPY=X", "AAA"], "currency"].tolist() == ["GBp", "EUR", "JPY", "USD"]
+
+
+def test_rates_need_not_be_in_the_universe():
+    raw = raw_data(SAP=(walk(seed=4), "EUR"), **{"EURUSD=X": rate(1.1)})
+    panel, _ = build_panel(raw, benchmark="SPY", symbols=["SAP", "AAA"])
+    assert "EURUSD=X" not in panel.symbols and panel.close["SAP"].iloc[0] > walk(seed=4)["close"].iloc[0]
+
+
+def test_the_universe_tells_a_currency_that_the_source_does_not():
+    known = pd.DataFrame({"currency": ["EUR", "USD", "USD"], "asset_class": "equity"}, index=["SAP", "SPY", "AAA"])
+    raw = raw_data(SAP=walk(seed=4), **{"EURUSD=X": rate(1.25)})
+    panel, verdicts = build_panel(raw, benchmark="SPY", symbols=["SAP", "AAA"], currency="EUR", known=known)
+    assert panel.close["SAP"].iloc[5] == walk(seed=4)["close"].iloc[5]
+    assert panel.close["SPY"].iloc[5] == pytest.approx(walk(seed=1)["close"].iloc[5] / 1.25)
+    assert panel.currency == "EUR" and panel.assets.loc["SAP", "asset_class"] == "equity"
+    assert not verdicts["why"].str.contains("not stated").any()
+
+
+def test_a_missing_rate_is_an_error_that_names_it_and_what_would_serve():
+    with pytest.raises(DataError, match=r"into USD for JPY \(for 7203\.T\): add JPY=X or JPYUSD=X"):
+        build_panel(raw_data(**{"7203.T": walk(seed=3)}), benchmark="SPY")
+
+
+def test_an_unknown_currency_is_said():
+    _, verdicts = build_panel(raw_data(BBB=walk(seed=3)), benchmark="SPY")
+    assert "currency not stated, taken as USD" in verdicts.loc["BBB", "why"]
+
+
+def test_no_usable_bar_is_the_only_reason_to_drop():
+    broken = walk(seed=3).assign(close=np.nan)
+    late_mess = walk(seed=4)
+    late_mess.iloc[30:, :4] = -1.0
+    others = {f"S{i}": walk(seed=10 + i) for i in range(9)}
+    panel, verdicts = build_panel(raw_data(BAD=broken, MESS=late_mess, **others), benchmark="SPY")
+    assert verdicts.loc["BAD", "verdict"] == "dropped" and "BAD" not in panel.symbols
+    assert verdicts.loc["MESS", "verdict"] == "repaired" and panel.close["MESS"].notna().sum() == 30
+    assert "stopped trading 29 sessions before" in verdicts.loc["MESS", "why"]
+
+
+def test_repairs_are_counted_in_words():
+    spiked = walk(seed=3)
+    spiked.iloc[40, :4] *= 10
+    _, verdicts = build_panel(raw_data(BBB=spiked), benchmark="SPY")
+    assert verdicts.loc["BBB", "verdict"] == "repaired"
+    assert "suspect bars withheld: 1" in verdicts.loc["BBB", "why"]
+
+
+def test_without_its_benchmark_or_with_too_few_assets_there_is_no_panel():
+    with pytest.raises(DataError, match="benchmark 'QQQ' cannot be used"):
+        build_panel(raw_data(), benchmark="QQQ")
+    with pytest.raises(DataError, match=r"too few assets: 1 usable .* COW absent"):
+        build_panel(raw_data(), benchmark="SPY", symbols=["AAA", "COW"])
+
+
+def test_a_span_is_cut_after_cleaning():
+    whole, _ = build_panel(raw_data(BBB=walk(seed=3)), benchmark="SPY")
+    part, _ = build_panel(raw_data(BBB=walk(seed=3)), benchmark="SPY", start=DAYS[30], end=DAYS[40])
+    assert part.dates.equals(whole.dates[30:41])
+    pd.testing.assert_frame_equal(part.close, whole.close.iloc[30:41], check_freq=False)
+
+
+def test_bars_dated_after_today_are_left_out():
+    future = pd.concat([walk(seed=3), walk(seed=3).iloc[-1:].set_axis(pd.DatetimeIndex(["2190-01-01"]))])
+    panel, _ = build_panel(raw_data(BBB=future), benchmark="SPY")
+    assert panel.dates[-1] == DAYS[-1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_to_the_sources_later_the_panel_until_then_is_the_same(seed):
+    rng = np.random.default_rng(seed)
+    cut = DAYS[40]
+    bars = {"BBB": walk(seed=3), "SAP": (walk(seed=4), "EUR"), "EURUSD=X": rate(1.1), "CCC": walk(seed=5)}
+    bars["BBB"]["split"], bars["BBB"]["dividend"] = 0.0, 0.0
+
+    def poisoned(frame: pd.DataFrame) -> pd.DataFrame:
+        frame = frame.copy()
+        later = frame.index > cut
+        frame.loc[later] *= rng.choice([1000.0, -1.0, np.nan, 0.5])
+        if "split" in frame:
+            frame.loc[later, "split"] = 2.0
+        return pd.concat([frame, frame[later].iloc[::2]])
+
+    changed = {s: (poisoned(b[0]), b[1]) if isinstance(b, tuple) else poisoned(b) for s, b in bars.items()}
+    changed["NEW"] = walk(seed=6).loc[DAYS[45] :]
+    changed["SPY"], changed["AAA"] = poisoned(walk(seed=1)), poisoned(walk(seed=2))
+    before, _ = build_panel(raw_data(**bars), benchmark="SPY")
+    after, _ = build_panel(raw_data(**changed), benchmark="SPY")
+    for name in ("open", "high", "low", "close", "volume"):
+        left, right = getattr(before.until(cut), name), getattr(after.until(cut), name)[before.symbols]
+        pd.testing.assert_frame_equal(left, right, check_exact=True)
+    assert before.until(cut).sessions.equals(after.until(cut).sessions)
+
+
+def test_the_published_universe_on_real_prices(real_data):
+    listed = pd.read_csv(real_data / "symbols.csv", keep_default_na=False)
+    absent = ["COW", "JO", "SGG", "BAL", "JJN"]
+    symbols = [*listed.loc[listed["in_seed_list"], "symbol"], *absent]
+    panel, verdicts = build_panel(read_files([real_data], symbols), benchmark="SPY", symbols=symbols)
+    asked = verdicts.loc[symbols, "verdict"]
+    assert asked.isin(["used", "repaired"]).sum() == 294 and list(asked.index[asked == "absent"]) == absent
+    closes = panel.session_closes()["SPY"]
+    by_year = closes.groupby(closes.index.year).last().pct_change()
+    assert by_year.loc[[2023, 2024, 2025]].round(3).tolist() == [0.262, 0.249, 0.177]
+    assert last_common_session(panel.close, panel.sessions, panel.close["SPY"]) == pd.Timestamp("2026-03-25")
+    assert verdicts.loc["SPY", "verdict"] == "used"
+    assert np.isnan(panel.close["ZAR=X"].loc["2008-10-15"])
+    assert panel.close["MMC"].notna().any() and panel.close["BRK-B"].notna().sum() > 4000
