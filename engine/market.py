@@ -16,7 +16,7 @@ from feeds.panel import Panel
 from feeds.sources.raw import DataError, RawData
 from feeds.sources.simulated import BENCHMARK as SIMULATED_BENCHMARK
 from feeds.sources.simulated import simulate
-from feeds.universe import describe, load_universe
+from feeds.universe import describe, load_universe, rates_needed
 
 
 def load_panel(config: RunConfig, for_decision: bool = False) -> tuple[Panel, pd.DataFrame]:
@@ -30,7 +30,8 @@ def load_panel(config: RunConfig, for_decision: bool = False) -> tuple[Panel, pd
     """
     symbols = universe_symbols(config)
     raw = read_source(config, symbols)
-    known = known_assets(config, symbols if symbols is not None else list(raw.bars))
+    # A made-up market describes itself: its pairs bear the names of real ones, but not their costs.
+    known = raw.assets if raw.simulated else known_assets(config, symbols if symbols is not None else list(raw.bars))
     data, dates = config.data, config.dates
     panel, verdicts = build_panel(
         raw,
@@ -61,8 +62,10 @@ def read_source(config: RunConfig, symbols: list[str] | None) -> RawData:
     data = config.data
     if data.source == "simulated":
         return simulate(config.simulated)
-    beside = [benchmark_of(config), *([config.cash.fund] if config.cash.fund else [])]
-    wanted = None if symbols is None else list(dict.fromkeys([*symbols, *beside]))
+    wanted = None
+    if symbols is not None:
+        rates = rates_needed(known_assets(config, symbols), data.currency)
+        wanted = list(dict.fromkeys([*symbols, benchmark_of(config), *rates]))
     if data.source == "files":
         return read_files([Path(path) for path in data.path], wanted)
     first = pd.Timestamp(config.dates.train_start) - pd.Timedelta(days=config.dates.history_days)
@@ -82,14 +85,15 @@ def universe_symbols(config: RunConfig) -> list[str] | None:
             raise ValueError("data.universe: 'all' has no meaning for Yahoo; use 'seed', 'default' or a CSV file")
         return None
     table = load_universe(which)
-    return _without(list(dict.fromkeys([*table.index, *data.include])), data.exclude)
+    fund = [config.cash.fund] if config.cash.source == "fund" else []
+    return _without(list(dict.fromkeys([*table.index, *data.include, *fund])), data.exclude)
 
 
 def known_assets(config: RunConfig, symbols: Sequence[str]) -> pd.DataFrame:
     """Names, classes and costs of these symbols from the universe file of the run, else from the shipped one."""
     which = config.data.universe
     own_file = which not in ("auto", "all", "seed", "default")
-    return describe(list(symbols), load_universe(which if own_file else "default"))
+    return describe(list(symbols), load_universe(which if own_file else "all"))
 
 
 def benchmark_of(config: RunConfig) -> str:

@@ -144,7 +144,7 @@ def test_wrong_holdings_are_named(finished, tmp_path, content, message):
     [
         (["run", "--preset", "nope"], 2, "unknown preset 'nope'; available: default, seed"),
         (["run", "--source", "files"], 2, "data.path: empty"),
-        (["run", "--source", "files", "--path", "/no/such/folder"], 2, "/no/such/folder"),
+        (["run", "--source", "files", "--path", "/no/such/folder"], 3, "/no/such/folder does not exist"),
         (["run", "--config", "/no/such.toml"], 2, "--config /no/such.toml: no such file"),
         (["run", "--start", "tomorrow"], 2, "dates.start: got 'tomorrow'"),
         (["run", "--set", "train.epoch=3"], 2, "unknown key train.epoch; available"),

@@ -228,9 +228,10 @@ LEAKS = (
 def test_a_planted_leak_is_found(market, clean, tmp_path, monkeypatch, leak, how, where):
     leak(monkeypatch)
     day = decision_days(clean).iloc[3]
-    leaky = run(market[0], tmp_path / "leaky")
+    last = ("--set", "embedding.kind=last")  # the window that ends on the day itself
+    leaky = run(market[0], tmp_path / "leaky", *last)
     if how is None:
         assert where in differences(leaky, leaky, day)
         return
     poison(market[1], how, day, tmp_path / "data")
-    assert where in differences(leaky, run(tmp_path / "data", tmp_path / "run"), day)
+    assert where in differences(leaky, run(tmp_path / "data", tmp_path / "run", *last), day)
