@@ -73,7 +73,7 @@ def build_panel(
             verdicts[symbol] = raw.verdicts.get(symbol, (ABSENT, "the source has no such symbol"))
             continue
         taken[symbol] = _ingest(symbol, raw, facts.loc[symbol, "currency"], account, config)
-    _convert(taken, raw, account, config)
+    _convert(taken, raw, account, config, span)
     for symbol, asset in list(taken.items()):
         asset.bars = asset.bars.loc[span]
         if asset.bars.empty:
@@ -123,7 +123,7 @@ def _ingest(symbol: str, raw: RawData, known_currency: str, account: str, config
     return asset
 
 
-def _convert(taken: dict[str, _Ingested], raw: RawData, account: str, config: QualityConfig) -> None:
+def _convert(taken: dict[str, _Ingested], raw: RawData, account: str, config: QualityConfig, span: slice) -> None:
     """Bring every asset's bars into the account's currency."""
     closes, missing = {}, {}
     for symbol, delivered in raw.bars.items():
@@ -137,10 +137,10 @@ def _convert(taken: dict[str, _Ingested], raw: RawData, account: str, config: Qu
             asset.notes += [note] if note else []
             continue
         converted = fx.convert(asset.bars, asset.currency, account, closes)
-        lost = len(asset.bars) - len(converted)
-        if lost and converted.empty:
+        lost = len(asset.bars.loc[span]) - len(converted.loc[span])
+        if converted.empty and len(asset.bars):
             missing.setdefault(fx.major(asset.currency)[0], []).append(symbol)
-        elif lost:
+        if lost:
             asset.repairs.append(f"bars without a {asset.currency} rate left out: {lost}")
         asset.bars = converted
     if missing:
