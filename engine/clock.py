@@ -8,6 +8,7 @@ they see in ``bt.Cerebro``, to the last bit; what the clock does not serve runs 
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from array import array
 from contextlib import contextmanager
@@ -23,13 +24,43 @@ logger = logging.getLogger(__name__)
 
 
 class Ticker:
-    """Where the clock stands: ``row`` 0 before the first bar, then 1, 2, ..."""
+    """Where the clock stands.
 
-    def __init__(self):
+    Attributes:
+        row: 0 before the first bar, then 1, 2, ...
+        moments: day numbers of the rows 1, 2, ...
+        dates: datetimes by day number, as far as anybody has asked for them.
+    """
+
+    def __init__(self, moments: list[float]):
         self.row = 0
+        self.moments = moments
+        self.dates = {}
+
+    def date(self, number: float) -> dt.datetime:
+        """``bt.num2date(number)``, worked out once."""
+        found = self.dates.get(number)
+        if found is None:
+            found = self.dates[number] = bt.num2date(number)
+        return found
 
 
-class ClockLine(PanelLine):
+class DatedLine(bt.linebuffer.LineBuffer):
+    """A line of day numbers that converts each of them once."""
+
+    def datetime(self, ago=0, tz=None, naive=True):
+        if tz is None and self._tz is None:
+            return self._ticker.date(self[ago])
+        return super().datetime(ago, tz, naive)
+
+    def date(self, ago=0, tz=None, naive=True):
+        return self.datetime(ago, tz, naive).date()
+
+    def time(self, ago=0, tz=None, naive=True):
+        return self.datetime(ago, tz, naive).time()
+
+
+class ClockLine(DatedLine, PanelLine):
     """A feed's line read through the clock.
 
     ``_reached[row]`` is the index of the feed's latest bar when the clock stands at ``row``, -1 before its first.
@@ -113,18 +144,18 @@ class ClockCerebro(bt.Cerebro):
             strat._once()
             strat.reset()
         moments, reached = _timeline(self.datas)
-        ticker = Ticker()
+        ticker = Ticker(moments)
         with (
             _on_clock(self.datas, reached, ticker),
-            _broker_on_clock(self._broker),
-            _watching(runstrats, reached, ticker),
+            _broker_on_clock(self._broker, ticker),
+            _strategies_on_clock(runstrats, reached, ticker),
         ):
             self.clock_used = True
-            self._tick(runstrats, moments, ticker)
+            self._tick(runstrats, ticker)
 
-    def _tick(self, runstrats, moments, ticker) -> None:
+    def _tick(self, runstrats, ticker) -> None:
         """The run loop: as in ``bt.Cerebro._runonce``, with the clock moved instead of the feeds."""
-        for row, moment in enumerate(moments, start=1):
+        for row, moment in enumerate(ticker.moments, start=1):
             ticker.row = row
             self._check_timers(runstrats, moment, cheat=True)
             if self.p.cheat_on_open:
@@ -151,14 +182,10 @@ def _unserved(data) -> str | None:
         getattr(type(data), name) is not getattr(PanelFeed, name) for name in ("advance", "advance_peek", "__len__")
     ):
         return f"feed {data._name!r} moves its bars in its own way ({type(data).__name__})"
-    if (np.diff(_day_numbers(data)) <= 0).any():
+    calendar, rows = data.stamps()
+    if (np.diff(calendar[rows]) <= 0).any():
         return f"feed {data._name!r} has bars that do not follow each other in time"
     return None
-
-
-def _day_numbers(data) -> np.ndarray:
-    calendar, rows = data.stamps()
-    return calendar[rows]
 
 
 def _timeline(datas) -> tuple[list[float], list[array]]:
@@ -212,30 +239,36 @@ def _on_clock(datas, reached, ticker):
 
 
 @contextmanager
-def _broker_on_clock(broker):
+def _broker_on_clock(broker, ticker):
     """Let a stock broker look at open positions only; any other broker is left as it is."""
     if type(broker) is not BackBroker:
         yield
         return
     broker.__class__ = ClockBroker
-    broker.on_clock()
+    broker.on_clock(ticker)
     try:
         yield
     finally:
+        broker.off_clock()
         broker.__class__ = BackBroker
 
 
 @contextmanager
-def _watching(runstrats, reached, ticker):
+def _strategies_on_clock(runstrats, reached, ticker):
     """Give the strategies their distance to the minimum period by row instead of by counting all feeds' bars."""
-    watched = [strat for strat in runstrats if type(strat)._getminperstatus is bt.Strategy._getminperstatus]
-    for strat in watched:
+    counting = [strat for strat in runstrats if type(strat)._getminperstatus is bt.Strategy._getminperstatus]
+    for strat in counting:
         strat._getminperstatus = _minimum_period(strat, reached, ticker)
+    lines = [strat.lines.datetime for strat in runstrats]
+    for line in lines:
+        line.__class__, line._ticker = DatedLine, ticker
     try:
         yield
     finally:
-        for strat in watched:
+        for strat in counting:
             del strat._getminperstatus
+        for line in lines:
+            line.__class__ = bt.linebuffer.LineBuffer
 
 
 def _minimum_period(strat, reached, ticker):

@@ -9,8 +9,9 @@ from __future__ import annotations
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import cache
 
-from backtrader import CommInfoBase, Position, num2date
+from backtrader import BuyOrder, CommInfoBase, Order, Position, SellOrder
 from backtrader.brokers import BackBroker
 
 _VALUATION = (
@@ -25,7 +26,8 @@ _VALUATION = (
 )
 
 
-def _values_like_stock(scheme: type) -> bool:
+@cache
+def values_like_stock(scheme: type) -> bool:
     """Whether a commission scheme leaves all valuation methods as backtrader has them."""
     return all(getattr(scheme, name) is getattr(CommInfoBase, name) for name in _VALUATION)
 
@@ -34,6 +36,30 @@ def _plain_position(state: dict) -> Position:
     position = Position.__new__(Position)
     position.__dict__.update(state)
     return position
+
+
+def _make_order(kind: type, **given):
+    """``kind(**given)`` without the way through backtrader's metaclass.
+
+    During its construction an order finds all its parameters as attributes of its own, at once; afterwards it keeps
+    the three that nobody ever changes, and those that its construction changed, as the stock order does.
+    """
+    parameters = kind.params()
+    values = _DEFAULTS | given
+    parameters.__dict__.update(values)
+    order = object.__new__(kind)
+    own = order.__dict__
+    own.update(values)
+    order.params = order.p = parameters
+    order.__init__()
+    for name in _NOT_KEPT:
+        if own[name] is values[name]:
+            del own[name]
+    return order
+
+
+_DEFAULTS = Order.params._getkwargsdefault()
+_NOT_KEPT = [name for name in _DEFAULTS if name not in ("data", "owner", "parent")]
 
 
 def _clone(order):
@@ -51,6 +77,7 @@ class BookedPosition(Position):
 
     def __init__(self, book: Book, data):
         self._size = 0
+        self._dated = 0
         self._book = book
         self.data = data
         self.rank = len(book)
@@ -63,14 +90,32 @@ class BookedPosition(Position):
     @size.setter
     def size(self, size):
         turned = (size != 0) != (self._size != 0)
+        if turned and not size and self._book.credited > self._dated:
+            self.datetime = self.datetime  # what it was while open
         self._size = size
         if turned:
             self._book.turned(self)
 
+    @property
+    def datetime(self):
+        """Moment of the last trade or, while open, of the bar at which credit was last charged."""
+        credited = self._book.credited
+        if self._size and credited > self._dated:
+            line = self.data.datetime
+            return line.datetime(line._reached[credited] - line.idx)
+        return self._datetime
+
+    @datetime.setter
+    def datetime(self, moment):
+        self._datetime, self._dated = moment, self._book.credited
+
     def __reduce_ex__(self, protocol):
-        hidden = ("_size", "_book", "data", "rank")
+        hidden = ("_size", "_dated", "_datetime", "_book", "data", "rank")
         state = {name: value for name, value in self.__dict__.items() if name not in hidden}
-        return _plain_position, (state | {"size": self._size},)
+        state["size"] = self._size
+        if hasattr(self, "datetime"):
+            state["datetime"] = self.datetime
+        return _plain_position, (state,)
 
 
 class Book(defaultdict):
@@ -83,11 +128,13 @@ class Book(defaultdict):
     Attributes:
         held: positions that are open or count when flat, in the order in which the book first heard of them, which is
             the order of the stock broker's sums.
+        credited: the clock's row at which credit was last charged.
     """
 
     def __init__(self, positions: Iterable, counts_flat: Callable):
         super().__init__(Position)
         self.held: list[BookedPosition] = []
+        self.credited = 0
         self._counts_flat = counts_flat
         for data, known in positions:
             booked = self[data]
@@ -104,52 +151,55 @@ class Book(defaultdict):
         """``position`` has opened or become flat."""
         if self._counts_flat(position.data):
             return
-        if position.size:
+        if position._size:
             insort(self.held, position, key=lambda other: other.rank)
         else:
             self.held.remove(position)
 
     def recount(self) -> None:
         """Which flat positions count has changed."""
-        self.held = [position for position in self.values() if position.size or self._counts_flat(position.data)]
+        self.held = [position for position in self.values() if position._size or self._counts_flat(position.data)]
+
+
+class Schemes(dict):
+    """Commission schemes by name, calling ``changed`` after each change."""
+
+    def __init__(self, schemes: dict, changed: Callable):
+        super().__init__(schemes)
+        self._changed = changed
+
+    def __setitem__(self, name, scheme):
+        super().__setitem__(name, scheme)
+        self._changed()
 
 
 class ClockBroker(BackBroker):
-    """``BackBroker`` with the same results; ``engine.clock`` turns a running ``BackBroker`` into one."""
+    """``BackBroker`` with the same results; ``engine.clock`` turns a running ``BackBroker`` into one.
 
-    def on_clock(self) -> None:
-        """Take over the positions known so far."""
-        self._inline = {}  # per class of commission scheme: whether it values like stock
-        self._moments = {}  # datetimes by day number
+    Where all commission schemes are stock ones for shares without interest (``_simple``), a bar's cash adjustments and
+    credits are 0 and left out.
+    """
+
+    def on_clock(self, ticker) -> None:
+        """Take over the positions and commission schemes known so far."""
+        self._ticker = ticker
+        self.comminfo = Schemes(self.comminfo, self._schemes_changed)
         self.positions = Book(self.positions.items(), self._counts_flat)
+        self._schemes_changed()
+
+    def off_clock(self) -> None:
+        self.comminfo = dict(self.comminfo)
+
+    def _schemes_changed(self) -> None:
+        schemes = self.comminfo.values()
+        self._simple = all(
+            values_like_stock(type(scheme)) and scheme._stocklike and not scheme._creditrate for scheme in schemes
+        )
+        self.positions.recount()
 
     def _counts_flat(self, data) -> bool:
         """A scheme of the user's may give a flat position a value, and a price of NaN makes the stock sums NaN."""
-        return not (data.always_priced and self._is_inline(self.getcommissioninfo(data)))
-
-    def setcommission(self, *args, **kwargs):
-        super().setcommission(*args, **kwargs)
-        self.positions.recount()
-
-    def addcommissioninfo(self, comminfo, name=None):
-        super().addcommissioninfo(comminfo, name)
-        self.positions.recount()
-
-    def _moment(self, line):
-        if line._tz is not None:
-            return line.datetime()
-        number = line[0]
-        moment = self._moments.get(number)
-        if moment is None:
-            moment = self._moments[number] = num2date(number)
-        return moment
-
-    def _is_inline(self, scheme) -> bool:
-        kind = type(scheme)
-        known = self._inline.get(kind)
-        if known is None:
-            known = self._inline[kind] = _values_like_stock(kind)
-        return known
+        return not (data.always_priced and values_like_stock(type(self.getcommissioninfo(data))))
 
     def get_value(self, datas=None, mkt=False, lever=False):
         if datas is not None and len(datas) == 1 and not self._cash_addition:
@@ -163,10 +213,31 @@ class ClockBroker(BackBroker):
     def notify(self, order):
         self.notifs.append(_clone(order))
 
+    def buy(self, *args, **kwargs):
+        return self._place(BuyOrder, *args, **kwargs)
+
+    def sell(self, *args, **kwargs):
+        return self._place(SellOrder, *args, **kwargs)
+
+    def _place(
+        self, kind, owner, data, size, price=None, plimit=None, exectype=None, valid=None, tradeid=0, oco=None,
+        trailamount=None, trailpercent=None, parent=None, transmit=True, histnotify=False, _checksubmit=True, **kwargs,
+    ):  # fmt: skip
+        order = _make_order(
+            kind, owner=owner, data=data, size=size, price=price, pricelimit=plimit, exectype=exectype, valid=valid,
+            tradeid=tradeid, trailamount=trailamount, trailpercent=trailpercent, parent=parent, transmit=transmit,
+            histnotify=histnotify,
+        )  # fmt: skip
+        order.addinfo(**kwargs)
+        self._ocoize(order, oco)
+        return self.submit(order, check=_checksubmit)
+
     def _try_exec(self, order):
         if order.exectype == order.Market:
             data = order.data
-            self._try_exec_market(order, data.open[0], data.high[0], data.low[0])
+            slips = self.p.slip_perc or self.p.slip_fixed
+            high, low = (data.high[0], data.low[0]) if slips else (None, None)
+            self._try_exec_market(order, data.open[0], high, low)
         else:
             super()._try_exec(order)
 
@@ -183,16 +254,13 @@ class ClockBroker(BackBroker):
 
     def _charge_credit(self) -> None:
         credit = 0.0
-        for position in self.positions.held:
+        for position in () if self._simple else self.positions.held:
             if position._size:
                 data = position.data
-                scheme = self.getcommissioninfo(data)
-                now = self._moment(data.datetime)
-                if not self._is_inline(scheme) or scheme._creditrate:
-                    charged = scheme.get_credit_interest(data, position, now)
-                    self.d_credit[data] += charged
-                    credit += charged
-                position.datetime = now
+                charged = self.getcommissioninfo(data).get_credit_interest(data, position, data.datetime.datetime())
+                self.d_credit[data] += charged
+                credit += charged
+        self.positions.credited = self._ticker.row
         self.cash -= credit
 
     def _try_pending(self) -> None:
@@ -211,17 +279,23 @@ class ClockBroker(BackBroker):
                 elif order.status == order.Completed:
                     self._bracketize(order)
 
+    @property
+    def _values_held(self) -> bool:
+        """Whether ``_get_value`` below does the valuation; the rare kinds are left to the stock method."""
+        return self.p.shortcash and not self._fundhist
+
     def _adjust_cash(self) -> None:
+        if self._simple and self._values_held:
+            return  # nothing to adjust; the price is noted with the value
         for position in self.positions.held:
             if position._size:
                 price = position.data.close[0]
                 scheme = self.getcommissioninfo(position.data)
-                if not (self._is_inline(scheme) and scheme._stocklike):
-                    self.cash += scheme.cashadjust(position._size, position.adjbase, price)
+                self.cash += scheme.cashadjust(position._size, position.adjbase, price)
                 position.adjbase = price
 
     def _get_value(self, datas=None, lever=False):
-        if datas or self._fundhist or not self.p.shortcash:
+        if datas or not self._values_held:
             return super()._get_value(datas, lever)
         while self._cash_addition:
             added = self._cash_addition.popleft()
@@ -229,19 +303,27 @@ class ClockBroker(BackBroker):
             self.cash += added
 
         value = unlevered = unrealized = 0.0
+        simple, schemes, row = self._simple, self.comminfo, self._ticker.row
         for position in self.positions.held:
-            size, price = position._size, position.data.close[0]
-            scheme = self.getcommissioninfo(position.data)
-            if self._is_inline(scheme) and scheme._stocklike:
+            size, data = position._size, position.data
+            line, name = data.close, data._name
+            price = line.array[line._reached[row]]
+            scheme = schemes[name if name in schemes else None]
+            if simple:
+                terms = scheme.p
                 worth = size * price
-                gain = size * (price - position.price) * scheme.p.mult
+                gain = size * (price - position.price) * terms.mult
+                leverage = terms.leverage
+                if size:
+                    position.adjbase = price
             else:
                 worth = scheme.getvaluesize(size, price)
                 gain = scheme.profitandloss(size, position.price, price)
+                leverage = scheme.get_leverage()
             value += worth
             unrealized += gain
             if worth > 0:
-                unlevered += (worth - gain) / scheme.get_leverage()
+                unlevered += (worth - gain) / leverage
                 unlevered += gain
             else:
                 unlevered += worth

@@ -95,7 +95,8 @@ class Bars:
             return self._with_stops(np.zeros(len(self.own)), 1.0)
         if name not in self.fields:
             return np.full(len(self), np.nan)
-        values = self.fields[name][self.own, self.asset]
+        field = self.fields[name]
+        values = field[:, self.asset] if len(self.own) == len(field) else field[self.own, self.asset]
         if not len(self.stops):
             return values
         price = self.fields["close"][self.own[self.stops], self.asset]

@@ -4,8 +4,8 @@
     python -m tests.benchmarks.engine --all --json
 
 Each peer runs in a process of its own, so that its peak memory is its own. The time is that from the panel to the end
-of the run, feeds and their loading included; ``ratio`` is stock's CPU time over the peer's (all run on one core, and CPU
-time does not move with what else the machine does). Making the panel and importing are not timed, but count for the
+of the run, feeds and their loading included. ``ratio`` is stock's CPU time over the peer's: each runs on one core, and
+CPU time does not move with what else the machine does. Making the panel and importing are not timed, but count for the
 memory.
 """
 

@@ -133,15 +133,17 @@ def test_slippage(slippage):
     assert entries(seen, "order") != entries(assert_parity(trading(seed=5), panel), "order")
 
 
+@pytest.mark.parametrize("interest", [0.0, 0.05])
 @pytest.mark.parametrize(
-    "options", [dict(shortcash=False), dict(checksubmit=False), dict(int2pnl=False), dict(eosbar=True)]
+    "options", [dict(shortcash=False), dict(checksubmit=False), dict(int2pnl=False), dict(eosbar=True)], ids=str
 )
-def test_broker_option(options):
+def test_broker_option(options, interest):
     def configure(cerebro):
         cerebro.broker = bt.brokers.BackBroker(**options)
-        cerebro.broker.setcommission(commission=0.001, interest=0.05)
+        cerebro.broker.setcommission(commission=0.001, interest=interest)
 
-    assert_parity(both(configure, trading(seed=6)), random_panel(seed=6, **GAPS))
+    seen = assert_parity(both(configure, trading(seed=6)), random_panel(seed=6, **GAPS))
+    assert entries(seen, "trade")
 
 
 def test_fund_mode_and_cash_flows():
