@@ -111,3 +111,18 @@ def trajectory(embeddings: np.ndarray, present: np.ndarray) -> np.ndarray:
     steps = np.where(there, embeddings, 0).astype(np.float64)
     mean = steps.sum(axis=1, keepdims=True) / np.maximum(there.sum(axis=1, keepdims=True), 1)
     return np.where(there, steps - mean, 0).reshape(len(steps), -1)
+
+
+def leading_components(rows: np.ndarray, n_components: int) -> np.ndarray:
+    """The rows in the coordinates of their strongest common directions, ``(n_assets, at most n_components)``.
+
+    A singular value decomposition without centring, so that the part all rows share (the market) stays. What only one
+    asset shows falls away, and clusters drawn from a ``trajectory`` hold better afterwards. Apply it to ``unit_sphere``
+    rows, so that no asset counts for more than another. Each direction's sign makes its largest coordinate positive.
+    """
+    if n_components < 1:
+        raise ValueError(f"n_components must be at least 1, got {n_components}")
+    strengths, vectors = np.linalg.eigh(rows @ rows.T)  # n_assets is far below n_dims; strengths ascend
+    vectors = (vectors * np.sqrt(np.maximum(strengths, 0)))[:, ::-1][:, :n_components]
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
+    return vectors * np.where(largest < 0, -1.0, 1.0)

@@ -6,7 +6,7 @@ from scipy.cluster.hierarchy import is_valid_linkage
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
-from models.clustering import ClusteringConfig, Ward, trajectory, unit_sphere
+from models.clustering import ClusteringConfig, Ward, leading_components, trajectory, unit_sphere
 from models.encoder import Encoder
 from models.training import TrainConfig
 from models.windows import make_windows
@@ -63,6 +63,19 @@ def test_trajectory_takes_each_assets_own_level_off_and_ignores_missing_steps():
         trajectory(embeddings, np.ones((2, 3), dtype=bool))
 
 
+def test_leading_components_keep_what_is_strongest():
+    rows = np.random.default_rng(0).normal(size=(8, 30))
+    whole = leading_components(rows, 100)
+    assert whole.shape == (8, 8)
+    np.testing.assert_allclose(whole @ whole.T, rows @ rows.T, atol=1e-9)  # lengths and angles stay
+    strengths = np.linalg.eigvalsh(rows @ rows.T)[::-1]
+    kept = leading_components(rows, 3)
+    np.testing.assert_allclose((kept**2).sum(axis=0), strengths[:3])
+    np.testing.assert_array_equal(kept, leading_components(-rows, 3))
+    with pytest.raises(ValueError, match="n_components must be at least 1, got 0"):
+        leading_components(rows, 0)
+
+
 def planted_market(n_assets=60, n_dates=620, n_clusters=6):
     """Five channels per bar and the truth: returns correlate 0.5 inside and 0.1 between clusters, levels differ."""
     rng = np.random.default_rng(11)
@@ -94,5 +107,6 @@ def test_planted_clusters_come_back_from_the_trajectory_of_a_trained_encoder():
         return adjusted_rand_score(truth, Ward(6).fit(unit_sphere(rows)).labels_)
 
     assert agreement(joined) >= 0.8
+    assert agreement(leading_components(unit_sphere(joined), 20)) >= 0.8
     assert agreement(steps[:, -1]) < 0.5
     assert agreement(np.random.default_rng(0).normal(size=joined.shape)) <= 0.1
