@@ -80,7 +80,7 @@ def build_panel(
             verdicts[symbol] = (DROPPED, "; ".join(["no usable bar", *asset.repairs, *asset.notes]))
             del taken[symbol]
 
-    _check_enough(taken, verdicts, benchmark, config)
+    _check_enough(taken, raw.verdicts | verdicts, benchmark, config)
     panel = _assemble(taken, facts, raw, benchmark, account, calendar, asked)
     verdicts |= _verdicts_on_used(taken, panel)
     verdicts = {symbol: verdicts[symbol] for symbol in wanted}
@@ -160,7 +160,7 @@ def _check_enough(
         raise DataError(f"benchmark {benchmark!r} cannot be used ({verdict}: {why})")
     others = len(taken) - 1
     if others < config.min_assets:
-        lost = [f"{symbol} {verdict} ({why})" for symbol, (verdict, why) in verdicts.items()]
+        lost = [f"{name} {verdict} ({why})" for name, (verdict, why) in verdicts.items() if name not in taken]
         raise DataError(
             f"too few assets: {others} usable beside the benchmark, at least {config.min_assets} needed"
             + (f"; {'; '.join(lost[:5])}{' ...' if len(lost) > 5 else ''}" if lost else "")
