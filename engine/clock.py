@@ -9,6 +9,7 @@ they see in ``bt.Cerebro``, to the last bit; what the clock does not serve runs 
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import logging
 from array import array
 from contextlib import contextmanager
@@ -149,6 +150,7 @@ class ClockCerebro(bt.Cerebro):
             _on_clock(self.datas, reached, ticker),
             _broker_on_clock(self._broker, ticker),
             _strategies_on_clock(runstrats, reached, ticker),
+            _known_objects_frozen(),
         ):
             self.clock_used = True
             self._tick(runstrats, ticker)
@@ -183,7 +185,7 @@ def _unserved(data) -> str | None:
     ):
         return f"feed {data._name!r} moves its bars in its own way ({type(data).__name__})"
     calendar, rows = data.stamps()
-    if (np.diff(calendar[rows]) <= 0).any():
+    if calendar is not data.p.dataname.calendar and (np.diff(calendar[rows]) <= 0).any():
         return f"feed {data._name!r} has bars that do not follow each other in time"
     return None
 
@@ -251,6 +253,22 @@ def _broker_on_clock(broker, ticker):
     finally:
         broker.off_clock()
         broker.__class__ = BackBroker
+
+
+@contextmanager
+def _known_objects_frozen():
+    """Keep the garbage collector from walking through all feeds and libraries again and again during the run.
+
+    What exists by now stays alive anyway; what the run makes is collected as always.
+    """
+    if gc.get_freeze_count():
+        yield  # somebody else has done it, and means to keep it so
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager

@@ -42,14 +42,12 @@ def _make_order(kind: type, **given):
     """``kind(**given)`` without the way through backtrader's metaclass.
 
     During its construction an order finds all its parameters as attributes of its own, at once; afterwards it keeps
-    the three that nobody ever changes, and those that its construction changed, as the stock order does.
+    those that nobody changes later, and those that its construction changed, as the stock order does.
     """
-    parameters = kind.params()
     values = _DEFAULTS | given
-    parameters.__dict__.update(values)
-    order = object.__new__(kind)
-    own = order.__dict__
-    own.update(values)
+    parameters, order = object.__new__(kind.params), object.__new__(kind)
+    parameters.__dict__ = values
+    order.__dict__ = own = values.copy()
     order.params = order.p = parameters
     order.__init__()
     for name in _NOT_KEPT:
@@ -58,17 +56,17 @@ def _make_order(kind: type, **given):
     return order
 
 
-_DEFAULTS = Order.params._getkwargsdefault()
-_NOT_KEPT = [name for name in _DEFAULTS if name not in ("data", "owner", "parent")]
+_DEFAULTS = dict(Order.params._getkwargsdefault())
+_NOT_KEPT = [name for name in _DEFAULTS if name not in ("data", "owner", "parent", "tradeid", "transmit")]
 
 
 def _clone(order):
     """``order.clone()``, without the generic copy's look-ups."""
     order.executed.markpending()
     twin, executed = object.__new__(type(order)), object.__new__(type(order.executed))
-    executed.__dict__.update(order.executed.__dict__)
-    twin.__dict__.update(order.__dict__)
-    twin.executed = executed
+    executed.__dict__ = order.executed.__dict__.copy()
+    twin.__dict__ = own = order.__dict__.copy()
+    own["executed"] = executed
     return twin
 
 

@@ -33,35 +33,37 @@ def terminal_bars(panel: Panel) -> pd.DataFrame:
 
     For any day t, ``terminal_bars(panel.until(t))`` are the rows of ``terminal_bars(panel)`` up to t.
     """
-    asset, last, session = _stops(panel)
-    table = pd.DataFrame(
-        {
-            "date": panel.sessions[session],
-            "symbol": panel.symbols[asset],
-            "price": panel.close.to_numpy(dtype=float)[last, asset],
-        }
-    )
-    return table.sort_values("date", kind="stable", ignore_index=True)
+    closes = panel.close.to_numpy(dtype=float)
+    session_at, late_row = _due_sessions(panel)
+    parts = []
+    for asset, symbol in enumerate(panel.symbols):
+        own = np.flatnonzero(np.isfinite(closes[:, asset]))
+        last = own[_stops(own, late_row)]
+        parts.append(
+            pd.DataFrame({"date": panel.sessions[session_at[last]], "symbol": symbol, "price": closes[last, asset]})
+        )
+    return pd.concat(parts, ignore_index=True).sort_values("date", kind="stable", ignore_index=True)
 
 
-def _stops(panel: Panel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per terminal bar: the asset's column, the row of its last bar, the position of the session it stands on."""
-    asset, row = np.nonzero(np.isfinite(panel.close.to_numpy(dtype=float)).T)  # by asset, then by row
+def _due_sessions(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
+    """Per row of the panel, what becomes of an asset whose last bar stands there.
+
+    Returns:
+        the position in ``panel.sessions`` of its terminal bar, and the first row at which a next bar comes too late to
+        prevent it; both shape ``(n_dates,)``. Where the panel ends before that session no row is too late.
+    """
     dates, sessions = panel.dates, panel.sessions
-    due = sessions.searchsorted(dates, side="right") + STOPPED_AFTER  # session of the terminal bar, by row
-    # First row on or after that session; beyond the last row where the panel ends before it.
-    due_row = np.full(len(dates), len(dates) + 1)
-    inside = due < len(sessions)
-    due_row[inside] = dates.searchsorted(sessions[due[inside]], side="left")
-    on_a_row = np.zeros(len(dates), dtype=bool)
-    on_a_row[inside] = dates.searchsorted(sessions[due[inside]], side="right") > due_row[inside]
+    session_at = sessions.searchsorted(dates, side="right") + STOPPED_AFTER
+    inside = session_at < len(sessions)
+    late_row = np.full(len(dates), len(dates) + 1)
+    late_row[inside] = dates.searchsorted(sessions[session_at[inside]], side="right")  # a bar on the day is in time
+    return session_at, late_row
 
-    following = np.full(len(row), len(dates))  # row of the asset's next bar
-    same = asset[1:] == asset[:-1]
-    following[:-1][same] = row[1:][same]
-    # A bar on the session itself is an ordinary one; where no row stands on the session, the first after it is late.
-    stopped = inside[row] & (following >= due_row[row] + on_a_row[row])
-    return asset[stopped], row[stopped], due[row[stopped]]
+
+def _stops(own: np.ndarray, late_row: np.ndarray) -> np.ndarray:
+    """Positions in ``own``, an asset's rows, after which a terminal bar stands."""
+    following = np.append(own[1:], len(late_row))
+    return np.flatnonzero(following >= late_row[own])
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,8 +227,8 @@ def panel_feeds(panel: Panel, symbols=None, **kwargs) -> list[PanelFeed]:
         raise KeyError(f"symbols: not in the panel: {', '.join(map(str, unknown[:5]))}")
     fields = {name: getattr(panel, name).to_numpy(dtype=float) for name in FIELDS}
     traded = np.isfinite(fields["close"])
-    asset, last, session = _stops(panel)
-    days = panel.dates.union(panel.sessions[session])
+    session_at, late_row = _due_sessions(panel)
+    days = panel.dates.union(panel.sessions)
     calendar = day_numbers(days)
     row_of, session_of = days.searchsorted(panel.dates), days.searchsorted(panel.sessions)
 
@@ -236,9 +238,10 @@ def panel_feeds(panel: Panel, symbols=None, **kwargs) -> list[PanelFeed]:
         own = np.flatnonzero(traded[:, column])
         if not len(own):
             continue
-        mine = slice(*np.searchsorted(asset, [column, column + 1]))
-        stops = np.searchsorted(own, last[mine])
-        rows = np.insert(row_of[own], stops + 1, session_of[session[mine]]) if len(stops) else row_of[own]
+        stops = _stops(own, late_row)
+        rows = row_of[own]
+        if len(stops):
+            rows = np.insert(rows, stops + 1, session_of[session_at[own[stops]]])
         bars = Bars(calendar, rows, fields, column, own, stops)
         feeds.append(PanelFeed(dataname=bars, name=str(symbol), **kwargs))
     return feeds

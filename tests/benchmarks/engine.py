@@ -12,6 +12,7 @@ memory.
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import resource
@@ -134,6 +135,7 @@ def measure(peer: str, feeds: int, bars: int, missing: float, repeat: int) -> di
     picks = monthly_picks(panel)
     seconds, cpu_seconds = [], []
     for _ in range(repeat):
+        gc.collect()  # what an earlier run left is not this run's to clear away
         start, cpu_start = time.perf_counter(), time.process_time()
         values = PEERS[peer](panel, picks)
         seconds.append(time.perf_counter() - start)
