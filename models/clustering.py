@@ -15,11 +15,9 @@ class ClusteringConfig:
 
     Attributes:
         n_clusters: groups to form; fewer assets than that form one group each.
-        unit_sphere: whether embeddings are scaled to length 1 first, so that direction alone counts.
     """
 
     n_clusters: int = 20
-    unit_sphere: bool = True
 
     def __post_init__(self):
         if self.n_clusters < 1:
