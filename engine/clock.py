@@ -23,6 +23,9 @@ from feeds.bt_feed import PanelFeed, PanelLine
 
 logger = logging.getLogger(__name__)
 
+#: During a run the garbage collector looks at new objects when there are so many of them.
+NEW_OBJECTS = 50_000
+
 
 class Ticker:
     """Where the clock stands.
@@ -150,7 +153,7 @@ class ClockCerebro(bt.Cerebro):
             _on_clock(self.datas, reached, ticker),
             _broker_on_clock(self._broker, ticker),
             _strategies_on_clock(runstrats, reached, ticker),
-            _known_objects_frozen(),
+            _garbage_seldom_collected(),
         ):
             self.clock_used = True
             self._tick(runstrats, ticker)
@@ -256,19 +259,23 @@ def _broker_on_clock(broker, ticker):
 
 
 @contextmanager
-def _known_objects_frozen():
-    """Keep the garbage collector from walking through all feeds and libraries again and again during the run.
+def _garbage_seldom_collected():
+    """Keep the garbage collector from walking through all feeds, libraries and orders again and again during the run.
 
-    What exists by now stays alive anyway; what the run makes is collected as always.
+    What exists by now stays alive anyway and is left out; what the run makes is collected as always, in larger steps.
     """
-    if gc.get_freeze_count():
-        yield  # somebody else has done it, and means to keep it so
-        return
-    gc.freeze()
+    threshold = gc.get_threshold()
+    frozen_by_others = gc.get_freeze_count() > 0
+    if not frozen_by_others:
+        gc.freeze()
+    if threshold[0]:
+        gc.set_threshold(max(threshold[0], NEW_OBJECTS), *threshold[1:])
     try:
         yield
     finally:
-        gc.unfreeze()
+        gc.set_threshold(*threshold)
+        if not frozen_by_others:
+            gc.unfreeze()
 
 
 @contextmanager

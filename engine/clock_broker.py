@@ -78,6 +78,7 @@ class BookedPosition(Position):
         self._dated = 0
         self._book = book
         self.data = data
+        self.closes = data.close
         self.rank = len(book)
         super().__init__()
 
@@ -108,7 +109,7 @@ class BookedPosition(Position):
         self._datetime, self._dated = moment, self._book.credited
 
     def __reduce_ex__(self, protocol):
-        hidden = ("_size", "_dated", "_datetime", "_book", "data", "rank")
+        hidden = ("_size", "_dated", "_datetime", "_book", "data", "closes", "rank")
         state = {name: value for name, value in self.__dict__.items() if name not in hidden}
         state["size"] = self._size
         if hasattr(self, "datetime"):
@@ -302,11 +303,11 @@ class ClockBroker(BackBroker):
 
         value = unlevered = unrealized = 0.0
         simple, schemes, row = self._simple, self.comminfo, self._ticker.row
+        default, by_name = schemes.get(None), len(schemes) > 1
         for position in self.positions.held:
-            size, data = position._size, position.data
-            line, name = data.close, data._name
-            price = line.array[line._reached[row]]
-            scheme = schemes[name if name in schemes else None]
+            size, closes = position._size, position.closes
+            price = closes.array[closes._reached[row]]
+            scheme = schemes.get(position.data._name, default) if by_name else default
             if simple:
                 terms = scheme.p
                 worth = size * price

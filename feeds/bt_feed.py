@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
-from functools import cached_property
 
 import backtrader as bt
 import numpy as np
@@ -77,6 +76,7 @@ class Bars:
         asset: this asset's column in ``fields``.
         own: this asset's rows in ``fields``, shape ``(n_bars - n_terminal,)``.
         stops: positions in ``own`` after which a terminal bar stands.
+        always_priced: whether every bar, and there is one, has a finite close.
     """
 
     calendar: np.ndarray
@@ -85,6 +85,7 @@ class Bars:
     asset: int
     own: np.ndarray
     stops: np.ndarray
+    always_priced: bool = True
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -149,6 +150,7 @@ class PanelFeed(bt.feed.DataBase):
 
     def __init__(self):
         super().__init__()
+        self.always_priced = self.p.dataname.always_priced
         for name, line in zip(self.getlinealiases(), self.lines, strict=True):
             line.__class__ = PanelLine
             self.__dict__[name] = line  # found at once, without asking ``self.lines``
@@ -182,12 +184,6 @@ class PanelFeed(bt.feed.DataBase):
             line.preload(bars, name, self._window)
         self._next_row = len(bars)
         self.home()
-
-    @cached_property
-    def always_priced(self) -> bool:
-        """Whether every bar has a finite close."""
-        closes = self.p.dataname.line("close")
-        return len(closes) > 0 and bool(np.isfinite(closes).all())
 
     def stamps(self) -> tuple[np.ndarray, np.ndarray]:
         """After preloading: a calendar of day numbers and the positions in it of this feed's bars."""
@@ -262,4 +258,5 @@ def frame_feed(frame: pd.DataFrame, name: str = "", **kwargs) -> PanelFeed:
         raise ValueError(f"frame.index: expected strictly increasing timestamps, got {frame.index!r:.200}")
     fields = {str(column).lower(): frame[[column]].to_numpy(dtype=float) for column in frame.columns}
     rows, none = np.arange(len(frame)), np.empty(0, dtype=np.int64)
-    return PanelFeed(dataname=Bars(day_numbers(frame.index), rows, fields, 0, rows, none), name=name, **kwargs)
+    priced = len(frame) > 0 and "close" in fields and bool(np.isfinite(fields["close"]).all())
+    return PanelFeed(dataname=Bars(day_numbers(frame.index), rows, fields, 0, rows, none, priced), name=name, **kwargs)

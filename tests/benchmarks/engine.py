@@ -163,9 +163,18 @@ def measure_apart(peer: str, feeds: int, bars: int, missing: float, repeat: int)
 
 
 def compare(feeds: int, bars: int, missing: float = 0.0, repeat: int = 3) -> list[dict]:
-    """One row per peer; ``ratio`` is None where stock does not run, ``identical`` whether all values equal stock's."""
-    peers = [peer for peer in PEERS if peer != "stock" or feeds * bars <= STOCK_LIMIT]
-    rows = [measure_apart(peer, feeds, bars, missing, 1 if peer == "stock" else repeat) for peer in peers]
+    """One row per peer; ``ratio`` is None where stock does not run, ``identical`` whether all values equal stock's.
+
+    The fast peers are measured before stock and again after it, since a machine's speed drifts while stock runs.
+    """
+    fast = ["clock", "bt"]
+    peers = [*fast, "stock", *fast] if feeds * bars <= STOCK_LIMIT else fast
+    results = [measure_apart(peer, feeds, bars, missing, 1 if peer == "stock" else repeat) for peer in peers]
+    rows = []
+    for peer in dict.fromkeys(sorted(peers, key=list(PEERS).index)):
+        mine = [result for result in results if result["peer"] == peer]
+        spread = {name: statistics.mean(result[name] for result in mine) for name in ("seconds", "cpu_seconds")}
+        rows.append(mine[0] | spread | {"peak_mb": max(result["peak_mb"] for result in mine)})
     stock = next((row for row in rows if row["peer"] == "stock"), None)
     for row in rows:
         row["ratio"] = None if stock is None else stock["cpu_seconds"] / row["cpu_seconds"]
