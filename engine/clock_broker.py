@@ -73,14 +73,16 @@ def _clone(order):
 class BookedPosition(Position):
     """A position that tells its book when it opens and when it becomes flat. Copies are plain positions."""
 
-    def __init__(self, book: Book, data):
-        self._size = 0
-        self._dated = 0
-        self._book = book
-        self.data = data
-        self.closes = data.close
-        self.rank = len(book)
-        super().__init__()
+    @classmethod
+    def adopt(cls, position: Position, book: Book, data) -> BookedPosition:
+        """Make a plain position a booked one; who holds it goes on holding the same object."""
+        state = position.__dict__
+        position.__class__ = cls
+        position._size, position._dated = state.pop("size"), 0
+        if "datetime" in state:
+            position._datetime = state.pop("datetime")
+        position._book, position.data, position.closes, position.rank = book, data, data.close, len(book)
+        return position
 
     @property
     def size(self):
@@ -109,7 +111,7 @@ class BookedPosition(Position):
         self._datetime, self._dated = moment, self._book.credited
 
     def __reduce_ex__(self, protocol):
-        hidden = ("_size", "_dated", "_datetime", "_book", "data", "closes", "rank")
+        hidden = ("_size", "_dated", "_datetime", "_book", "data", "closes", "rank", "counts")
         state = {name: value for name, value in self.__dict__.items() if name not in hidden}
         state["size"] = self._size
         if hasattr(self, "datetime"):
@@ -135,29 +137,32 @@ class Book(defaultdict):
         self.held: list[BookedPosition] = []
         self.credited = 0
         self._counts_flat = counts_flat
-        for data, known in positions:
-            booked = self[data]
-            for name, value in vars(known).items():
-                setattr(booked, name, value)
+        for data, position in positions:
+            self._add(data, position)
 
     def __missing__(self, data):
-        position = self[data] = BookedPosition(self, data)
-        if self._counts_flat(data):
-            self.held.append(position)
-        return position
+        return self._add(data, Position())
+
+    def _add(self, data, position: Position) -> BookedPosition:
+        booked = self[data] = BookedPosition.adopt(position, self, data)
+        booked.counts = bool(booked._size) or self._counts_flat(data)
+        if booked.counts:
+            self.held.append(booked)
+        return booked
 
     def turned(self, position: BookedPosition) -> None:
         """``position`` has opened or become flat."""
-        if self._counts_flat(position.data):
-            return
-        if position._size:
+        counts = bool(position._size) or self._counts_flat(position.data)
+        if counts and not position.counts:
             insort(self.held, position, key=lambda other: other.rank)
-        else:
+        elif position.counts and not counts:
             self.held.remove(position)
+        position.counts = counts
 
     def recount(self) -> None:
         """Which flat positions count has changed."""
-        self.held = [position for position in self.values() if position._size or self._counts_flat(position.data)]
+        for position in self.values():
+            self.turned(position)
 
 
 class Schemes(dict):
@@ -202,8 +207,7 @@ class ClockBroker(BackBroker):
 
     def get_value(self, datas=None, mkt=False, lever=False):
         if datas is not None and len(datas) == 1 and not self._cash_addition:
-            data = datas[0]
-            if not self.positions[data]._size and not self._counts_flat(data):
+            if not self.positions[datas[0]].counts:
                 return 0.0
         return super().get_value(datas, mkt, lever)
 

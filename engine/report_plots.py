@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, DateFormatter, DayLocator
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from scipy.cluster.hierarchy import dendrogram, linkage
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
@@ -96,6 +96,7 @@ def plot_drawdowns(returns: pd.DataFrame, benchmark: str, ax: Axes | None = None
     ax.fill_between(depth["strategy"].index, depth["strategy"].to_numpy(), 0, color=STRATEGY, alpha=0.25, lw=0)
     ax.plot(depth["strategy"].index, depth["strategy"].to_numpy(), color=STRATEGY, lw=1.4, label="Strategy")
     ax.plot(depth["benchmark"].index, depth["benchmark"].to_numpy(), color=BENCHMARK, lw=1.2, label=benchmark)
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if min(map(min, depth.values())) < -0.04 else 1))
     date_axis(ax)
     _legend(ax, loc="lower left")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from feeds.panel import Panel
-from models.clustering import trajectory, unit_sphere
+from models.clustering import leading_components, trajectory, unit_sphere
 from models.encoder import Encoder
 from models.windows import Windows, make_windows
 
@@ -23,12 +23,14 @@ class EmbeddingConfig:
             `step` at dates common to all assets, joined: what moves together lies together.
         span: business days the trajectory reaches back.
         step: business days between its windows.
+        components: strongest common directions that a trajectory is reduced to before clustering; 0 = none, all of it.
         max_gap: share of the trajectory's windows an asset may lack (late listing, halts).
     """
 
     kind: str = "trajectory"
     span: int = 504
     step: int = 5
+    components: int = 20
     max_gap: float = 0.25
 
     def __post_init__(self):
@@ -36,6 +38,8 @@ class EmbeddingConfig:
             raise ValueError(f"embedding.kind: got {self.kind!r}, expected 'last' or 'trajectory'")
         if not 1 <= self.step <= self.span:
             raise ValueError(f"embedding.step: got {self.step}, expected 1..{self.span} (embedding.span)")
+        if self.components < 0:
+            raise ValueError(f"embedding.components: got {self.components}, expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,20 @@ class Embedded:
     Attributes:
         joined: ``(n_assets, n_dims)``, indexed by symbol, of unit length.
         complete: by symbol, True where the asset had enough windows to be embedded.
+        components: what ``rows`` reduces to; 0 = nothing.
     """
 
     joined: pd.DataFrame
     complete: pd.Series
+    components: int
 
     def rows(self, symbols: list[str]) -> pd.DataFrame:
-        """The embeddings of these symbols, in this order."""
-        return self.joined.loc[symbols]
+        """The embeddings of these symbols, in this order, of unit length; only these decide the common directions."""
+        chosen = self.joined.loc[symbols]
+        if not self.components:
+            return chosen
+        reduced = leading_components(chosen.to_numpy(), self.components)
+        return pd.DataFrame(unit_sphere(reduced), index=chosen.index)
 
 
 class PanelEmbedder:
@@ -75,7 +85,7 @@ class PanelEmbedder:
         some = (picked >= 0).any(axis=0)
         if not some[-1]:
             nothing = pd.DataFrame(np.zeros((len(panel.symbols), 1)), index=panel.symbols)
-            return Embedded(nothing, pd.Series(False, index=panel.symbols))
+            return Embedded(nothing, pd.Series(False, index=panel.symbols), components=0)
         picked = picked[:, some]
         steps = [self._encode(windows, chosen) for chosen in picked.T]
         embeddings = np.stack(steps, axis=1)  # assets, steps, dims
@@ -86,7 +96,9 @@ class PanelEmbedder:
             joined = trajectory(embeddings, present)
             complete = present[:, -1] & (present.mean(axis=1) >= 1 - self.config.max_gap)
         return Embedded(
-            pd.DataFrame(unit_sphere(joined), index=panel.symbols), pd.Series(complete, index=panel.symbols)
+            pd.DataFrame(unit_sphere(joined), index=panel.symbols),
+            pd.Series(complete, index=panel.symbols),
+            components=self.config.components if self.config.kind == "trajectory" else 0,
         )
 
     def _dates(self, panel: Panel) -> np.ndarray:

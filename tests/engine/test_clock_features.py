@@ -446,6 +446,20 @@ def test_a_position_set_by_hand():
     assert entries(seen, "next")
 
 
+def test_a_position_held_from_before_the_run_is_followed():
+    class Holds(Trader):
+        def __init__(self):
+            super().__init__()
+            self.kept = [self.getposition(data) for data in self.datas[:3]]
+
+        def next(self):
+            super().next()
+            self.see("kept", [(kept.size, kept.price) for kept in self.kept])
+
+    seen = assert_parity(lambda cerebro: cerebro.addstrategy(Holds, seed=42), random_panel(seed=42))
+    assert len({str(facts) for facts in entries(seen, "kept")}) > 5
+
+
 def test_positions_copied_by_a_strategy_are_its_own():
     import copy
 
