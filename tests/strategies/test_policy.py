@@ -1,0 +1,124 @@
+import doctest
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import strategies.allocation
+import strategies.selection
+from feeds.features import with_features
+from models.clustering import Ward
+from models.encoder import Encoder
+from models.training import TrainConfig
+from strategies.embedding import EmbeddingConfig
+from strategies.policy import ClusterPolicy, PortfolioState
+from strategies.selection import SelectionConfig, sharpe_ratios, top_sharpe_per_cluster
+from tests.conftest import three_clusters
+
+SELECTION = SelectionConfig(sharpe_sessions=120, min_sessions=120, volatility_sessions=120)
+
+
+def make_policy(**kwargs):
+    encoder = Encoder(train=TrainConfig(epochs=1, windows_per_epoch=640), lookback=10)
+    kwargs = {"embedding": EmbeddingConfig(span=150, step=5), "selection": SELECTION} | kwargs
+    return ClusterPolicy(encoder, kwargs.pop("clusterer", Ward(3)), **kwargs)
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return with_features(three_clusters())
+
+
+@pytest.fixture(scope="module")
+def decided(panel):
+    policy = make_policy().fit(panel.until(panel.dates[300]))
+    return policy, policy.decide(panel, PortfolioState())
+
+
+@pytest.mark.parametrize("module", [strategies.selection, strategies.allocation], ids=lambda m: m.__name__)
+def test_examples_in_the_docstrings(module):
+    assert doctest.testmod(module).failed == 0
+
+
+def test_the_planted_groups_become_the_clusters(decided):
+    _, decision = decided
+    groups = decision.labels.groupby(decision.labels.index.str[0]).nunique()
+    assert groups.tolist() == [1, 1, 1] and decision.labels.nunique() == 3
+
+
+def test_each_clusters_best_sharpe_ratio_is_held_with_equal_weight(panel, decided):
+    _, decision = decided
+    expected = sharpe_ratios(panel.session_returns()[panel.tradable].iloc[-120:])
+    pd.testing.assert_series_equal(decision.sharpe, expected, check_names=False, check_index_type=False)
+    for name in decision.selected:
+        rivals = decision.labels.index[decision.labels == decision.labels[name]]
+        assert expected[rivals].idxmax() == name
+    assert decision.weights.tolist() == pytest.approx([1 / 3] * 3)
+    assert list(decision.weights.index) == decision.selected
+
+
+def test_what_is_not_tradable_is_never_clustered(panel, decided):
+    assert "MKT" not in decided[1].labels.index
+
+
+def test_a_decision_does_not_depend_on_what_was_decided_before(panel, decided):
+    policy, before = decided
+    policy.decide(panel.until(panel.dates[350]), PortfolioState())
+    again = policy.decide(panel, PortfolioState())
+    pd.testing.assert_frame_equal(again.embeddings, before.embeddings, check_exact=True)
+    assert again.selected == before.selected
+
+
+def test_a_decision_before_the_training_ends_is_refused(panel, decided):
+    with pytest.raises(ValueError, match="before the encoder's training span does"):
+        decided[0].decide(panel.until(panel.dates[299]), PortfolioState())
+
+
+def test_what_is_cash_like_stopped_or_new_is_left_out_with_the_reason(panel):
+    closes = panel.close.copy()
+    closes["A0"] = 100 * np.exp(0.00002 * np.arange(len(closes)))  # volatility 0
+    closes.iloc[-8:, closes.columns.get_loc("B0")] = np.nan
+    closes.iloc[:-100, closes.columns.get_loc("C0")] = np.nan
+    frames = {f: getattr(panel, f).where(closes.notna()) for f in ("open", "high", "low", "volume")}
+    changed = with_features(replace(panel, close=closes, features=None, **frames))
+    policy = make_policy().fit(changed.until(changed.dates[300]))
+    decision = policy.decide(changed, PortfolioState())
+    assert decision.diagnostics["excluded"] == {
+        "A0": "cash-like: volatility 0.0 % a year is under 3.0 %",
+        "B0": "no bar for 8 sessions",
+        "C0": "history of 99 sessions, 120 needed",
+    }
+
+
+def test_fewer_assets_than_clusters_are_each_their_own_cluster_and_said(panel):
+    policy = make_policy(clusterer=Ward(40)).fit(panel.until(panel.dates[300]))
+    decision = policy.decide(panel, PortfolioState())
+    assert len(decision.selected) == 18
+    assert "18 eligible assets are fewer than the 40 clusters" in decision.diagnostics["notes"][0]
+
+
+def test_nothing_eligible_means_cash(panel):
+    policy = make_policy(selection=replace(SELECTION, volatility_floor=10.0)).fit(panel.until(panel.dates[300]))
+    decision = policy.decide(panel, PortfolioState())
+    assert decision.weights.empty and decision.diagnostics["notes"] == ["no asset is eligible: all in cash"]
+
+
+def test_sharpe_over_the_training_span_and_over_cash(panel):
+    cash = pd.Series(0.0002, panel.sessions)
+    policy = make_policy(selection=replace(SELECTION, sharpe_span="training"), cash=cash)
+    policy.fit(panel.until(panel.dates[300]), start=panel.dates[60])
+    decision = policy.decide(panel, PortfolioState())
+    span = panel.session_returns()[panel.tradable].loc[panel.dates[60] : panel.dates[300]]
+    expected = (span - 0.0002).mean() / span.std() * np.sqrt(252)
+    assert decision.sharpe.to_numpy() == pytest.approx(expected.to_numpy())
+
+
+def test_a_training_span_too_short_for_a_window_is_refused(panel):
+    with pytest.raises(ValueError, match="no asset has 10 consecutive bars of indicators"):
+        make_policy().fit(panel.until(panel.dates[20]))
+
+
+def test_ties_go_to_the_first_name_and_nan_is_never_selected():
+    sharpe = pd.Series({"B": 1.0, "A": 1.0, "C": np.nan})
+    assert top_sharpe_per_cluster(sharpe, pd.Series({"B": 0, "A": 0, "C": 1})) == ["A"]
