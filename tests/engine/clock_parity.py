@@ -121,6 +121,7 @@ class Trader(bt.Strategy):
         ("valid", None),
         ("timers", ()),
         ("on_open", False),
+        ("early_bird", True),
         ("indicators", ()),
         ("cash_flow", False),
         ("stop", None),
@@ -189,7 +190,7 @@ class Trader(bt.Strategy):
 
     def prenext(self):
         self.see("prenext", len(self), self.datetime[0], self.market(), self.account())
-        if self.p.seed % 2:
+        if self.p.early_bird and not self.p.on_open:
             self.trade()
 
     def nextstart(self):
@@ -205,6 +206,10 @@ class Trader(bt.Strategy):
             self.trade()
         if self.p.stop is not None and len(self) >= self.p.stop:
             self.env.runstop()
+
+    def prenext_open(self):
+        if self.p.early_bird:
+            self.next_open()
 
     def next_open(self):
         self.see("open", self.market())
