@@ -18,6 +18,7 @@ import sklearn
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from scipy.linalg import orthogonal_procrustes
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import RobustScaler
 from sklearn.utils.validation import check_is_fitted
@@ -35,7 +36,7 @@ ENCODERS: dict[str, type[nn.Module]] = {"transformer": TransformerAutoencoder}
 #: Windows per forward pass of ``transform``; every pass has exactly this many, so no row depends on the others.
 TRANSFORM_BATCH = 128
 
-WEIGHTS, DESCRIPTION = "weights.safetensors", "encoder.json"
+WEIGHTS, DESCRIPTION, ROTATION = "weights.safetensors", "encoder.json", "rotation.npy"
 
 #: What a saved encoder's description holds that does not change an embedding.
 INCIDENTAL = ("train", "history", "versions", "fingerprint")
@@ -98,6 +99,8 @@ class Encoder(BaseEstimator):
         module_: the trained network, in evaluation mode.
         history_: what the training did (``TrainingHistory``).
         n_features_: channels per bar.
+        rotation_: orthogonal float64 ``(embed_dim, embed_dim)`` that embeddings are multiplied with, or None (see
+            ``align``).
     """
 
     def __init__(
@@ -150,7 +153,32 @@ class Encoder(BaseEstimator):
         scaled = scale(windows, scaler, self.clip)
         history = train(module, scaled, self._train_config(), self.random_state, device, progress, checkpoint)
         self.scaler_, self.module_, self.history_, self.n_features_ = scaler, module, history, n_features
+        self.rotation_ = None
         return self
+
+    def align(self, reference: Encoder, anchors: Windows) -> float:
+        """Turns this encoder's embeddings so that those of ``anchors`` lie as near as can be to the reference's.
+
+        Training is free to rotate the embedding space; an orthogonal map (Procrustes) takes that freedom back and
+        leaves every distance between embeddings as it was.
+
+        Args:
+            reference: another fitted encoder of the same embedding length, aligned itself or not.
+            anchors: unscaled windows that both embed.
+
+        Returns:
+            What the turn cannot mend: the distance between the two sets of embeddings, as a share of the reference's
+            length (0 = they coincide).
+        """
+        self.rotation_ = None
+        own, wanted = (encoder.transform(anchors).astype(np.float64) for encoder in (self, reference))
+        if own.shape != wanted.shape or not len(own):
+            raise ValueError(
+                f"anchors: need windows that both encoders embed in as many dimensions, got embeddings of shape "
+                f"{own.shape} and {wanted.shape}"
+            )
+        self.rotation_, _ = orthogonal_procrustes(own, wanted)
+        return float(np.linalg.norm(own @ self.rotation_ - wanted) / np.linalg.norm(wanted))
 
     def transform(self, windows: Windows) -> np.ndarray:
         """Embeddings of unscaled windows, float32 ``(n_windows, embed_dim)``; learns nothing.
@@ -192,6 +220,8 @@ class Encoder(BaseEstimator):
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
         for name, tensor in sorted(self.module_.state_dict().items()):
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        if self.rotation_ is not None:
+            digest.update(np.ascontiguousarray(self.rotation_).tobytes())
         return digest.hexdigest()
 
     def save(self, directory: Path) -> None:
@@ -208,6 +238,8 @@ class Encoder(BaseEstimator):
         try:
             state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.module_.state_dict().items()}
             save_file(state, part / WEIGHTS)
+            if self.rotation_ is not None:
+                np.save(part / ROTATION, np.ascontiguousarray(self.rotation_), allow_pickle=False)
             (part / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
             part.chmod(0o755)
             if target.exists():
@@ -230,7 +262,9 @@ class Encoder(BaseEstimator):
             with seeded(0, torch.device("cpu")):
                 loaded.module_ = make_encoder(loaded.encoder, saved["n_features"], loaded.lookback, loaded.config)
             loaded.module_.load_state_dict(load_file(folder / WEIGHTS))
-        except (KeyError, TypeError, json.JSONDecodeError, RuntimeError, SafetensorError) as error:
+            turned = (folder / ROTATION).is_file()
+            loaded.rotation_ = np.load(folder / ROTATION, allow_pickle=False) if turned else None
+        except (KeyError, TypeError, ValueError, EOFError, RuntimeError, SafetensorError) as error:
             raise ValueError(f"{folder}: not an encoder that this version can read ({error})") from error
         loaded.n_features_ = saved["n_features"]
         loaded.scaler_ = RobustScaler()
@@ -262,7 +296,11 @@ class Encoder(BaseEstimator):
             asset_idx=torch.from_numpy(windows.asset_idx[chosen]),
             mask=torch.from_numpy(observed),
         )
-        return self.module_.encode(batch.to(self._device())).mean.float().cpu().numpy()
+        mean = self.module_.encode(batch.to(self._device())).mean.float().cpu().numpy()
+        if self.rotation_ is None:
+            return mean
+        # einsum and not @: each row is summed by itself, so that none depends on its place among the others.
+        return np.einsum("bi,ij->bj", mean.astype(np.float64), self.rotation_).astype(np.float32)
 
     def _device(self) -> torch.device:
         return next(self.module_.parameters()).device

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -119,11 +120,20 @@ class ClusterPolicy:
         self.cash = cash
         self.stride = stride
 
-    def fit(self, panel: Panel, start: pd.Timestamp | None = None, progress: Progress | None = None) -> ClusterPolicy:
+    def fit(
+        self,
+        panel: Panel,
+        start: pd.Timestamp | None = None,
+        progress: Progress | None = None,
+        init: Encoder | None = None,
+        checkpoint: Path | None = None,
+    ) -> ClusterPolicy:
         """Train the encoder on every window that ends on ``start`` or later; the panel ends with the training span.
 
         Args:
             progress: told after each epoch how the training goes (``models.training.Progress``).
+            init: a fitted encoder whose weights the training starts from.
+            checkpoint: file that makes an interrupted training resumable.
         """
         first = 0 if start is None else int(panel.dates.searchsorted(pd.Timestamp(start)))
         if first >= len(panel.dates):
@@ -138,7 +148,7 @@ class ClusterPolicy:
                 f"panel: no asset has {self.encoder.lookback} consecutive bars of indicators ending between "
                 f"{panel.dates[first].date()} and {panel.dates[-1].date()}; use a longer training span"
             )
-        self.encoder.fit(windows, progress=progress)
+        self.encoder.fit(windows, init=init, progress=progress, checkpoint=checkpoint)
         return self.trained_on(panel.dates[first], panel.dates[-1])
 
     def trained_on(self, start: pd.Timestamp, end: pd.Timestamp) -> ClusterPolicy:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import pdist
 from torch import nn
 
 from models.batch import BatchSource, Encoding
@@ -243,3 +244,27 @@ def test_windows_of_another_shape_are_refused(fitted, windows):
         fitted.transform(replace(windows, values=windows.values[:, :4], observed=windows.observed[:, :4]))
     with pytest.raises(ValueError, match="none to train on"):
         Encoder(lookback=LOOKBACK).fit(windows.take(np.arange(0)))
+
+
+def test_aligned_embeddings_lie_on_the_references_and_keep_their_distances(name, fitted, windows, tmp_path):
+    turn = np.linalg.qr(np.random.default_rng(3).normal(size=(fitted.embed_dim, fitted.embed_dim)))[0]
+    fitted.save(tmp_path / "copy")
+    reference, turned = (Encoder.load(tmp_path / "copy", device="cpu") for _ in range(2))
+    reference.rotation_ = turn
+    assert turned.align(reference, windows.take(np.arange(0, len(windows), 3))) < 1e-5
+    np.testing.assert_allclose(turned.transform(windows), reference.transform(windows), atol=1e-5)
+    before, after = fitted.transform(windows)[:50], turned.transform(windows)[:50]
+    np.testing.assert_allclose(pdist(after), pdist(before), atol=1e-5)
+
+
+def test_an_alignment_survives_saving_and_ends_with_the_next_fit(name, fitted, windows, tmp_path):
+    other = Encoder(name, train=QUICK, lookback=LOOKBACK, device="cpu", random_state=1).fit(windows)
+    unaligned = other.fingerprint()
+    assert 0 < other.align(fitted, windows) < 2
+    assert other.fingerprint() != unaligned
+    other.save(tmp_path / "model")
+    loaded = Encoder.load(tmp_path / "model", device="cpu")
+    np.testing.assert_array_equal(loaded.transform(windows), other.transform(windows))
+    assert other.fit(windows).fingerprint() == unaligned
+    with pytest.raises(ValueError, match="anchors: need windows"):
+        other.align(fitted, windows.take(np.arange(0)))
