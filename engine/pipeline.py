@@ -95,7 +95,7 @@ def run(
     policy = make_policy(config, cash)
     with clock.stage("fit"):
         if model_from is None:
-            fit_policy(policy, panel, config, reporter)
+            fit_policy(policy, panel.until(dates[0]), config, reporter)
         else:
             use_model(policy, model_from, dates[0])
     sessions = panel.sessions[panel.sessions >= dates[0]]
@@ -150,7 +150,11 @@ def make_policy(config: RunConfig, cash: pd.Series | None = None) -> ClusterPoli
 
 
 def fit_policy(policy: ClusterPolicy, panel: Panel, config: RunConfig, reporter: Reporter) -> None:
-    """Train on the configured span; nothing after its last day is passed on."""
+    """Train on the configured span; nothing after its last day is passed on.
+
+    Args:
+        panel: ends with the first decision's day, which may come before ``train_end`` where that is no session.
+    """
 
     def progress(done: int, total: int, loss: float, held_out: float | None) -> None:
         text = f"loss {loss:.4f}" + ("" if held_out is None else f", held out {held_out:.4f}")

@@ -200,3 +200,54 @@ def test_doctor_universe_and_config_show_answer():
 def test_help_teaches_and_names_the_exit_codes(command):
     output = invoke(*command, "--help").output
     assert "Exit codes" in output and len(output) > 300
+
+
+def test_a_folder_of_broken_files_gives_verdicts(market, finished, tmp_path):
+    """Beside enough good files every broken one is named; alone they are a clear error."""
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "empty.csv").write_text("")
+    (broken / "header.csv").write_text("Date,Open,High,Low,Close,Volume\n")
+    (broken / "binary.csv").write_bytes(bytes(range(256)) * 20)
+    (broken / "page.csv").write_text("<html><body>429 Too Many Requests</body></html>")
+    (broken / "text.csv").write_text("Date,Close\n2024-01-02,abc\n2024-01-03,def\n")
+    (broken / "nothing.csv").write_text("Date,Close\n2024-01-02,\n2024-01-03,\n")
+    (broken / "bad.parquet").write_bytes(b"PAR1 and no more")
+    invoke(*run_options(market, tmp_path / "run", "--path", broken, "--model", finished))
+    verdicts = pd.read_csv(tmp_path / "run" / "symbols.csv", index_col="symbol")
+    lost = verdicts[verdicts["verdict"].isin(["dropped", "passed over", "absent"])]
+    assert {path.stem for path in broken.iterdir()} <= {name.split(".")[0].lower() for name in lost.index}
+    assert lost["why"].str.len().min() > 5
+    output = invoke("run", "--source", "files", "--path", broken, "--out", tmp_path / "x", code=3).output
+    assert "Traceback" not in output and not (tmp_path / "x").exists()
+
+
+def test_foreign_prices_need_a_rate_and_an_account_in_their_currency_needs_none(tmp_path):
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    days = pd.bdate_range("2023-01-02", "2024-12-31")
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        close = 50 * np.exp(rng.normal(0, 0.012, len(days)).cumsum())
+        pd.DataFrame({"Date": days, "Close": close}).to_csv(folder / f"X{i:02d}.DE.csv", index=False, sep=";")
+    options = run_options(folder, tmp_path / "run", "--benchmark", "X00.DE")
+    assert "no exchange rate into USD for EUR" in invoke(*options, code=3).output
+    invoke(*options, "--currency", "EUR", "--set", "data.calendar=XFRA")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["currency"] == "EUR"
+
+
+def test_training_ends_no_later_than_the_first_decision(tmp_path):
+    """The last day before the test is a holiday of the benchmark's exchange, but other assets trade on it."""
+    folder = tmp_path / "prices"
+    folder.mkdir()
+    days = pd.bdate_range("2023-01-02", "2024-12-31")
+    rng = np.random.default_rng(1)
+    for i in range(12):
+        close = 50 * np.exp(rng.normal(0, 0.012, len(days)).cumsum())
+        pd.DataFrame({"Date": days, "Close": close}).to_csv(folder / f"A{i:02d}.csv", index=False)
+    options = run_options(
+        folder, tmp_path / "run", "--benchmark", "A00", "--train-end", "2024-03-29", "--start", "2024-03-30"
+    )
+    invoke(*options)  # 2024-03-29 was Good Friday
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["training"]["span"][1] == facts["dates"]["decisions"][0] == "2024-03-28"

@@ -94,7 +94,7 @@ def run(data, out, *more):
 
 
 def differences(before, after, day):
-    """What two runs disagree on up to ``day``; a fill on its own decision's day is a disagreement with honest timing."""
+    """What two runs disagree on up to ``day``; a fill on its own decision's day counts as one."""
     found = []
     facts = [json.loads((out / "run.json").read_text()) for out in (before, after)]
     if facts[0]["fingerprint"]["model"] != facts[1]["fingerprint"]["model"]:
