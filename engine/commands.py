@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from feeds.sources.yahoo import cache_folder, fetch
 
 from engine import artifacts
 from engine.config import RunConfig, make_config, merge, read_toml
@@ -18,6 +17,7 @@ from engine.report import write_report
 from feeds.features import with_features
 from feeds.macro import cash_returns
 from feeds.panel import Panel
+from feeds.sources.yahoo import cache_folder, fetch
 from feeds.universe import check_universe, filter_universe, load_universe
 from models.device import resolve_device
 from strategies.policy import Decision, PortfolioState

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from feeds.ingest import build_panel
-from feeds.sources.files import read_files
-from feeds.sources.yahoo import read_yahoo
 
 from engine.config import RunConfig
 from feeds.calendar import last_common_session
+from feeds.ingest import build_panel
 from feeds.panel import Panel
+from feeds.sources.files import read_files
 from feeds.sources.raw import DataError, RawData
 from feeds.sources.simulated import BENCHMARK as SIMULATED_BENCHMARK
 from feeds.sources.simulated import simulate
+from feeds.sources.yahoo import read_yahoo
 from feeds.universe import describe, load_universe, rates_needed
 
 

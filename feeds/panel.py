@@ -75,7 +75,7 @@ class Panel:
         if missing:
             raise ValueError(f"panel.assets: columns missing: {', '.join(missing)}")
         if self.benchmark not in self.symbols:
-            raise ValueError(f"panel.benchmark: {self.benchmark!r} is not among the panel's {len(self.symbols)} symbols")
+            raise ValueError(f"panel.benchmark: {self.benchmark!r} is not one of the {len(self.symbols)} symbols")
 
     @property
     def dates(self) -> pd.DatetimeIndex:

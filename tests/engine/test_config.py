@@ -51,7 +51,7 @@ def test_settings_from_the_command_line_are_read_as_toml_else_as_text():
     assert parse_setting("trading.costs=false") == {"trading": {"costs": False}}
     assert parse_setting("dates.start=2025-01-01")["dates"]["start"].isoformat() == "2025-01-01"
     assert parse_setting("data.path=a,b") == {"data": {"path": "a,b"}}
-    with pytest.raises(ValueError, match="expected section.key=value"):
+    with pytest.raises(ValueError, match=r"expected section\.key=value"):
         parse_setting("epochs=3")
 
 
