@@ -150,6 +150,9 @@ class PanelFeed(bt.feed.DataBase):
 
     def __init__(self):
         super().__init__()
+        if not isinstance(self.p.dataname, Bars):
+            kind = type(self.p.dataname).__name__
+            raise TypeError(f"dataname: expected Bars, got {kind}; panel_feeds and frame_feed make feeds from data")
         self.always_priced = self.p.dataname.always_priced
         for name, line in zip(self.getlinealiases(), self.lines, strict=True):
             line.__class__ = PanelLine

@@ -116,6 +116,29 @@ def test_commission_scheme(scheme):
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        lambda broker: broker.setcommission(commission=2.0, margin=30.0, mult=4.0),
+        lambda broker: broker.setcommission(commission=0.001, interest=0.2, name="A01"),
+        lambda broker: broker.addcommissioninfo(HalfValue(), name="A02"),
+        lambda broker: broker.comminfo.__setitem__("A03", HalfValue()),
+    ],
+    ids=["futures", "interest", "own-valuation", "by-hand"],
+)
+def test_commission_scheme_changed_on_the_way(change):
+    class Changes(Trader):
+        def next(self):
+            if len(self) == 20:
+                change(self.broker)
+            super().next()
+
+    panel = random_panel(seed=3, n_days=50)
+    changed = assert_parity(lambda c: c.addstrategy(Changes, seed=3, appetite=0.5), panel)
+    same = assert_parity(lambda c: c.addstrategy(Trader, seed=3, appetite=0.5), panel)
+    assert entries(changed, "cash") != entries(same, "cash")
+
+
+@pytest.mark.parametrize(
     "slippage",
     [
         dict(slip_perc=0.02, slip_open=True),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feeds.bt_feed import day_numbers, frame_feed, panel_feeds, terminal_bars
+from feeds.bt_feed import PanelFeed, day_numbers, frame_feed, panel_feeds, terminal_bars
 from feeds.panel import FIELDS, STOPPED_AFTER, Panel, make_assets
 
 
@@ -223,3 +223,8 @@ def test_a_feed_can_be_used_in_one_run_after_another():
     feeds = panel_feeds(stopping_panel(last=19))
     once, again = (np.array(collect(feeds).bars["A1"]) for _ in range(2))
     np.testing.assert_array_equal(once, again)
+
+
+def test_a_feed_wants_bars():
+    with pytest.raises(TypeError, match="dataname: expected Bars, got DataFrame"):
+        PanelFeed(dataname=pd.DataFrame())
