@@ -1,0 +1,182 @@
+"""How far clusters found on the past diversify the days after: the measure every embedding is judged by.
+
+With ``c_ij`` the correlation of the daily log returns of assets i and j on the days *after* the clusters were drawn:
+
+(a) gap = mean of ``c_ij`` over pairs inside a cluster - mean over pairs of different clusters: higher is better.
+(b) between = mean over pairs of clusters of the mean ``c_ij`` between their members, so every cluster counts the same
+    whatever its size; also the expected correlation of two assets drawn from two clusters at random. Lower is better.
+(c) mean pairwise correlation and effective number of bets of the assets picked, one per cluster.
+(d) stability = adjusted Rand index between these clusters and those drawn a year later.
+
+(a), (b) and (c) are also taken on the market's worst days, when correlations rise and diversification is needed. They
+read together: one giant cluster and singletons reach a low (b) by putting a few odd assets beside a market that is not
+divided at all, which shows in the share of the largest cluster, in (a) and in (c).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import adjusted_rand_score
+
+from feeds.panel import Panel
+
+#: Share of sessions an asset must have traded on to be measured, and the daily log return's smallest deviation.
+MIN_PRESENT, MIN_STD = 0.98, 1e-5
+
+#: Share of the days that count as the market's worst.
+WORST_SHARE = 0.05
+
+
+def log_returns(panel: Panel) -> pd.DataFrame:
+    """Daily log returns at the benchmark's sessions, ``(n_sessions, n_assets)``.
+
+    NaN on a session without a bar and on the one after, where the return of a single day is not known.
+    """
+    return np.log(panel.close.reindex(panel.sessions)).diff()
+
+
+def measurable(returns: pd.DataFrame) -> pd.Series:
+    """Which columns trade on enough sessions of this span and move, bool by asset; apply it to training and test.
+
+    >>> returns = pd.DataFrame({"GOOD": [0.01, -0.01], "GAP": [0.01, np.nan], "FLAT": [0.0, 0.0]})
+    >>> measurable(returns).to_dict()
+    {'GOOD': True, 'GAP': False, 'FLAT': False}
+    """
+    return (returns.notna().mean() >= MIN_PRESENT) & (returns.std() > MIN_STD)
+
+
+def correlations(returns: np.ndarray) -> np.ndarray:
+    """Pearson correlation of the columns of ``(n_days, n_assets)``; NaN beside an asset that does not move."""
+    centred = returns - returns.mean(axis=0)
+    length = np.linalg.norm(centred, axis=0)
+    moves = length > 1e-9  # far below any price's tick: the rest is rounding
+    directions = centred / np.where(moves, length, 1.0)
+    found = np.clip(directions.T @ directions, -1.0, 1.0)
+    found[~moves, :] = found[:, ~moves] = np.nan
+    return found
+
+
+def cluster_gap(correlation: np.ndarray, labels: np.ndarray) -> float:
+    """(a): mean correlation over pairs inside clusters minus mean over pairs of different clusters.
+
+    NaN correlations count nowhere; NaN where there is no pair of either kind.
+
+    >>> pairs = np.array([[1.0, 0.8, 0.1], [0.8, 1.0, 0.3], [0.1, 0.3, 1.0]])
+    >>> round(cluster_gap(pairs, np.array([0, 0, 1])), 3)  # 0.8 - (0.1 + 0.3) / 2
+    0.6
+    """
+    values, first, second = _pairs(correlation)
+    inside = labels[first] == labels[second]
+    return _mean(values[inside]) - _mean(values[~inside])
+
+
+def between_clusters(correlation: np.ndarray, labels: np.ndarray) -> float:
+    """(b): mean over pairs of clusters of the mean correlation between their members.
+
+    NaN correlations count nowhere; NaN where there is one cluster only.
+
+    >>> pairs = np.eye(4)
+    >>> pairs[0, 3] = pairs[3, 0] = 0.9
+    >>> round(between_clusters(pairs, np.array([0, 0, 1, 2])), 3)  # (0 + 0.45 + 0) / 3
+    0.15
+    """
+    members = np.equal.outer(np.unique(labels), labels).astype(float)
+    known = np.isfinite(correlation)
+    sums = members @ np.where(known, correlation, 0.0) @ members.T
+    counts = members @ known @ members.T
+    above = np.triu(counts, 1) > 0
+    return _mean(sums[above] / counts[above])
+
+
+def mean_correlation(correlation: np.ndarray) -> float:
+    """(c): mean over all pairs; NaN correlations count nowhere.
+
+    >>> mean_correlation(np.array([[1.0, 0.5], [0.5, 1.0]]))
+    0.5
+    """
+    return _mean(_pairs(correlation)[0])
+
+
+def effective_bets(correlation: np.ndarray) -> float:
+    """(c): how many independent bets the assets are: 1 where all move as one, their number where none moves with any.
+
+    ``exp(-sum p ln p)`` with p the eigenvalues of the correlation matrix as shares of their sum: the entropy that
+    Meucci ("Managing Diversification", Risk, May 2009) takes over a portfolio's principal bets, here over the
+    variance of the assets at equal risk, which Roy and Vetterli ("The effective rank", EUSIPCO 2007) call effective
+    rank. Meucci's own number depends on the weights and is 1 for equal weights in any market of equal correlations,
+    however small these are.
+
+    >>> round(effective_bets(np.eye(4)), 6), round(effective_bets(np.ones((4, 4))), 6)
+    (4.0, 1.0)
+    """
+    known = np.isfinite(np.diag(correlation))
+    variance = np.linalg.eigvalsh(correlation[np.ix_(known, known)])
+    share = variance[variance > 1e-12] / variance[variance > 1e-12].sum()
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def stability(labels: pd.Series, later: pd.Series) -> float:
+    """(d): adjusted Rand index of two clusterings over the assets in both; 1 = the same, 0 = as by chance.
+
+    Hubert and Arabie, "Comparing partitions", Journal of Classification 2 (1985).
+
+    >>> stability(pd.Series({"A": 0, "B": 0, "C": 1}), pd.Series({"C": 7, "B": 4, "A": 4, "NEW": 1}))
+    1.0
+    """
+    both = labels.index.intersection(later.index)
+    return float(adjusted_rand_score(labels[both], later[both]))
+
+
+def worst_days(market: np.ndarray, share: float = WORST_SHARE) -> np.ndarray:
+    """The market's worst days, bool ``(n_days,)``: ``share`` of them, rounded up; of equal ones the earlier.
+
+    >>> worst_days(np.array([0.01, -0.03, 0.02, -0.01]), share=0.3)
+    array([False,  True, False,  True])
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be above 0 and at most 1, got {share}")
+    worst = np.zeros(len(market), dtype=bool)
+    worst[np.argsort(market, kind="stable")[: math.ceil(share * len(market))]] = True
+    return worst
+
+
+def measure(labels: pd.Series, returns: pd.DataFrame, market: pd.Series, picks: list[str]) -> dict[str, float]:
+    """Everything but the stability, on the days after the clusters were drawn.
+
+    Args:
+        labels: cluster by asset, drawn on earlier days.
+        returns: log returns of the days measured, ``(n_days, n_assets)``, columns at least those of ``labels`` and
+            ``picks``; NaN = no return known, taken as 0.
+        market: the market's log return on the same days; says which were its worst.
+        picks: the assets picked from the clusters.
+
+    Returns:
+        ``gap``, ``between``, ``pick_correlation``, ``pick_bets``, the same with ``worst_`` before them on the
+        market's worst days, and ``largest``, the share of assets in the largest cluster.
+    """
+    figures = {"largest": float(labels.value_counts(normalize=True).iloc[0])}
+    days = {"": np.ones(len(returns), dtype=bool), "worst_": worst_days(market.fillna(0.0).to_numpy())}
+    numbers = labels.to_numpy()
+    for prefix, chosen in days.items():
+        of_all = correlations(returns.loc[chosen, labels.index].fillna(0.0).to_numpy())
+        of_picks = correlations(returns.loc[chosen, picks].fillna(0.0).to_numpy())
+        figures[f"{prefix}gap"] = cluster_gap(of_all, numbers)
+        figures[f"{prefix}between"] = between_clusters(of_all, numbers)
+        figures[f"{prefix}pick_correlation"] = mean_correlation(of_picks)
+        figures[f"{prefix}pick_bets"] = effective_bets(of_picks)
+    return figures
+
+
+def _pairs(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The known correlations of different assets, and the positions of both assets."""
+    first, second = np.triu_indices(len(correlation), k=1)
+    values = correlation[first, second]
+    known = np.isfinite(values)
+    return values[known], first[known], second[known]
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else math.nan
