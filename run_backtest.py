@@ -48,7 +48,7 @@ def faults():
         logging.getLogger(__name__).info("traceback", exc_info=True)
         raise Fault(str(error), 3 if isinstance(error, DataError) else 2) from error
     except KeyboardInterrupt:
-        console.print("[yellow]Interrupted; nothing half-written is left. Run the same command to start again.")
+        console.print("[yellow]Interrupted; nothing half-written is left. Run the same command to go on.")
         sys.exit(130)
 
 
@@ -307,6 +307,9 @@ def _show_verdicts(outcome) -> None:
             console.print(f"  {verdict}: {name}: {row['why']}", highlight=False, markup=False)
         if len(rows) > 10:
             console.print(f"  ... and {len(rows) - 10} more; see symbols.csv", highlight=False)
+    notes = [note for decision in outcome.result.decisions for note in decision.diagnostics["notes"]]
+    for note in dict.fromkeys(notes):
+        console.print(f"  note: {note}", highlight=False, markup=False)
     for day, name, why in outcome.result.unfilled:
         console.print(f"  not filled: {name} on {day.date()}: {why}", highlight=False, markup=False)
 
