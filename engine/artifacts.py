@@ -15,21 +15,28 @@ import pandas as pd
 
 from engine.backtest import BacktestResult
 from feeds.panel import FIELDS, Panel
+from models.encoder import Encoder
+from strategies.continuity import stability
 from strategies.policy import Decision
 
-MODEL_DIR = "model"
+#: The encoder that decides last, and one folder for each fold's where there are several.
+MODEL_DIR, FOLDS_DIR = "model", "folds"
 
 
 @contextmanager
-def new_run_dir(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` to write into; it takes ``out``'s name only when everything in it is complete.
+def new_run_dir(out: Path, draft: Path) -> Iterator[Path]:
+    """A folder to write into; it takes ``out``'s place only when everything in it is complete.
+
+    Args:
+        draft: where it lies until then, on the same disk as ``out``; what an earlier attempt left there is removed.
 
     Raises:
         FileExistsError: ``out`` is there and not empty.
     """
     out = Path(out)
     check_free(out)
-    draft = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    if draft.exists():
+        shutil.rmtree(draft)
     draft.mkdir(parents=True)
     try:
         yield draft
@@ -56,6 +63,27 @@ def write_tables(folder: Path, result: BacktestResult, verdicts: pd.DataFrame) -
     _csv(clusters_table(result.decisions).set_index("date"), folder / "clusters.csv")
     _csv(verdicts.rename_axis("symbol"), folder / "symbols.csv")
     embeddings_table(result.decisions).to_parquet(folder / "embeddings.parquet", index=False)
+    _csv(stability(result.decisions).set_index("date"), folder / "stability.csv")
+
+
+def save_encoders(folder: Path, encoders: dict[int, Encoder]) -> None:
+    """Save the encoders of a run's folds, by number; the last one under ``MODEL_DIR`` too."""
+    encoders[max(encoders)].save(folder / MODEL_DIR)
+    if len(encoders) > 1:
+        for number, encoder in encoders.items():
+            encoder.save(folder / FOLDS_DIR / f"{number:03d}")
+
+
+def stored_encoder(run_dir: Path, day: pd.Timestamp) -> tuple[Path, pd.Timestamp, pd.Timestamp]:
+    """Which of a run's encoders decides on ``day``: its folder, and first and last day of its training."""
+    facts = read_run_json(run_dir)
+    found, span = Path(run_dir) / MODEL_DIR, facts["training"]["span"]
+    rows = facts.get("folds", [])
+    if len(rows) > 1:
+        # Before the first fold's time there is none; the caller sees that its training ends too late.
+        row = ([rows[0]] + [row for row in rows if pd.Timestamp(row["decides_from"]) <= day])[-1]
+        found, span = Path(run_dir) / FOLDS_DIR / f"{row['number']:03d}", (row["train_start"], row["train_end"])
+    return found, *(pd.Timestamp(end) for end in span)
 
 
 def clusters_table(decisions: list[Decision]) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import tomli_w
 
+from engine.walk_forward import WalkForwardConfig
 from feeds.features import FeatureConfig
 from feeds.macro import CashConfig
 from feeds.quality import QualityConfig
@@ -173,6 +174,7 @@ class RunConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     model: Any = field(default_factory=TransformerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    walk_forward: WalkForwardConfig = field(default_factory=WalkForwardConfig)
     embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
     clustering: ClusteringConfig = field(default_factory=ClusteringConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
@@ -234,12 +236,17 @@ def parse_setting(text: str) -> dict:
 
 
 def make_config(settings: dict) -> RunConfig:
-    """The configuration with these settings over the defaults; unknown names and wrong types are refused."""
+    """The configuration with these settings over the defaults; unknown names and wrong types are refused.
+
+    In a walk-forward the days that follow from others need not be set, and must not contradict them.
+    """
     sections = {item.name: item for item in fields(RunConfig)}
-    built = {}
-    for name, values in settings.items():
+    for name in settings:
         if name not in sections:
             raise ValueError(f"unknown section {name!r}; available: {', '.join(sections)}")
+    built = {}
+    settings = _with_training_span(settings)
+    for name, values in settings.items():
         if name != "model":
             built[name] = _build(name, sections[name].default_factory, values)
     encoder = built.get("encoder", EncoderConfig())
@@ -265,6 +272,29 @@ def describe(config: RunConfig) -> list[tuple[str, str, Any, Any, str]]:
         meanings, defaults = _meanings(type(part)), _plain(type(part)())
         rows += [(item.name, key, value, defaults[key], meanings.get(key, "")) for key, value in _plain(part).items()]
     return rows
+
+
+def _with_training_span(settings: dict) -> dict:
+    """The settings with the first fold's training span, which walk_forward and dates.start decide."""
+    walk = _build("walk_forward", WalkForwardConfig, settings.get("walk_forward", {}))
+    dates = settings.get("dates", {})
+    start = pd.to_datetime(str(dates.get("start", DatesConfig.start)), errors="coerce")
+    if not walk.on or pd.isna(start):  # DatesConfig says what is wrong with a day
+        return settings
+    follows = {"train_end": start - pd.Timedelta(days=1)}
+    if walk.window == "trailing":
+        follows["train_start"] = start - pd.DateOffset(months=walk.train_months)
+    follows = {key: str(day.date()) for key, day in follows.items()}
+    for key, day in follows.items():
+        if str(dates.get(key, day)) != day:
+            raise ValueError(
+                f"dates.{key}: got {dates[key]}, but with walk_forward.refit it follows from dates.start "
+                f"({start.date()}) and is {day}; set that or leave it out"
+            )
+    # Embeddings and Sharpe ratios look further back than a short training does: as far as before one of two years.
+    train_start = pd.Timestamp(str({**dates, **follows}.get("train_start", DatesConfig.train_start)))
+    history = DatesConfig.history_days + max(0, 730 - (start - train_start).days)
+    return {**settings, "dates": {"history_days": history, **dates, **follows}}
 
 
 def _build(section: str, cls: type, values: dict):

@@ -8,7 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Protocol
@@ -19,16 +20,21 @@ import psutil
 from engine import artifacts
 from engine.backtest import BacktestResult, run_backtest
 from engine.config import RunConfig, dump, to_dict
+from engine.fitting import FoldPolicies, PolicyFactory, align_folds, fit_folds
 from engine.market import load_panel
 from engine.metrics import compute_metrics
 from engine.report import write_report
+from engine.walk_forward import Fold, fold_seed, folds, that_decide, warm_training
+from engine.work import work_folder, work_key
 from feeds.calendar import decision_dates
 from feeds.features import with_features
 from feeds.macro import cash_returns
 from feeds.panel import Panel
+from feeds.sources.raw import DataError
 from models.clustering import Ward
 from models.encoder import Encoder
 from strategies.allocation import ALLOCATORS
+from strategies.continuity import with_lasting_names
 from strategies.policy import ClusterPolicy
 
 log = logging.getLogger(__name__)
@@ -92,38 +98,71 @@ def run(
     dates = test_dates(panel, config)
     with clock.stage("features"):
         panel = with_features(panel, config.features)
-    policy = make_policy(config, cash)
-    with clock.stage("fit"):
-        if model_from is None:
-            fit_policy(policy, panel.until(dates[0]), config, reporter)
-        else:
-            use_model(policy, model_from, dates[0])
+    planned = plan_folds(config, panel, dates)
+    fingerprint = artifacts.fingerprint(panel)
+    make = partial(make_fold_policy, config, cash)
     sessions = panel.sessions[panel.sessions >= dates[0]]
-    with clock.stage("backtest"):
-        result = run_backtest(
-            panel,
-            lambda now: policy,
-            dates,
-            config.trading,
-            clock=config.engine.clock,
-            progress=lambda day: reporter.advance(sessions.searchsorted(day) + 1, len(sessions), f"{day.date()}"),
-        )
     benchmark = panel.session_closes()[panel.benchmark]
-    metrics = compute_metrics(result, cash, benchmark)
-    with artifacts.new_run_dir(out) as draft:
-        with clock.stage("write"):
-            artifacts.write_tables(draft, result, verdicts)
-            (draft / "config.toml").write_text(dump(config), encoding="utf-8")
-            artifacts.write_json(draft / "metrics.json", metrics)
-            policy.encoder.save(draft / artifacts.MODEL_DIR)
-            benchmark.rename("close").to_frame().to_csv(draft / "benchmark.csv", date_format="%Y-%m-%d")
-            facts = describe_run(config, panel, policy, result, cash_source)
+    with work_folder(out, work_key(to_dict(config), fingerprint, str(model_from), versions())) as work:
+        with clock.stage("fit"):
+            if model_from is None:
+                encoders = fit_folds(planned, panel, make, work, config.walk_forward.warm_start, reporter.advance)
+                apart = align_folds(planned, panel, encoders)
+            else:
+                planned, encoders = stored_folds(planned, make, model_from)
+                apart = {}
+        policy_for = FoldPolicies(planned, encoders, make)
+        with clock.stage("backtest"):
+            result = run_backtest(
+                panel,
+                policy_for,
+                dates,
+                config.trading,
+                clock=config.engine.clock,
+                progress=lambda day: reporter.advance(sessions.searchsorted(day) + 1, len(sessions), f"{day.date()}"),
+            )
+        result = replace(result, decisions=with_lasting_names(result.decisions))
+        metrics = compute_metrics(result, cash, benchmark)
+        with artifacts.new_run_dir(out, work / "run") as draft:
+            with clock.stage("write"):
+                artifacts.write_tables(draft, result, verdicts)
+                (draft / "config.toml").write_text(dump(config), encoding="utf-8")
+                artifacts.write_json(draft / "metrics.json", metrics)
+                artifacts.save_encoders(draft, encoders)
+                benchmark.rename("close").to_frame().to_csv(draft / "benchmark.csv", date_format="%Y-%m-%d")
+                facts = describe_run(config, panel, policy_for(dates[-1]), result, cash_source, fingerprint)
+                facts["folds"] = describe_folds(planned, encoders, apart)
+                artifacts.write_json(draft / "run.json", facts | clock.measured())
+            if report:
+                with clock.stage("report"):
+                    write_report(draft)
             artifacts.write_json(draft / "run.json", facts | clock.measured())
-        if report:
-            with clock.stage("report"):
-                write_report(draft)
-        artifacts.write_json(draft / "run.json", facts | clock.measured())
     return Outcome(Path(out), metrics, verdicts, result)
+
+
+def plan_folds(config: RunConfig, panel: Panel, dates: pd.DatetimeIndex) -> list[Fold]:
+    """The trainings of a run and the span each serves: one, or those of a walk-forward that a decision falls to."""
+    start, train_start, train_end = (
+        pd.Timestamp(day) for day in (config.dates.start, config.dates.train_start, config.dates.train_end)
+    )
+    if config.walk_forward.on:
+        planned = that_decide(folds(panel.sessions, start, config.walk_forward, train_start), dates)
+    else:
+        tested = panel.sessions[panel.sessions >= start]
+        # The first decision's day may come before train_end where that is no session.
+        planned = [Fold(0, train_start, min(train_end, dates[0]), dates[0], tested[0], tested[-1])]
+    return [on_days_of(panel, fold) for fold in planned]
+
+
+def on_days_of(panel: Panel, fold: Fold) -> Fold:
+    """The fold with a training span that begins and ends on days of the panel."""
+    days = panel.dates[(panel.dates >= fold.train_start) & (panel.dates <= fold.train_end)]
+    if not len(days):
+        raise DataError(
+            f"dates: no prices between {fold.train_start.date()} and {fold.train_end.date()}, a training span; "
+            f"they begin on {panel.dates[0].date()}"
+        )
+    return replace(fold, train_start=days[0], train_end=days[-1])
 
 
 def make_policy(config: RunConfig, cash: pd.Series | None = None) -> ClusterPolicy:
@@ -149,29 +188,28 @@ def make_policy(config: RunConfig, cash: pd.Series | None = None) -> ClusterPoli
     )
 
 
-def fit_policy(policy: ClusterPolicy, panel: Panel, config: RunConfig, reporter: Reporter) -> None:
-    """Train on the configured span; nothing after its last day is passed on.
+def make_fold_policy(config: RunConfig, cash: pd.Series, fold: Fold, warm: bool) -> ClusterPolicy:
+    """The unfitted policy of a fold.
 
     Args:
-        panel: ends with the first decision's day, which may come before ``train_end`` where that is no session.
+        warm: its training starts from another encoder.
     """
-
-    def progress(done: int, total: int, loss: float, held_out: float | None) -> None:
-        text = f"loss {loss:.4f}" + ("" if held_out is None else f", held out {held_out:.4f}")
-        reporter.advance(done, total, text)
-
-    policy.fit(panel.until(pd.Timestamp(config.dates.train_end)), pd.Timestamp(config.dates.train_start), progress)
+    policy = make_policy(config, cash)
+    if config.walk_forward.on:
+        policy.encoder.set_params(random_state=fold_seed(config.engine.seed, fold.number))
+    if warm:
+        policy.encoder.set_params(train=warm_training(config.train, config.walk_forward))
+    return policy
 
 
 def use_model(policy: ClusterPolicy, run_dir: Path, first_decision: pd.Timestamp) -> None:
-    """Give the policy another run's trained encoder, if nothing it was trained on lies after the first decision."""
-    facts = artifacts.read_run_json(run_dir)
-    start, end = (pd.Timestamp(day) for day in facts["training"]["span"])
+    """Give the policy the encoder that decides on a day in another run, if it was trained on nothing after it."""
+    folder, start, end = artifacts.stored_encoder(run_dir, first_decision)
     if end > first_decision:
         raise ValueError(
             f"--model {run_dir}: it was trained up to {end.date()}, after the first decision on {first_decision.date()}"
         )
-    loaded = Encoder.load(Path(run_dir) / artifacts.MODEL_DIR, device=policy.encoder.device)
+    loaded = Encoder.load(folder, device=policy.encoder.device)
     if loaded.lookback != policy.encoder.lookback:
         raise ValueError(
             f"--model {run_dir}: its windows have {loaded.lookback} bars, encoder.lookback asks for "
@@ -179,6 +217,18 @@ def use_model(policy: ClusterPolicy, run_dir: Path, first_decision: pd.Timestamp
         )
     policy.encoder = loaded
     policy.trained_on(start, end)
+
+
+def stored_folds(planned: list[Fold], make: PolicyFactory, run_dir: Path) -> tuple[list[Fold], dict[int, Encoder]]:
+    """The folds with another run's encoders, by number, and the spans those were trained on."""
+    served, encoders = [], {}
+    for fold in planned:
+        policy = make(fold, False)
+        use_model(policy, run_dir, fold.decides_from)
+        start, end = policy.train_span_
+        served.append(replace(fold, train_start=start, train_end=end))
+        encoders[fold.number] = policy.encoder
+    return served, encoders
 
 
 def test_dates(panel: Panel, config: RunConfig) -> pd.DatetimeIndex:
@@ -190,9 +240,19 @@ def test_dates(panel: Panel, config: RunConfig) -> pd.DatetimeIndex:
 
 
 def describe_run(
-    config: RunConfig, panel: Panel, policy: ClusterPolicy, result: BacktestResult, cash_source: str
+    config: RunConfig,
+    panel: Panel,
+    policy: ClusterPolicy,
+    result: BacktestResult,
+    cash_source: str,
+    fingerprint: str,
 ) -> dict:
-    """What run.json says beside the seconds: enough to tell why two runs differ."""
+    """What run.json says beside folds and seconds: enough to tell why two runs differ.
+
+    Args:
+        policy: the one that decided last.
+        fingerprint: of the panel.
+    """
     encoder = policy.encoder
     history = encoder.history_
     return {
@@ -217,13 +277,38 @@ def describe_run(
             "train_loss": history.train_loss,
             "holdout_loss": history.holdout_loss,
         },
-        "fingerprint": {"data": artifacts.fingerprint(panel), "model": encoder.fingerprint()},
+        "fingerprint": {"data": fingerprint, "model": encoder.fingerprint()},
         "clock": result.clock,
         "excluded": result.decisions[-1].diagnostics["excluded"],
         "unfilled": [[str(day.date()), name, why] for day, name, why in result.unfilled],
         "notes": [note for decision in result.decisions for note in decision.diagnostics["notes"]],
         "versions": versions(),
     }
+
+
+def describe_folds(planned: list[Fold], encoders: dict[int, Encoder], apart: dict[int, float]) -> list[dict]:
+    """What run.json says of each training: its spans, how long it took and how it went.
+
+    Args:
+        apart: by number, how far the embeddings lie from the fold's before after alignment, as a share of their length.
+    """
+    rows = []
+    for fold in planned:
+        encoder, history = encoders[fold.number], encoders[fold.number].history_
+        days = {key: str(day.date()) for key, day in vars(fold).items() if key != "number"}
+        rows.append(
+            {"number": fold.number, **days}
+            | {
+                "seconds": round(history.seconds, 3),
+                "windows": history.n_windows,
+                "passes": len(history.train_loss),
+                "train_loss": history.train_loss[-1],
+                "holdout_loss": history.holdout_loss[history.best_epoch - 1] if history.holdout_loss else None,
+                "apart": apart.get(fold.number),
+                "fingerprint": encoder.fingerprint(),
+            }
+        )
+    return rows
 
 
 def versions() -> dict[str, str]:

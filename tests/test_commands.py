@@ -15,6 +15,7 @@ from tests.market_files import run_options, write_market
 FILES = {
     "config.toml", "run.json", "metrics.json", "returns.csv", "returns_gross.csv", "weights.csv", "positions.csv",
     "transactions.csv", "clusters.csv", "embeddings.parquet", "symbols.csv", "benchmark.csv", "model",
+    "stability.csv",
 }  # fmt: skip
 
 
@@ -142,7 +143,7 @@ def test_wrong_holdings_are_named(finished, tmp_path, content, message):
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (["run", "--preset", "nope"], 2, "unknown preset 'nope'; available: default, seed"),
+        (["run", "--preset", "nope"], 2, "unknown preset 'nope'; available: default, rolling, seed"),
         (["run", "--source", "files"], 2, "data.path: empty"),
         (["run", "--source", "files", "--path", "/no/such/folder"], 3, "/no/such/folder does not exist"),
         (["run", "--config", "/no/such.toml"], 2, "--config /no/such.toml: no such file"),
@@ -169,9 +170,13 @@ def test_an_interrupted_run_leaves_nothing_that_looks_whole(market, tmp_path, mo
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("engine.artifacts.write_tables", interrupt)
-    assert CliRunner().invoke(main, run_options(market, tmp_path / "x")).exit_code == 130
-    assert os.listdir(tmp_path) == []
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.artifacts.write_tables", interrupt)
+        assert CliRunner().invoke(main, run_options(market, tmp_path / "x")).exit_code == 130
+    assert [name[:12] for name in os.listdir(tmp_path)] == [".unfinished-"]
+    monkeypatch.delattr("models.encoder.train")  # what was trained is found again
+    invoke(*run_options(market, tmp_path / "x"))
+    assert os.listdir(tmp_path) == ["x"]
 
 
 def test_fewer_assets_than_clusters_is_handled_and_said(market, finished, tmp_path):
