@@ -118,12 +118,12 @@ def effective_bets(correlation: np.ndarray) -> float:
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
-def stability(labels: pd.Series, later: pd.Series) -> float:
+def label_stability(labels: pd.Series, later: pd.Series) -> float:
     """(d): adjusted Rand index of two clusterings over the assets in both; 1 = the same, 0 = as by chance.
 
     Hubert and Arabie, "Comparing partitions", Journal of Classification 2 (1985).
 
-    >>> stability(pd.Series({"A": 0, "B": 0, "C": 1}), pd.Series({"C": 7, "B": 4, "A": 4, "NEW": 1}))
+    >>> label_stability(pd.Series({"A": 0, "B": 0, "C": 1}), pd.Series({"C": 7, "B": 4, "A": 4, "NEW": 1}))
     1.0
     """
     both = labels.index.intersection(later.index)

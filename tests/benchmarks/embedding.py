@@ -28,7 +28,6 @@ import numpy as np
 import pandas as pd
 
 from engine.artifacts import fingerprint
-from feeds.currency import pair_of
 from feeds.features import with_features
 from feeds.ingest import build_panel
 from feeds.panel import Panel
@@ -40,7 +39,7 @@ from models.reference import WindowPCA, untrained
 from models.training import TrainConfig
 from models.windows import Windows, make_windows
 from strategies import classical
-from strategies.diversification import log_returns, measurable, measure, stability
+from strategies.diversification import label_stability, log_returns, measurable, measure
 from strategies.embedding import EmbeddingConfig, PanelEmbedder
 from strategies.policy import EncoderConfig
 from strategies.selection import SelectionConfig, annual_volatility, sharpe_ratios, top_sharpe_per_cluster
@@ -118,8 +117,9 @@ class Trial:
 
 def make_trial(panel: Panel, returns: pd.DataFrame, year: int) -> Trial:
     """The trial of ``year``; ``returns`` are ``log_returns(panel)``."""
-    train, test = returns.loc[f"{year - TRAIN_YEARS}" : f"{year - 1}"], returns.loc[str(year)]
-    if train.empty or test.empty:
+    of_year = returns.index.year
+    train, test = returns[(of_year >= year - TRAIN_YEARS) & (of_year < year)], returns[of_year == year]
+    if year - TRAIN_YEARS not in of_year or test.empty:
         raise ValueError(
             f"years: {year} needs prices from {year - TRAIN_YEARS} on, the panel has "
             f"{panel.sessions[0].date()} to {panel.sessions[-1].date()}"
@@ -154,7 +154,8 @@ def average_linkage(trial: Trial, seed: int) -> list[pd.Series]:
 
 
 def random_labels(trial: Trial, seed: int) -> list[pd.Series]:
-    return [pd.Series(classical.random_labels(len(trial.names), N_CLUSTERS, seed), index=trial.names)]
+    own = int(np.random.SeedSequence([seed, trial.year]).generate_state(1)[0])  # another draw each year
+    return [pd.Series(classical.random_labels(len(trial.names), N_CLUSTERS, own), index=trial.names)]
 
 
 def class_labels(trial: Trial, seed: int) -> list[pd.Series]:
@@ -215,16 +216,15 @@ LEARNED = ("window-pca", "untrained", "trained")
 GROUPS = {"all": tuple(FAMILIES), "classical": tuple(name for name in FAMILIES if name not in LEARNED)}
 
 
-def load(paths: list[Path], files: list[str] | None, universe: str, exclude: list[str]) -> Panel:
-    """The panel of everything asked for, with its features; currency pairs are left out."""
+def load(paths: list[Path], files: list[str] | None, universe: str, exclude: list[str], benchmark: str) -> Panel:
+    """The panel of everything asked for, with its features."""
     found = [path / name for path in paths for name in files or FILES if (path / name).is_file()]
     if files and not found:
         raise ValueError(f"files: none of {', '.join(files)} lies in {', '.join(map(str, paths))}")
-    raw = read_files(found if found and universe == "all" else paths)
-    table = load_universe("all" if universe == "all" else universe)
-    wanted = [name for name in raw.bars if universe == "all" or name in table.index]
-    wanted = [name for name in wanted if name not in exclude and pair_of(name) is None]
-    panel, _ = build_panel(raw, benchmark="SPY", known=describe(list(raw.bars), table), symbols=wanted)
+    raw = read_files(found if files or (found and universe == "all") else paths)
+    table = load_universe(universe)
+    wanted = [name for name in raw.bars if (universe == "all" or name in table.index) and name not in exclude]
+    panel, _ = build_panel(raw, benchmark=benchmark, known=describe(list(raw.bars), table), symbols=wanted)
     return with_features(panel)
 
 
@@ -243,7 +243,7 @@ def run(panel: Panel, years: list[int], families: list[str], seeds: int, cache: 
     by_key = {(row["method"], row["year"], row["seed"]): pd.Series(row["labels"]) for row in rows}
     for row in rows:
         later = by_key.get((row["method"], row["year"] + 1, row["seed"]))
-        row["stability"] = None if later is None else stability(pd.Series(row["labels"]), later)
+        row["stability"] = None if later is None else label_stability(pd.Series(row["labels"]), later)
     return rows
 
 
@@ -330,8 +330,9 @@ def main() -> None:
     parser.add_argument(
         "--files", nargs="+", help=f"files of the folders to read (default {' '.join(FILES)}, else all)"
     )
-    parser.add_argument("--universe", default="all", help="all that the files have; seed, default or a CSV file of it")
+    parser.add_argument("--universe", default="all", help="of what the files have: all, seed, default or a CSV file")
     parser.add_argument("--exclude", nargs="*", default=EXCLUDED, metavar="SYMBOL", help="default: leveraged funds")
+    parser.add_argument("--benchmark", default="SPY", help="whose worst days are the market's")
     parser.add_argument("--years", type=parse_years, default=parse_years("2014-2025"), help="test years: 2014-2025")
     parser.add_argument("--methods", nargs="+", default=["all"], choices=[*GROUPS, *FAMILIES], metavar="NAME")
     parser.add_argument("--seeds", type=int, default=1, help="of what is random or trained")
@@ -339,7 +340,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     families = list(dict.fromkeys(name for chosen in args.methods for name in GROUPS.get(chosen, (chosen,))))
-    panel = load(args.path, args.files, args.universe, args.exclude)
+    panel = load(args.path, args.files, args.universe, args.exclude, args.benchmark)
     rows = run(panel, args.years, families, args.seeds, args.cache)
     tables = {period: summary(rows, years) for period, years in periods(args.years).items()}
     if args.json:
