@@ -9,8 +9,9 @@ asset counts in a year if it trades on 98 % of the sessions of both spans. Picks
 best Sharpe ratio of the last 252 sessions of training (cash at 0) among assets of at least 3 % volatility. Settings are
 chosen on the years to 2019; those after are shown apart and decide nothing.
 
-With --cache, every (method, year, seed) is kept in a small file under a folder named by the data and the settings, so
-that an interrupted run goes on. The folder's name knows nothing of the program: after a change of code, use another.
+With --cache, what was made for a (method, year, seed) is kept in a small file, in a folder named by the data and the
+settings, so that an interrupted run goes on. That name knows nothing of the program: after a change of code, use
+another --cache.
 """
 
 from __future__ import annotations
@@ -213,6 +214,9 @@ FAMILIES = {
     "trained": Family(three("trained"), from_windows(trained_encoder), seeded=True),
 }
 LEARNED = ("window-pca", "untrained", "trained")
+#: Classical rows that an embedding must not be dominated by. Not among them: what knows the test year, what uses other
+#: knowledge on other assets, and what makes one giant cluster.
+FRONTIER = ("correlation-raw", "correlation", "pca20", "pca40", "svd20")
 GROUPS = {"all": tuple(FAMILIES), "classical": tuple(name for name in FAMILIES if name not in LEARNED)}
 
 
@@ -256,21 +260,18 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def get_or_make(self, name: str, trial: Trial, seed: int) -> list[dict]:
-        """The rows of a family's methods."""
-        family = FAMILIES[name]
-        files = []
-        if self.folder is not None:
-            files = [self.folder / f"{name}-{number}-{trial.year}-{seed}.json" for number in range(len(family.names))]
-        if files and all(file.is_file() for file in files):
-            return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        """The rows of a family's methods; none for a method that has no labels for any asset."""
+        file = None if self.folder is None else self.folder / f"{name}-{trial.year}-{seed}.json"
+        if file is not None and file.is_file():
+            return json.loads(file.read_text(encoding="utf-8"))
         began = time.perf_counter()
-        labels = family.labels(trial, seed)
+        named = zip(FAMILIES[name].names, FAMILIES[name].labels(trial, seed), strict=True)
+        rows = [row_of(method, trial, seed, labels) for method, labels in named if len(labels)]
         seconds = round(time.perf_counter() - began, 2)
-        rows = [row_of(method, trial, seed, of_method) for method, of_method in zip(family.names, labels, strict=True)]
         rows = [row | {"family": name, "seconds": seconds} for row in rows]
-        for file, row in zip(files, rows, strict=False):
+        if file is not None:
             part = file.with_suffix(".part")
-            part.write_text(json.dumps(row), encoding="utf-8")
+            part.write_text(json.dumps(rows), encoding="utf-8")
             part.replace(file)
         shown = ", ".join(f"{row['gap']:.3f} / {row['between']:.3f}" for row in rows)
         print(f"{trial.year} {name} seed {seed}: {shown} ({seconds} s)", file=sys.stderr, flush=True)
@@ -294,6 +295,16 @@ def summary(rows: list[dict], years: list[int]) -> pd.DataFrame:
     of_method = of_seed.groupby("method", sort=False)
     spread = of_method.std().add_suffix(" spread")
     return of_method.mean().join(spread).reindex(table["method"].unique())
+
+
+def dominated(table: pd.DataFrame) -> dict[str, list[str]]:
+    """By method made from windows: the classical ones at least as good in both (a) and (b)."""
+    classics = table.loc[table.index.isin([FAMILIES[name].names[0] for name in FRONTIER])]
+    found = {}
+    for method in [method for name in LEARNED for method in FAMILIES[name].names if method in table.index]:
+        better = (classics["gap"] >= table.at[method, "gap"]) & (classics["between"] <= table.at[method, "between"])
+        found[method] = list(classics.index[better])
+    return found
 
 
 def periods(years: list[int]) -> dict[str, list[int]]:
@@ -344,9 +355,10 @@ def main() -> None:
     rows = run(panel, args.years, families, args.seeds, args.cache)
     tables = {period: summary(rows, years) for period, years in periods(args.years).items()}
     if args.json:
+        dominations = {period: dominated(table) for period, table in tables.items()}
         tables = {period: json.loads(table.to_json(orient="index")) for period, table in tables.items()}
         rows = [{key: value for key, value in row.items() if key != "labels"} for row in rows]
-        print(json.dumps({"periods": tables, "rows": rows}, indent=2))
+        print(json.dumps({"periods": tables, "dominated_by": dominations, "rows": rows}, indent=2))
         return
     known = args.universe == "all" and args.files is None and args.exclude == EXCLUDED
     for period, table in tables.items():
@@ -356,6 +368,8 @@ def main() -> None:
         ]
         print(f"\n**{period}** ({min(counts)} to {max(counts)} assets, {N_CLUSTERS} clusters, seeds: {args.seeds})\n")
         print(markdown(table, known and period == "2014-2025"))
+        for method, better in dominated(table).items():
+            print(f"\n{method}: {'no classical row is' if not better else ', '.join(better)} as good in (a) and (b)")
 
 
 if __name__ == "__main__":

@@ -114,6 +114,19 @@ def test_summary_is_the_mean_of_years_and_the_spread_of_seeds():
     assert "| - |" in embedding.markdown(table)  # no stability
 
 
+def test_an_embedding_is_dominated_by_what_is_as_good_in_both():
+    figures = {
+        "PCA-20": (0.3, 0.3),
+        "correlation rows": (0.2, 0.1),
+        "average linkage": (0.9, 0.0),
+        "trained, trajectory": (0.25, 0.2),
+        "untrained, trajectory": (0.2, 0.3),
+    }
+    table = pd.DataFrame.from_dict(figures, orient="index", columns=["gap", "between"])
+    expected = {"untrained, trajectory": ["PCA-20", "correlation rows"], "trained, trajectory": []}
+    assert embedding.dominated(table) == expected
+
+
 def test_years_to_choose_on_are_apart_from_the_others():
     years = embedding.parse_years("2018-2021")
     assert embedding.periods(years) == {"2018-2019": [2018, 2019], "2020-2021": [2020, 2021], "2018-2021": years}
@@ -121,7 +134,7 @@ def test_years_to_choose_on_are_apart_from_the_others():
 
 
 def test_years_without_prices_are_refused(panel):
-    with pytest.raises(ValueError, match="2019 needs prices from 2017 on, the panel has 2018-01-01 to 2021-12-31"):
+    with pytest.raises(ValueError, match="2019 needs prices from 2017 on, the panel has 2018-01-01 to 2018-12-31"):
         embedding.make_trial(panel.until("2018-12-31"), log_returns(panel.until("2018-12-31")), 2019)
 
 
