@@ -302,7 +302,7 @@ def dominated(table: pd.DataFrame) -> dict[str, list[str]]:
     classics = table.loc[table.index.isin([FAMILIES[name].names[0] for name in FRONTIER])]
     found = {}
     for method in [method for name in LEARNED for method in FAMILIES[name].names if method in table.index]:
-        better = (classics["gap"] >= table.at[method, "gap"]) & (classics["between"] <= table.at[method, "between"])
+        better = (classics["gap"] >= table.loc[method, "gap"]) & (classics["between"] <= table.loc[method, "between"])
         found[method] = list(classics.index[better])
     return found
 
@@ -369,7 +369,7 @@ def main() -> None:
         print(f"\n**{period}** ({min(counts)} to {max(counts)} assets, {N_CLUSTERS} clusters, seeds: {args.seeds})\n")
         print(markdown(table, known and period == "2014-2025"))
         for method, better in dominated(table).items():
-            print(f"\n{method}: {'no classical row is' if not better else ', '.join(better)} as good in (a) and (b)")
+            print(f"\n- {method}: (a) and (b) dominated by {', '.join(better) or 'no classical row'}")
 
 
 if __name__ == "__main__":
