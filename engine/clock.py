@@ -24,7 +24,7 @@ from feeds.bt_feed import PanelFeed, PanelLine
 logger = logging.getLogger(__name__)
 
 #: During a run the garbage collector looks at new objects when there are so many of them.
-NEW_OBJECTS = 50_000
+NEW_OBJECTS = 100_000
 
 
 class Ticker:

@@ -206,6 +206,8 @@ class ClockBroker(BackBroker):
         return not (data.always_priced and values_like_stock(type(self.getcommissioninfo(data))))
 
     def get_value(self, datas=None, mkt=False, lever=False):
+        if datas is None and not (mkt or lever):
+            return self._value
         if datas is not None and len(datas) == 1 and not (self._cash_addition or self.positions[datas[0]].counts):
             return 0.0
         return super().get_value(datas, mkt, lever)

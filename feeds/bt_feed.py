@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from functools import lru_cache
 
 import backtrader as bt
 import numpy as np
@@ -119,11 +120,18 @@ def day_numbers(index: pd.DatetimeIndex) -> np.ndarray:
 class PanelLine(bt.linebuffer.LineBuffer):
     """A line whose array is made from the feed's bars when it is first read."""
 
+    @classmethod
+    def fresh(cls) -> PanelLine:
+        """``cls()`` without the search for its owner, which takes longer than all else."""
+        line = object.__new__(cls)
+        line.__dict__ = vars(_TEMPLATE) | {"lines": [line], "bindings": [], "array": array("d")}
+        return line
+
     def preload(self, bars: Bars, name: str, window: slice) -> None:
         """Hold what ``LineBuffer.forward`` and assignments would have stored for the bars in ``window``."""
         self._source = bars, name, window
         self._bars_held = window.stop - window.start
-        del self.array
+        self.__dict__.pop("array", None)
 
     def __getattr__(self, name):
         if name != "array" or "_source" not in self.__dict__:
@@ -137,6 +145,10 @@ class PanelLine(bt.linebuffer.LineBuffer):
 
     def buflen(self):
         return self._bars_held if "array" not in self.__dict__ else super().buflen()
+
+
+_TEMPLATE = PanelLine()
+_day_number = lru_cache(maxsize=4096)(bt.date2num)  # of session ends, mostly: every order asks
 
 
 class PanelFeed(bt.feed.DataBase):
@@ -155,7 +167,7 @@ class PanelFeed(bt.feed.DataBase):
             raise TypeError(f"dataname: expected Bars, got {kind}; panel_feeds and frame_feed make feeds from data")
         self.always_priced = self.p.dataname.always_priced
         for name, line in zip(self.getlinealiases(), self.lines, strict=True):
-            line.__class__ = PanelLine
+            line._owner = self
             self.__dict__[name] = line  # found at once, without asking ``self.lines``
 
     def __len__(self):
@@ -168,6 +180,9 @@ class PanelFeed(bt.feed.DataBase):
             return line[0] if len(self) < self.buflen() else None
         return super().__getattr__(name)
 
+    def date2num(self, dt):
+        return _day_number(dt) if self._tz is None else super().date2num(dt)
+
     def start(self):
         super().start()
         self._next_row = 0
@@ -179,10 +194,11 @@ class PanelFeed(bt.feed.DataBase):
             super().preload()
             return
         bars = self.p.dataname
-        stamps = bars.line("datetime")
-        first = int(np.searchsorted(stamps, self.fromdate, side="left"))
-        last = max(first, int(np.searchsorted(stamps, self.todate, side="right")))
-        self._window = slice(first, last)
+        self._window = slice(0, len(bars))
+        if self.p.fromdate is not None or self.p.todate is not None:
+            stamps = bars.line("datetime")
+            first = int(np.searchsorted(stamps, self.fromdate, side="left"))
+            self._window = slice(first, max(first, int(np.searchsorted(stamps, self.todate, side="right"))))
         for name, line in zip(self.getlinealiases(), self.lines, strict=True):
             line.preload(bars, name, self._window)
         self._next_row = len(bars)
@@ -205,6 +221,16 @@ class PanelFeed(bt.feed.DataBase):
             line[0] = values[self._next_row]
         self._next_row += 1
         return True
+
+
+class _PanelLines(PanelFeed.lines):
+    """The lines of a feed; subclasses of ``PanelFeed`` derive theirs from it."""
+
+    def __init__(self, initlines=None):
+        self.lines = [PanelLine.fresh() for _ in self._getlines()]
+
+
+PanelFeed.lines = _PanelLines
 
 
 def panel_feeds(panel: Panel, symbols=None, **kwargs) -> list[PanelFeed]:

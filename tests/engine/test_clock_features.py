@@ -138,6 +138,21 @@ def test_commission_scheme_changed_on_the_way(change):
     assert entries(changed, "cash") != entries(same, "cash")
 
 
+def test_own_valuation_of_a_flat_position_starts_on_the_way():
+    class Changes(bt.Strategy):
+        def __init__(self):
+            self.log = []
+            self.flat = self.getposition(self.data2)
+
+        def next(self):
+            if len(self) == 20:
+                self.broker.addcommissioninfo(HalfValue(), name="A02")
+            self.log.append((self.broker.getvalue(), self.broker.getvalue([self.data2])))
+
+    seen = assert_parity(lambda cerebro: cerebro.addstrategy(Changes), random_panel(seed=3, n_days=30))
+    assert {(10_000.0, 0.0), (10_001.0, 1.0)} <= set(seen[:30])
+
+
 @pytest.mark.parametrize(
     "slippage",
     [
