@@ -65,6 +65,9 @@ def make_pictures(inputs: ReportInputs) -> dict[str, bytes]:
     }
     if len(weights) > 1 and (weights.drop(columns="CASH") > 0).any(axis=None):
         drawn["target_weights"] = plots.plot_target_weights(weights)
+    if inputs.stability is not None and len(inputs.stability) > 1:
+        refits = [pd.Timestamp(fold["decides_from"]) for fold in run.get("folds", [])[1:]]
+        drawn["stability"] = plots.plot_stability(inputs.stability, refits)
     embeddings, last = last_embeddings(inputs), last_decision(inputs)
     if len(embeddings) > 1:
         labels, selected = last["cluster"].reindex(embeddings.index), list(last.index[last["selected"].astype(bool)])
@@ -92,6 +95,7 @@ def render(inputs: ReportInputs, pictures: dict[str, bytes], sheets: list[Sheet]
         headline=headline(inputs.metrics),
         years=calendar_table(inputs.returns),
         picks=picks(inputs),
+        lasting=lasting(inputs),
         trades=transaction_summary(inputs.transactions),
         verdicts=inputs.symbols["verdict"].value_counts().to_dict(),
         questioned=inputs.symbols[inputs.symbols["verdict"] != "used"],
@@ -214,6 +218,15 @@ def picks(inputs: ReportInputs) -> list[dict]:
         }
         for symbol, row in chosen.iterrows()
     ]
+
+
+def lasting(inputs: ReportInputs) -> dict | None:
+    """How clusters last over the run: decisions compared, mean adjusted Rand index, share of members that moved."""
+    table = inputs.stability
+    if table is None or not table["common"].sum():
+        return None
+    moved = table["moved"].sum() / table["common"].sum()
+    return {"compared": len(table), "adjusted_rand": table["adjusted_rand"].mean(), "moved": moved}
 
 
 def transaction_summary(transactions: pd.DataFrame) -> list[dict]:

@@ -29,8 +29,9 @@ class ReportInputs:
         run: ``benchmark``, ``currency``, ``capital``, ``simulated``; and where recorded ``device``, ``threads``,
             ``seed``, ``training`` (``span``, ``windows``), ``cash`` (where its rate is from), ``fingerprint`` and
             ``versions`` (by what they are of), ``seconds`` and ``peak_memory_mb`` (by stage), ``notes`` (sentences),
-            ``excluded`` (symbol to reason, at the last decision) and ``unfilled`` (``[date, symbol, why]`` of targets
-            that could not be reached).
+            ``excluded`` (symbol to reason, at the last decision), ``unfilled`` (``[date, symbol, why]`` of targets
+            that could not be reached) and ``folds`` (a row per training: its spans, seconds and losses).
+        stability: columns as in ``strategies.continuity.stability``; None where the run recorded none.
     """
 
     returns: pd.DataFrame
@@ -44,6 +45,7 @@ class ReportInputs:
     metrics: dict
     config: dict
     run: dict
+    stability: pd.DataFrame | None = None
 
 
 def read_run(run_dir: Path) -> ReportInputs:
@@ -64,6 +66,7 @@ def read_run(run_dir: Path) -> ReportInputs:
         metrics=json.loads((run_dir / "metrics.json").read_text(encoding="utf-8")),
         config=tomllib.loads((run_dir / "config.toml").read_text(encoding="utf-8")),
         run=json.loads((run_dir / "run.json").read_text(encoding="utf-8")),
+        stability=_read_long(run_dir / "stability.csv") if (run_dir / "stability.csv").is_file() else None,
     )
 
 

@@ -214,6 +214,20 @@ def plot_dendrogram(embeddings: pd.DataFrame, labels: pd.Series, selected: list[
     return ax
 
 
+def plot_stability(stability: pd.DataFrame, refits: list[pd.Timestamp], ax: Axes | None = None) -> Axes:
+    """How far each decision's clusters are those of the one before, and where the encoder was trained anew between."""
+    ax = ax or _new_axes(10, 2.6)
+    _style(ax, "Clusters that last from one decision to the next", "Adjusted Rand index")
+    for number, day in enumerate(refits):
+        ax.axvline(day, color=BENCHMARK, linewidth=0.8, alpha=0.6, label="Trained anew" if number == 0 else None)
+    ax.plot(stability["date"], stability["adjusted_rand"], color=STRATEGY, marker="o", markersize=3.5, linewidth=1.4,
+            label="Same partition = 1, by chance = 0")  # fmt: skip
+    ax.set_ylim(min(0.0, stability["adjusted_rand"].min()) - 0.03, 1.05)
+    date_axis(ax)
+    _legend(ax, loc="lower left")
+    return ax
+
+
 def _drawdown(returns: pd.Series) -> pd.Series:
     wealth = ep.cum_returns(returns, starting_value=1.0)
     return wealth / wealth.cummax().clip(lower=1.0) - 1

@@ -21,6 +21,7 @@ from engine.report import (
     ReportInputs,
     calendar_table,
     caveats,
+    lasting,
     picks,
     read_run,
     render,
@@ -427,3 +428,22 @@ def test_the_cluster_map_is_the_same_every_time_and_keeps_every_asset(n_assets):
     first, second = plots.project(table), plots.project(table)
     assert first.shape == (n_assets, 2) and np.isfinite(first.to_numpy()).all()
     pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_walk_forward_shows_its_trainings_and_how_clusters_last(inputs):
+    days = [day for day in inputs.weights.index[1:]]
+    counts = {"common": 10, "joined": 0, "left": 0, "moved": 2}
+    table = pd.DataFrame([{"date": day, **counts, "adjusted_rand": 0.5} for day in days])
+    row = {
+        "train_start": "2023-01-03", "train_end": "2024-12-31", "decides_from": "2024-12-31", "start": "2025-01-02",
+        "end": "2025-01-31", "windows": 99_000, "passes": 1, "train_loss": 0.25, "holdout_loss": None, "apart": None,
+        "seconds": 3.0,
+    }  # fmt: skip
+    folds = [row, row | {"decides_from": f"{days[0]:%Y-%m-%d}", "apart": 0.05}]
+    rolling = replace(inputs, stability=table, run=inputs.run | {"folds": folds})
+    assert lasting(rolling) == {"compared": len(days), "adjusted_rand": 0.5, "moved": 0.2}
+    drawn = plots.plot_stability(table, [days[0]])
+    assert drawn.get_lines()[-1].get_ydata().tolist() == [0.5] * len(days)
+    page = strictly(render, rolling, {}, [])
+    assert "20.0% of the assets moved" in page and "99,000" in page and page.count("2025-01-02 to 2025-01-31") == 2
+    assert "From decision to decision" not in render(inputs, {}, [])
