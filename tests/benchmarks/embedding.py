@@ -357,7 +357,9 @@ def main() -> None:
     if args.json:
         dominations = {period: dominated(table) for period, table in tables.items()}
         tables = {period: json.loads(table.to_json(orient="index")) for period, table in tables.items()}
-        rows = [{key: value for key, value in row.items() if key != "labels"} for row in rows]
+        rows = [
+            {key: None if value != value else value for key, value in row.items() if key != "labels"} for row in rows
+        ]
         print(json.dumps({"periods": tables, "dominated_by": dominations, "rows": rows}, indent=2))
         return
     known = args.universe == "all" and args.files is None and args.exclude == EXCLUDED
