@@ -371,7 +371,7 @@ def main() -> None:
         print(f"\n**{period}** ({min(counts)} to {max(counts)} assets, {N_CLUSTERS} clusters, seeds: {args.seeds})\n")
         print(markdown(table, known and period == "2014-2025"))
         for method, better in dominated(table).items():
-            print(f"\n- {method}: (a) and (b) dominated by {', '.join(better) or 'no classical row'}")
+            print(f"\n- {method}: (a) and (b) dominated by {'; '.join(better) or 'no classical row'}")
 
 
 if __name__ == "__main__":
