@@ -7,6 +7,7 @@ import pytest
 
 from engine.clock import ClockCerebro
 from feeds.bt_feed import panel_feeds
+from tests.benchmarks.engine import measure
 from tests.engine.clock_parity import random_panel
 
 
@@ -62,3 +63,11 @@ def test_cost_does_not_grow_with_feeds():
 def test_cost_grows_with_positions_and_live_orders():
     assert calls_per_bar(20, positions=12) > calls_per_bar(20, positions=2)
     assert calls_per_bar(20, orders=12) > calls_per_bar(20, orders=2) + 50
+
+
+def test_the_benchmarks_peers_run_the_same_rebalance():
+    stock, clock, other = (
+        measure(peer, feeds=30, bars=120, missing=0.02, repeat=1) for peer in ("stock", "clock", "bt")
+    )
+    assert clock["digest"] == stock["digest"]
+    assert other["final_value"] == pytest.approx(stock["final_value"], rel=0.03)  # bt fills at the close
