@@ -19,6 +19,7 @@ from tests.engine.clock_parity import (
     plain,
     random_panel,
     record,
+    stock_feeds,
     trading,
 )
 
@@ -407,6 +408,19 @@ def test_filter_on_a_feed():
             return False
 
     assert_parity(trading(seed=27), random_panel(seed=27, **GAPS), feed_args=dict(filters=[Mondays]))
+
+
+def test_feeds_resampled_while_they_load():
+    panel = random_panel(seed=50, missing=0.05)
+    seen = []
+    for engine, feeds in ((bt.Cerebro, stock_feeds(panel)), (ClockCerebro, panel_feeds(panel))):
+        for feed in feeds[:3]:
+            feed.resample(timeframe=bt.TimeFrame.Weeks)
+        cerebro = engine(stdstats=False)
+        seen.append(record(cerebro, feeds, trading(seed=5, analyzers=(), early_bird=False)))
+    assert seen[0] == seen[1]
+    assert cerebro.clock_used
+    assert fills(seen[1])
 
 
 def test_several_strategies():
