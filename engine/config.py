@@ -148,13 +148,18 @@ class EngineConfig:
         seed: every random number of the run comes from it.
         device: "auto", "cpu", "cuda" or "mps".
         clock: "shared" = the fast clock where it serves; "stock" = backtrader's own loop. Same results.
+        workers: processes that train the folds of a walk-forward whose trainings do not start from one another; no
+            more are used than cores hold with train.threads each; 0 = as many as that. Same results.
     """
 
     seed: int = 0
     device: str = "auto"
     clock: str = "shared"
+    workers: int = 1
 
     def __post_init__(self):
+        if self.workers < 0:
+            raise ValueError(f"engine.workers: got {self.workers}, expected 0 or more")
         if self.clock not in ("shared", "stock"):
             raise ValueError(f"engine.clock: got {self.clock!r}, expected 'shared' or 'stock'")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from engine.parallel import run_all
 from engine.walk_forward import Fold, fold_for
 from feeds.panel import Panel
 from models.encoder import Encoder
@@ -53,20 +54,24 @@ def fit_folds(
     work: Path,
     warm_start: bool,
     advance: Callable[[int, int, str], None],
+    workers: int = 1,
 ) -> dict[int, Encoder]:
-    """Every fold's encoder by number, one after the other, each as it was trained (see ``align_folds``).
+    """Every fold's encoder by number, each as it was trained (see ``align_folds``).
 
     Args:
-        warm_start: start each training but the first from the one before it.
+        warm_start: start each training but the first from the one before it, which ties them to their order; else
+            they are independent, and ``workers`` processes share them.
         advance: told ``(done, total, text)``: trainings, or the passes of a single one.
     """
+    watch = FitProgress(len(planned), advance)
+    if workers > 1 and len(planned) > 1 and not warm_start:
+        calls = [(fold, panel, make(fold, False), work) for fold in planned]
+        return dict(zip([fold.number for fold in planned], run_all(fit_fold, calls, workers, watch.one), strict=True))
     fitted: dict[int, Encoder] = {}
     previous = None
-    watch = FitProgress(len(planned), advance)
     for fold in planned:
         known = fold_folder(work, fold).is_dir()
-        warm = previous is not None
-        encoder = fit_fold(fold, panel, make(fold, warm), work, previous, watch.passes)
+        encoder = fit_fold(fold, panel, make(fold, previous is not None), work, previous, watch.passes)
         watch.fitted(known)
         fitted[fold.number] = encoder
         previous = encoder if warm_start else None
@@ -138,6 +143,10 @@ class FitProgress:
             self.advance(done, total, text)
         else:
             self.advance(self.done, self.total, f"pass {done} of {total}, {text}{self._left()}")
+
+    def one(self, number: int) -> None:
+        """A training done elsewhere is finished."""
+        self.fitted(known=False)
 
     def fitted(self, known: bool) -> None:
         """A training is done, or was found done."""

@@ -23,6 +23,7 @@ from engine.config import RunConfig, dump, to_dict
 from engine.fitting import FoldPolicies, PolicyFactory, align_folds, fit_folds
 from engine.market import load_panel
 from engine.metrics import compute_metrics
+from engine.parallel import processes
 from engine.report import write_report
 from engine.walk_forward import Fold, fold_seed, folds, that_decide, warm_training
 from engine.work import work_folder, work_key
@@ -103,10 +104,14 @@ def run(
     make = partial(make_fold_policy, config, cash)
     sessions = panel.sessions[panel.sessions >= dates[0]]
     benchmark = panel.session_closes()[panel.benchmark]
-    with work_folder(out, work_key(to_dict(config), fingerprint, str(model_from), versions())) as work:
+    same_for_any_workers = to_dict(replace(config, engine=replace(config.engine, workers=1)))
+    key = work_key(same_for_any_workers, fingerprint, str(model_from), versions())
+    with work_folder(out, key) as work:
         with clock.stage("fit"):
             if model_from is None:
-                encoders = fit_folds(planned, panel, make, work, config.walk_forward.warm_start, reporter.advance)
+                workers = processes(config.engine.workers, config.train.threads)
+                warm = config.walk_forward.warm_start
+                encoders = fit_folds(planned, panel, make, work, warm, reporter.advance, workers)
                 apart = align_folds(planned, panel, encoders)
             else:
                 planned, encoders = stored_folds(planned, make, model_from)
@@ -329,6 +334,7 @@ class StageClock:
     def stage(self, name: str) -> Iterator[None]:
         """Time what happens inside and announce it."""
         self.reporter.stage(name)
+        log.info("%s begins", name)
         started = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - started, 3)

@@ -1,0 +1,207 @@
+"""A whole walk-forward from the command line: no look-ahead, killed and gone on with, side by side."""
+
+import random
+import time
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import engine.fitting
+import engine.pipeline
+from run_backtest import main
+from tests.kill_run import kill_in_stage
+from tests.market_files import write_market
+from tests.test_look_ahead import differences, negated, poison, scaled, shuffled
+from tests.walk_forward_files import read_facts, rolling_options, trainings
+
+#: A decision inside the first fold, the one on which the second fold is trained, and one inside the third.
+DAYS = ("2024-05-31", "2024-06-28", "2024-11-29")
+
+
+def run(data, out, *more):
+    result = CliRunner().invoke(main, rolling_options(data, out, *more))
+    if result.exit_code:
+        raise AssertionError(result.output) from result.exception
+    return out
+
+
+def same(before, after):
+    return all((before / name).read_bytes() == (after / name).read_bytes() for name in ("weights.csv", "returns.csv"))
+
+
+def moved(before, after, day):
+    """What two walk-forwards disagree on up to ``day``."""
+    known = [[training for training in trainings(out) if training[2] <= str(day.date())] for out in (before, after)]
+    return {*differences(before, after, day)} - {"model"} | ({"trainings"} if known[0] != known[1] else set())
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("market")
+    return folder, write_market(folder)
+
+
+@pytest.fixture(scope="module")
+def clean(market, tmp_path_factory):
+    return run(market[0], tmp_path_factory.mktemp("runs") / "clean")
+
+
+def test_each_fold_is_trained_on_the_months_before_it_and_stored(clean):
+    facts = read_facts(clean)
+    assert [(fold["train_start"], fold["train_end"], fold["start"]) for fold in facts["folds"]] == [
+        ("2023-07-03", "2024-03-28", "2024-04-01"),
+        ("2023-10-02", "2024-06-28", "2024-07-01"),
+        ("2024-01-02", "2024-09-30", "2024-10-01"),
+    ]
+    assert sorted(path.name for path in (clean / "folds").iterdir()) == ["000", "001", "002"]
+    assert facts["folds"][0]["apart"] is None and 0 < facts["folds"][1]["apart"] < 0.5
+    assert all(fold["seconds"] > 0 for fold in facts["folds"])
+    assert facts["training"]["span"] == ["2024-01-02", "2024-09-30"]
+
+
+def test_one_backtest_goes_on_across_the_folds(clean):
+    decided = pd.read_csv(clean / "weights.csv", parse_dates=["date"])["date"]
+    assert len(decided) == 9
+    returns = pd.read_csv(clean / "returns.csv", parse_dates=["date"])["date"]
+    assert returns.iloc[0] == pd.Timestamp("2024-04-01") and returns.is_unique and returns.diff().max().days <= 4
+    trades = pd.read_csv(clean / "transactions.csv", parse_dates=["date"])
+    at_border = trades[trades["date"] == "2024-07-01"].groupby("symbol")["value"].sum()
+    held = pd.read_csv(clean / "positions.csv", index_col="date").loc["2024-06-28"].drop("cash")
+    wanted = pd.read_csv(clean / "weights.csv", index_col="date").loc["2024-06-28"]
+    kept = [name for name in held.index[held > 0] if wanted[name] > 0]
+    assert kept and (at_border.reindex(kept).abs() < 0.5 * held[kept]).all()  # trimmed, not sold and bought again
+
+
+def test_clusters_keep_their_names_over_a_refit(clean):
+    stability = pd.read_csv(clean / "stability.csv")
+    assert len(stability) == 8 and stability["common"].min() > 20
+    assert stability["adjusted_rand"].mean() > 0.8 and stability["moved"].sum() / stability["common"].sum() < 0.15
+
+
+@pytest.mark.parametrize(("how", "day"), [(scaled, DAYS[0]), (shuffled, DAYS[1]), (negated, DAYS[2])])
+def test_the_future_changes_nothing_decided_or_trained_up_to_a_day(market, clean, tmp_path, how, day):
+    day = pd.Timestamp(day)
+    poison(market[1], how, day, tmp_path / "data")
+    poisoned = run(tmp_path / "data", tmp_path / "run")
+    assert not moved(clean, poisoned, day)
+    assert len([t for t in trainings(poisoned) if t[2] <= str(day.date())]) == {4: 1, 5: 1, 6: 2, 11: 3}[day.month]
+
+
+def anchors_from_the_future(monkeypatch):
+    honest, seen = engine.fitting.anchor_windows, {}
+
+    def align(planned, panel, encoders):
+        seen["panel"] = panel
+        return engine.fitting.align_folds(planned, panel, encoders)
+
+    monkeypatch.setattr(engine.pipeline, "align_folds", align)
+    monkeypatch.setattr(engine.fitting, "anchor_windows", lambda panel, lookback: honest(seen["panel"], lookback))
+
+
+def trained_beyond_its_span(monkeypatch):
+    honest = engine.fitting.fit_fold
+
+    def fit_fold(fold, *args):
+        return honest(replace(fold, train_end=fold.train_end + pd.Timedelta(days=5)), *args)
+
+    monkeypatch.setattr(engine.fitting, "fit_fold", fit_fold)
+
+
+@pytest.mark.parametrize("leak", [anchors_from_the_future, trained_beyond_its_span])
+def test_a_planted_leak_is_found(market, tmp_path, monkeypatch, leak):
+    leak(monkeypatch)
+    day = pd.Timestamp(DAYS[1])
+    leaky = run(market[0], tmp_path / "leaky")
+    poison(market[1], shuffled, day, tmp_path / "data")
+    assert "trainings" in moved(leaky, run(tmp_path / "data", tmp_path / "run"), day)
+
+
+def test_the_stored_encoders_give_the_same_decisions(market, clean, tmp_path):
+    again = run(market[0], tmp_path / "again", "--model", str(clean))
+    assert same(clean, again)
+    assert trainings(again) == trainings(clean)
+
+
+def test_a_day_is_decided_with_its_own_folds_encoder(clean):
+    weights = pd.read_csv(clean / "weights.csv", index_col="date")
+    day = weights.index[1]  # in the first fold; the last one was trained on days after it
+    result = CliRunner().invoke(main, ["decide", str(clean), "--asof", day, "--quiet"])
+    assert result.exit_code == 0, result.output
+    chosen = weights.columns[weights.loc[day] > 0].drop("CASH", errors="ignore")
+    assert len(chosen) and all(name in result.output for name in chosen)
+
+
+COLD = ("--set", "walk_forward.warm_start=false")
+
+
+def test_folds_side_by_side_give_the_numbers_of_a_sequence(market, tmp_path, monkeypatch):
+    alone = run(market[0], tmp_path / "alone", *COLD)
+    monkeypatch.setattr("engine.parallel.os.cpu_count", lambda: 2)
+    together = run(market[0], tmp_path / "together", *COLD, "--set", "engine.workers=2")
+    assert same(alone, together)
+    assert [t[-1] for t in trainings(alone)] == [t[-1] for t in trainings(together)]
+
+
+def test_an_interrupted_walk_forward_goes_on_from_the_last_training(market, clean, tmp_path, monkeypatch):
+    honest, trained = engine.fitting.fit_fold, []
+
+    def interrupted(fold, *args):
+        if fold.number == 2:
+            raise KeyboardInterrupt
+        return honest(fold, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.fitting, "fit_fold", interrupted)
+        result = CliRunner().invoke(main, rolling_options(market[0], tmp_path / "run"))
+        assert result.exit_code == 130 and not (tmp_path / "run").exists()
+    fit = engine.fitting.ClusterPolicy.fit
+
+    def counted(self, panel, *args):
+        trained.append(panel.dates[-1])
+        return fit(self, panel, *args)
+
+    monkeypatch.setattr(engine.fitting.ClusterPolicy, "fit", counted)
+    assert same(run(market[0], tmp_path / "run"), clean)
+    assert trained == [pd.Timestamp("2024-09-30")]
+
+
+def test_a_killed_walk_forward_goes_on_to_the_same_bytes(market, clean, tmp_path):
+    options = rolling_options(market[0], tmp_path / "run")
+    trained_one = tmp_path / ".unfinished-*" / "fold-000"
+    assert kill_in_stage(options, "fit", 0.0, until=trained_one) in ("fit", "backtest")
+    assert kill_in_stage(options, "write", 0.0) == "write"
+    assert not (tmp_path / "run").exists()
+    assert same(run(market[0], tmp_path / "run"), clean)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+STAGES = ("load", "features", "fit", "backtest", "write")
+
+
+@pytest.mark.acceptance
+def test_twenty_kills_in_all_stages_and_the_same_bytes(market, clean, tmp_path, capsys):
+    chance = random.Random(0)
+    seconds = read_facts(clean)["seconds"]
+    died: list[tuple[int, str, float]] = []
+    for attempt in range(1, 40):
+        folder = tmp_path / str(attempt)
+        options = rolling_options(market[0], folder / "run")
+        for stage in STAGES:
+            delay = chance.uniform(0, 0.8) * seconds[stage]
+            stage_died_in = kill_in_stage(options, stage, delay)
+            if stage_died_in is not None:
+                died.append((attempt, stage_died_in, delay))
+        began = time.monotonic()
+        if not (folder / "run").exists():
+            run(market[0], folder / "run")
+        assert same(folder / "run", clean)
+        with capsys.disabled():
+            print(f"run {attempt}: {len(died)} kills so far, finished in {time.monotonic() - began:.1f} s, same bytes")
+        counts = pd.Series([stage for _, stage, _ in died]).value_counts().reindex(STAGES, fill_value=0)
+        if len(died) >= 20 and counts.min() >= 3:
+            break
+    with capsys.disabled():
+        print(counts.rename_axis("stage").rename("kills").to_string())
+    assert len(died) >= 20 and counts.min() >= 3
