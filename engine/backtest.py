@@ -96,9 +96,11 @@ def run_backtest(
     """
     if not len(decision_dates):
         raise ValueError("decision_dates: empty; the test span holds no decision date before its last session")
-    missing = decision_dates.difference(panel.sessions)
+    missing = decision_dates.difference(panel.sessions.intersection(panel.dates))
     if len(missing):
-        raise ValueError(f"decision_dates: {missing[0].date()} is not one of the panel's sessions")
+        raise ValueError(f"decision_dates: {missing[0].date()} is not one of the panel's sessions with a bar")
+    if decision_dates[-1] >= panel.sessions[-1]:
+        raise ValueError(f"decision_dates: nothing can fill after {decision_dates[-1].date()}, where the panel ends")
     traded = _from(panel, decision_dates[0])
     cerebro = ClockCerebro(stdstats=False) if clock == "shared" else bt.Cerebro(stdstats=False)
     for feed in panel_feeds(traded):
@@ -163,7 +165,6 @@ def _result(strategy, panel: Panel, trading: TradingConfig, first: pd.Timestamp,
     # A fill on a day that is no session (weekend bars) shows in the next session's value.
     booked = net.index[net.index.searchsorted(transactions["date"]).clip(max=len(net) - 1)]
     costs = (transactions["commission"] + transactions["spread"]).groupby(booked).sum().reindex(net.index).fillna(0.0)
-    alive = [(positions.index[-1], name, "still waiting at the end of the run") for name in strategy.waiting()]
     return BacktestResult(
         returns=pd.DataFrame({"strategy": net, "benchmark": benchmark}).rename_axis("date"),
         gross=(net + costs / value.shift(1).reindex(net.index)).rename("gross"),
@@ -171,7 +172,7 @@ def _result(strategy, panel: Panel, trading: TradingConfig, first: pd.Timestamp,
         positions=positions,
         transactions=transactions,
         decisions=strategy.decisions,
-        unfilled=[*strategy.unfilled, *alive],
+        unfilled=strategy.unfilled,
         capital=trading.capital,
         clock=clock,
     )

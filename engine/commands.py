@@ -39,15 +39,14 @@ def decide(
     """
     facts = artifacts.read_run_json(run_dir)
     settings = read_toml(Path(run_dir) / "config.toml")
-    # A decision is not a test: the prices may end on the very day it is asked for.
-    settings = merge(settings, {"dates": {"end": asof}}, {"data": {"path": list(paths)}} if paths else {})
-    config = make_config(settings)
+    config = make_config(merge(settings, {"data": {"path": list(paths)}}) if paths else settings)
+    day = pd.to_datetime(asof, format="%Y-%m-%d", errors="coerce")
+    if pd.isna(day):
+        raise ValueError(f"--asof: got {asof!r}, expected a day as YYYY-MM-DD")
     reporter.stage("load")
-    panel, _ = load_panel(config, for_decision=True)
-    day = pd.Timestamp(asof)
-    if day != panel.sessions[-1]:
-        raise ValueError(f"--asof {asof}: the last session on which the universe trades is {panel.sessions[-1].date()}")
-    panel = panel.until(day)
+    panel, _ = load_panel(config, asof=day)
+    if day not in panel.sessions or day != panel.dates[-1]:
+        raise ValueError(f"--asof {asof}: the last session before it with prices is {panel.sessions[-1].date()}")
     cash, _ = cash_returns(panel, config.cash, config.data.path)
     policy = make_policy(config, cash)
     use_model(policy, run_dir, day)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import tomllib
 import types
@@ -63,6 +64,8 @@ class DataConfig:
             raise ValueError(f"data.source: got {self.source!r}, expected one of {', '.join(SOURCES)}")
         if self.source == "files" and not self.path:
             raise ValueError("data.path: empty, but source 'files' needs --path FILE_OR_DIR")
+        if self.source != "files" and self.path:
+            raise ValueError(f"data.path: given, but data.source is {self.source!r}; add --source files")
 
 
 @dataclass(frozen=True)
@@ -132,8 +135,8 @@ class TradingConfig:
             raise ValueError(
                 f"trading.allocate: got {self.allocate!r}, expected one of {', '.join(sorted(ALLOCATORS))}"
             )
-        if not self.capital > 0:
-            raise ValueError(f"trading.capital: got {self.capital}, expected more than 0")
+        if not 0 < self.capital < math.inf:
+            raise ValueError(f"trading.capital: got {self.capital}, expected a number above 0")
         if not 0 <= self.cash_buffer < 1:
             raise ValueError(f"trading.cash_buffer: got {self.cash_buffer}, expected 0 <= cash_buffer < 1")
         if not self.cost_multiplier >= 0:
@@ -158,6 +161,8 @@ class EngineConfig:
     workers: int = 1
 
     def __post_init__(self):
+        if self.seed < 0:
+            raise ValueError(f"engine.seed: got {self.seed}, expected 0 or more")
         if self.workers < 0:
             raise ValueError(f"engine.workers: got {self.workers}, expected 0 or more")
         if self.clock not in ("shared", "stock"):
@@ -255,7 +260,11 @@ def make_config(settings: dict) -> RunConfig:
         if name != "model":
             built[name] = _build(name, sections[name].default_factory, values)
     encoder = built.get("encoder", EncoderConfig())
-    built["model"] = _build("model", encoder_class(encoder.name).config_class, settings.get("model", {}))
+    try:
+        network = encoder_class(encoder.name)
+    except TypeError as error:
+        raise ValueError(f"encoder.name: {error}") from error
+    built["model"] = _build("model", network.config_class, settings.get("model", {}))
     return RunConfig(**built)
 
 

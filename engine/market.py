@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from engine.config import RunConfig
+from engine.config import DataConfig, RunConfig
 from feeds.calendar import last_common_session
 from feeds.ingest import build_panel
 from feeds.panel import Panel
@@ -19,11 +19,11 @@ from feeds.sources.yahoo import read_yahoo
 from feeds.universe import describe, load_universe, rates_needed
 
 
-def load_panel(config: RunConfig, for_decision: bool = False) -> tuple[Panel, pd.DataFrame]:
+def load_panel(config: RunConfig, asof: pd.Timestamp | None = None) -> tuple[Panel, pd.DataFrame]:
     """The panel of a run, up to its last session, and a verdict for every symbol asked for.
 
     Args:
-        for_decision: the panel is only to be decided on, so it may end before the test starts.
+        asof: a day to decide on instead of testing: the panel ends with it, wherever the test lies.
 
     Returns:
         The panel, and a table indexed by symbol: verdict, why, and what is known of the asset.
@@ -39,20 +39,21 @@ def load_panel(config: RunConfig, for_decision: bool = False) -> tuple[Panel, pd
         currency=data.currency,
         calendar=data.calendar,
         known=known,
-        symbols=symbols if symbols is not None else _without(list(raw.bars), data.exclude),
+        symbols=symbols if symbols is not None else _chosen(list(raw.bars), data),
         start=pd.Timestamp(dates.train_start) - pd.Timedelta(days=dates.history_days),
         config=config.quality,
     )
     tradable = panel.close[panel.tradable]
     end = last_common_session(tradable, panel.sessions, panel.close[panel.benchmark])
-    if dates.end:
-        end = min(end, pd.Timestamp(dates.end))
-    panel = panel.until(end)
-    if end < pd.Timestamp(dates.start) and not for_decision:
-        raise DataError(
-            f"dates.start: {dates.start}, but the last session on which the benchmark and 90 % of the universe "
-            f"trade is {end.date()}"
-        )
+    if asof is not None:
+        panel = panel.until(min(end, asof))
+    else:
+        panel = panel.until(min(end, pd.Timestamp(dates.end)) if dates.end else end)
+        if end < pd.Timestamp(dates.start):
+            raise DataError(
+                f"dates.start: {dates.start}, but the last session on which the benchmark and 90 % of the universe "
+                f"trade is {end.date()}"
+            )
     described = panel.assets.drop(columns="tradable").reindex(verdicts.index)
     return panel, verdicts.join(described)
 
@@ -86,7 +87,7 @@ def universe_symbols(config: RunConfig) -> list[str] | None:
         return None
     table = load_universe(which)
     fund = [config.cash.fund] if config.cash.source == "fund" else []
-    return _without(list(dict.fromkeys([*table.index, *data.include, *fund])), data.exclude)
+    return _chosen([*table.index, *fund], data)
 
 
 def known_assets(config: RunConfig, symbols: Sequence[str]) -> pd.DataFrame:
@@ -103,5 +104,10 @@ def benchmark_of(config: RunConfig) -> str:
     return SIMULATED_BENCHMARK if config.data.source == "simulated" else "SPY"
 
 
-def _without(symbols: list[str], excluded: Sequence[str]) -> list[str]:
-    return [name for name in symbols if name not in set(excluded)]
+def _chosen(symbols: Sequence[str], data: DataConfig) -> list[str]:
+    """The symbols with those to include and without those to exclude; what is to be excluded must be among them."""
+    wanted = list(dict.fromkeys([*symbols, *data.include]))
+    unknown = [name for name in data.exclude if name not in set(wanted)]
+    if unknown:
+        raise ValueError(f"data.exclude: {', '.join(unknown)} would not be in the run anyway; is the symbol right?")
+    return [name for name in wanted if name not in set(data.exclude)]

@@ -92,6 +92,8 @@ def run(
     """
     reporter = reporter or Silent()
     artifacts.check_free(out)
+    if model_from is not None:
+        check_model(config, model_from)
     clock = StageClock(reporter)
     with clock.stage("load"):
         panel, verdicts = load_panel(config)
@@ -207,6 +209,19 @@ def make_fold_policy(config: RunConfig, cash: pd.Series, fold: Fold, warm: bool)
     return policy
 
 
+def check_model(config: RunConfig, run_dir: Path) -> None:
+    """Refuse a stored model that was made for other inputs than this run would feed it."""
+    theirs = artifacts.read_run_json(run_dir)["config"]
+    ours = to_dict(config)
+    for section in ("features", "encoder", "model"):
+        for key, value in ours[section].items():
+            made = theirs[section].get(key)
+            if made != value:
+                raise ValueError(
+                    f"--model {run_dir}: it was made with {section}.{key} = {made!r}, this run asks for {value!r}"
+                )
+
+
 def use_model(policy: ClusterPolicy, run_dir: Path, first_decision: pd.Timestamp) -> None:
     """Give the policy the encoder that decides on a day in another run, if it was trained on nothing after it."""
     folder, start, end = artifacts.stored_encoder(run_dir, first_decision)
@@ -214,13 +229,7 @@ def use_model(policy: ClusterPolicy, run_dir: Path, first_decision: pd.Timestamp
         raise ValueError(
             f"--model {run_dir}: it was trained up to {end.date()}, after the first decision on {first_decision.date()}"
         )
-    loaded = Encoder.load(folder, device=policy.encoder.device)
-    if loaded.lookback != policy.encoder.lookback:
-        raise ValueError(
-            f"--model {run_dir}: its windows have {loaded.lookback} bars, encoder.lookback asks for "
-            f"{policy.encoder.lookback}"
-        )
-    policy.encoder = loaded
+    policy.encoder = Encoder.load(folder, device=policy.encoder.device)
     policy.trained_on(start, end)
 
 
@@ -237,11 +246,21 @@ def stored_folds(planned: list[Fold], make: PolicyFactory, run_dir: Path) -> tup
 
 
 def test_dates(panel: Panel, config: RunConfig) -> pd.DatetimeIndex:
-    """Sessions to decide on: the last one before the test, then at the chosen frequency, short of the last session."""
-    before = panel.sessions[panel.sessions < pd.Timestamp(config.dates.start)]
+    """Sessions to decide on: the last one before the test, then at the chosen frequency, short of the last session.
+
+    A session of the calendar on which nothing traded (another exchange's holiday) is decided on the one before.
+    """
+    traded = panel.sessions.intersection(panel.dates)
+    before = traded[traded < pd.Timestamp(config.dates.start)]
     if not len(before):
-        raise ValueError(f"dates.start: no session of the panel lies before {config.dates.start}")
-    return decision_dates(config.data.calendar, before[-1], panel.sessions[-2], config.trading.rebalance)
+        raise DataError(f"dates.start: no session with prices lies before {config.dates.start}")
+    if before[-1] >= traded[-1]:
+        raise DataError(
+            f"dates.end: no session with prices lies between {config.dates.start} and {panel.dates[-1].date()}"
+        )
+    last = traded[-2]  # what is decided on the very last session never fills
+    chosen = decision_dates(config.data.calendar, before[-1], last, config.trading.rebalance)
+    return traded[traded.searchsorted(chosen, side="right") - 1].union(before[-1:])
 
 
 def describe_run(

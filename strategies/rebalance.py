@@ -15,8 +15,19 @@ from strategies.policy import Decision, PortfolioState
 
 log = logging.getLogger(__name__)
 
-#: An order not filled after this many sessions is given up, and said so.
-GIVE_UP_AFTER = 10
+#: A target not reached after this many sessions is given up, and said so; a sale may need STOPPED_AFTER + 1 to fill.
+GIVE_UP_AFTER = STOPPED_AFTER + 5
+
+#: A buy that is sent again is done when this fraction of its target is missing or less ...
+REACHED = 0.01
+#: ... and waits while the cash allows less than this fraction of the account.
+DUST = 1e-3
+
+#: A buy for which the cash ran out is named as unfilled where less than this fraction of its target was reached.
+ENOUGH = 0.5
+
+#: Reason of a buy that was refused at first.
+SENT_AGAIN = "rebalance, sent again after a margin refusal"
 
 #: Kept back from the sizes, so that weights summing to 1 do not overdraw the cash by a rounding error.
 ROUNDING = 1e-9
@@ -85,14 +96,22 @@ class RebalanceStrategy(bt.Strategy):
 
     def next(self):
         now = pd.Timestamp(self.datetime.date(0))
-        self._sell_stopped(now)
         if now in self._dates:
             panel = self._panel(now)
             decision = self.p.policy_for(now).decide(panel, self.state())
             self.decisions.append(decision)
             self.rebalance(decision, now)
-        elif self._targets:
+            return
+        # Not on a decision's day: the rebalance sells such names itself, and backtrader cannot take back an order on
+        # the bar it was sent.
+        self._sell_stopped(now)
+        if self._targets:
             self._work(now)
+
+    def stop(self):
+        last = pd.Timestamp(self.datetime.date(0))
+        for name in sorted({*self._live, *self._targets}):
+            self._missed(last, name, "still waiting at the end of the run")
 
     def state(self) -> PortfolioState:
         """What is held now, valued at the last closes."""
@@ -100,10 +119,6 @@ class RebalanceStrategy(bt.Strategy):
         held = self._held()
         weights = pd.Series({data._name: self.broker.get_value([data]) / value for data in held}, dtype=float)
         return PortfolioState(weights, self.broker.getcash() / value, dict(self._entries))
-
-    def waiting(self) -> list[str]:
-        """Names with an order alive, or a target not reached yet."""
-        return sorted({*self._live, *self._targets})
 
     def rebalance(self, decision: Decision, now: pd.Timestamp) -> None:
         """Set the target shares from the decision's weights and send the orders, sells first."""
@@ -121,7 +136,7 @@ class RebalanceStrategy(bt.Strategy):
             self._targets[name] = shares if self.p.fractional else float(np.floor(shares))
             if self._targets[name] == 0.0 and weight > 0:
                 self._missed(now, name, f"its share of the value is less than one share at {price:,.2f}")
-        self._reason = dict.fromkeys(self._targets, "rebalance")
+        self._reason = {name: "stopped trading" if self._stopped(name, now) else "rebalance" for name in self._targets}
         self._since = now
         self._work(now)
 
@@ -131,22 +146,30 @@ class RebalanceStrategy(bt.Strategy):
         missing = {name: self._targets[name] - self._shares(name) for name in self._targets if name not in self._live}
         for name in sorted(missing, key=lambda name: (missing[name] > 0, name)):
             amount = missing[name]
-            if abs(amount) <= 1e-9 * abs(self._targets[name]):
+            again = self._reason[name] == SENT_AGAIN
+            if abs(amount) <= (REACHED if again else 1e-9) * abs(self._targets[name]):
                 del self._targets[name]
-            elif amount < 0 or self._reason[name] == "rebalance":
-                self._send(name, amount)
+            elif amount > 0 and again:
+                self._buy_again(name, amount, now)
             else:
-                self._buy_again(name, amount)
+                self._send(name, amount)
 
-    def _buy_again(self, name: str, amount: float) -> None:
-        """A buy refused for margin, cut to the cash no other live buy waits for, less 1 % for the next gap."""
+    def _buy_again(self, name: str, amount: float, now: pd.Timestamp) -> None:
+        """A buy refused for margin, cut to the cash no other live buy waits for, less 1 % for the next gap.
+
+        Its target stays until it is reached: the cash may be on its way from a sale whose feed has a holiday.
+        """
         promised = sum(order.created.remsize * order.data.close[0] for order in self._live.values() if order.isbuy())
         data = self._by_name[name]
         rate = self.broker.getcommissioninfo(data).getcommission(1.0, 1.0)
         affordable = 0.99 * (self.broker.getcash() - promised) / (data.close[0] * (1.0 + rate))
         amount = min(amount, affordable if self.p.fractional else np.floor(affordable))
-        if amount * data.close[0] > 1e-4 * self.broker.getvalue():
-            self._send(name, amount)  # else it waits for the next bar: a sale may still be on its way
+        if amount * data.close[0] > DUST * self.broker.getvalue():
+            self._send(name, amount)
+        elif not any(order.issell() for order in self._live.values()):  # no more cash will come
+            reached = self._shares(name) / self._targets.pop(name)
+            if reached < ENOUGH:
+                self._missed(now, name, f"short of cash; {reached:.0%} of its target reached".replace("%", " %"))
 
     def _send(self, name: str, amount: float) -> None:
         send = self.buy if amount > 0 else self.sell
@@ -157,7 +180,7 @@ class RebalanceStrategy(bt.Strategy):
     def _sell_stopped(self, now: pd.Timestamp) -> None:
         for data in self._held():
             name = data._name
-            if self._silent(data, now) >= STOPPED_AFTER and self._reason.get(name) != "stopped trading":
+            if self._stopped(name, now) and self._reason.get(name) != "stopped trading":
                 if name in self._live:
                     self.cancel(self._live.pop(name))
                 self._targets.pop(name, None)
@@ -174,20 +197,23 @@ class RebalanceStrategy(bt.Strategy):
             if waited >= GIVE_UP_AFTER or (buying and silent and name in self._live):
                 if name in self._live:
                     self.cancel(self._live.pop(name))
+                reached = self._shares(name) / self._targets[name] if self._targets[name] else 0.0
                 del self._targets[name]
-                self._missed(now, name, "no bar to trade on" if silent else f"short of cash for {waited} sessions")
+                why = "no bar to trade on" if silent else f"short of cash for {waited} sessions"
+                self._missed(now, name, f"{why}; {reached:.0%} of its target reached".replace("%", " %"))
 
     def _missed(self, now: pd.Timestamp, name: str, why: str) -> None:
         self.unfilled.append((now, name, why))
-        log.warning("%s: no position in %s: %s", now.date(), name, why)
+        log.warning("%s: target of %s not reached: %s", now.date(), name, why)
 
     def notify_order(self, order):
         name = order.data._name
         if order.status == bt.Order.Completed:
             self._record(order)
-            self._targets.pop(name, None)
+            if self._reason.get(name) != SENT_AGAIN:
+                self._targets.pop(name, None)
         elif order.status in (bt.Order.Margin, bt.Order.Rejected):
-            self._reason[name] = "rebalance, sent again after a margin refusal"
+            self._reason[name] = SENT_AGAIN
         # backtrader hands over a copy of the order: only its reference number is the same.
         if not order.alive() and name in self._live and self._live[name].ref == order.ref:
             del self._live[name]
@@ -208,6 +234,9 @@ class RebalanceStrategy(bt.Strategy):
 
     def _shares(self, name: str) -> float:
         return self.getposition(self._by_name[name]).size
+
+    def _stopped(self, name: str, now: pd.Timestamp) -> bool:
+        return self._shares(name) != 0 and self._silent(self._by_name[name], now) >= STOPPED_AFTER
 
     def _silent(self, data, now: pd.Timestamp) -> int:
         return self._sessions_between(pd.Timestamp(data.datetime.date(0)), now)

@@ -201,7 +201,7 @@ def test_doctor_universe_and_config_show_answer():
     assert "cash-like" in invoke("config", "show").output
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["decide"], ["fetch"], ["universe"], ["report"], ["config", "show"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["sweep"], ["decide"], ["fetch"], ["universe"], ["report"], ["config", "show"]])
 def test_help_teaches_and_names_the_exit_codes(command):
     output = invoke(*command, "--help").output
     assert "Exit codes" in output and len(output) > 300
@@ -256,3 +256,50 @@ def test_training_ends_no_later_than_the_first_decision(tmp_path):
     invoke(*options)  # 2024-03-29 was Good Friday
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert facts["training"]["span"][1] == facts["dates"]["decisions"][0] == "2024-03-28"
+
+
+@pytest.mark.parametrize("start", ["2024-04-15", "2024-05-02", "2024-06-03"])
+def test_the_first_decision_is_on_the_last_session_before_the_test(market, finished, tmp_path, start):
+    invoke(*run_options(market, tmp_path / "run", "--start", start, "--model", finished))
+    decided = pd.read_csv(tmp_path / "run" / "weights.csv", index_col="date", parse_dates=True).index
+    returns = pd.read_csv(tmp_path / "run" / "returns.csv", index_col="date", parse_dates=True).index
+    assert decided[0] < pd.Timestamp(start) <= returns[0] and (returns[0] - decided[0]).days <= 4
+    assert decided[1].month == pd.Timestamp(start).month
+
+
+def test_a_test_without_a_session_is_refused(market, finished, tmp_path):
+    options = run_options(market, tmp_path / "run", "--start", "2024-06-01", "--end", "2024-06-02", "--model", finished)
+    assert "no session with prices lies between 2024-06-01 and" in invoke(*options, code=3).output
+
+
+def test_a_session_on_which_nothing_traded_is_decided_on_the_one_before(market, tmp_path):
+    """Another exchange's prices under New York's calendar: the month's last session is a holiday of theirs."""
+    folder = tmp_path / "prices"
+    folder.mkdir()
+    days = pd.bdate_range("2023-01-02", "2024-12-31").drop(["2024-03-28", "2024-05-31"])
+    rng = np.random.default_rng(2)
+    for i in range(12):
+        close = 50 * np.exp(rng.normal(0, 0.012, len(days)).cumsum())
+        pd.DataFrame({"Date": days, "Close": close}).to_csv(folder / f"A{i:02d}.csv", index=False)
+    invoke(*run_options(folder, tmp_path / "run", "--benchmark", "A00"))
+    decided = pd.read_csv(tmp_path / "run" / "weights.csv")["date"]
+    assert decided.iloc[:3].tolist() == ["2024-03-27", "2024-04-30", "2024-05-30"]
+
+
+def test_a_symbol_asked_for_by_hand_and_not_found_is_named(market, finished, tmp_path):
+    invoke(*run_options(market, tmp_path / "run", "--include", "NOPE", "--model", finished))
+    assert pd.read_csv(tmp_path / "run" / "symbols.csv", index_col="symbol").loc["NOPE", "verdict"] == "absent"
+    options = run_options(market, tmp_path / "x", "--exclude", "SIM.EQ0O1", "--model", finished)
+    assert "SIM.EQ0O1 would not be in the run anyway" in invoke(*options, code=2).output
+
+
+def test_a_model_made_for_other_inputs_is_refused(market, finished, tmp_path):
+    options = run_options(market, tmp_path / "x", "--model", finished, "--set", "features.rsi_window=50")
+    assert "made with features.rsi_window = 14, this run asks for 50" in invoke(*options, code=2).output
+
+
+def test_decide_repeats_a_runs_first_decision_too(finished):
+    day = pd.read_csv(finished / "weights.csv", index_col="date").index[0]
+    assert "buy" in invoke("decide", finished, "--asof", day, "--quiet").output
+    assert "--asof: got 'yesterday'" in invoke("decide", finished, "--asof", "yesterday", "--quiet", code=2).output
+    assert "last session before it" in invoke("decide", finished, "--asof", "2024-06-01", "--quiet", code=2).output

@@ -128,7 +128,13 @@ def test_clocks_agree_bit_for_bit():
     assert runs[0].clock == "shared"
 
 
-def test_a_decision_on_the_last_session_is_refused():
+def test_a_decision_that_nothing_can_fill_or_without_a_bar_is_refused():
     panel = gapped_panel()
+    policy = FixedPolicy({})
     with pytest.raises(ValueError, match="decision_dates: empty"):
-        run_backtest(panel, lambda now: FixedPolicy({}), panel.sessions[:0], TradingConfig())
+        run_backtest(panel, lambda now: policy, panel.sessions[:0], TradingConfig())
+    with pytest.raises(ValueError, match="nothing can fill after"):
+        run_backtest(panel, lambda now: policy, panel.sessions[-1:], TradingConfig())
+    holiday = pd.DatetimeIndex([panel.sessions[0] - pd.Timedelta(days=3)])
+    with pytest.raises(ValueError, match="is not one of the panel's sessions with a bar"):
+        run_backtest(panel, lambda now: policy, holiday, TradingConfig())

@@ -31,6 +31,42 @@ def test_a_buy_refused_for_margin_is_sent_again_and_filled():
     assert result.positions["C"].iloc[-1] / result.value.iloc[-1] > 0.25
 
 
+def test_a_buy_that_waits_for_a_sale_on_holiday_reaches_its_target_when_the_sale_fills():
+    closes = random_closes(60, "ABC")
+    closes.iloc[31:33, 2] = np.nan  # what is to be sold has a holiday right after the decision
+    first, second = closes.index[[10, 30]]
+    for buffer in (0.0, 0.02):
+        weights = {first: {"A": 0.5, "C": 0.5}, second: {"A": 0.5, "B": 0.5}}
+        result, _ = run(make_panel(closes), weights, cash_buffer=buffer)
+        last = result.positions.iloc[-1] / result.value.iloc[-1]
+        assert last["C"] == 0 and last["B"] == pytest.approx(0.5, abs=0.03)
+        assert not result.unfilled
+
+
+@pytest.mark.parametrize("clock", ["shared", "stock"])
+@pytest.mark.parametrize("silent", [8, 9, 10, 11, 12])
+def test_a_stop_around_a_decision_day_is_sold_once(clock, silent):
+    closes = random_closes(80, "ABX")
+    closes.iloc[30:, 2] = np.nan
+    first, second = closes.index[[10, 29 + silent]]
+    policy = FixedPolicy({first: {"A": 0.5, "X": 0.5}, second: {"A": 0.5, "B": 0.5}})
+    panel = make_panel(closes)
+    days = pd.DatetimeIndex([first, second])
+    result = run_backtest(panel, lambda now: policy, days, TradingConfig(costs=False), clock)
+    sales = result.transactions[(result.transactions["symbol"] == "X") & (result.transactions["amount"] < 0)]
+    assert sales["date"].tolist() == [closes.index[40]]
+    assert (result.positions >= -1e-9).all(axis=None)
+    assert result.positions["B"].iloc[-1] / result.value.iloc[-1] == pytest.approx(0.49, abs=0.03)
+    assert not result.unfilled
+
+
+def test_what_still_waits_at_the_end_is_named():
+    closes = random_closes(40, "AB")
+    closes.iloc[36:, 1] = np.nan
+    result, _ = run(make_panel(closes), {closes.index[35]: {"A": 0.5, "B": 0.5}})
+    assert [(name, why) for _, name, why in result.unfilled] == [("B", "still waiting at the end of the run")]
+
+
 def test_sells_go_before_buys_so_that_a_full_switch_needs_no_spare_cash():
     closes = random_closes(40, "AB")
     first, second = closes.index[[5, 20]]
