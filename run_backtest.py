@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -16,6 +17,7 @@ from rich.table import Table
 from engine import commands
 from engine.config import describe, dump, make_config, merge, parse_setting, presets, read_preset, read_toml
 from engine.pipeline import Silent, run
+from engine.sweep import read_grid, run_sweep
 from feeds.sources.raw import DataError
 
 EXIT_CODES = """
@@ -44,7 +46,7 @@ def faults():
     """Errors of arguments, files and data become one line (with -v: the traceback too)."""
     try:
         yield
-    except (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+    except (ValueError, OSError) as error:
         logging.getLogger(__name__).info("traceback", exc_info=True)
         raise Fault(str(error), 3 if isinstance(error, DataError) else 2) from error
     except KeyboardInterrupt:
@@ -138,7 +140,12 @@ def config_options(command):
 
 
 def resolve(ctx: click.Context, preset: str, config_file: str | None, settings: tuple[str, ...]):
-    """The configuration: a plain flag beats --set beats --config beats --preset."""
+    """The configuration that the options state."""
+    return make_config(layered(ctx, preset, config_file, settings))
+
+
+def layered(ctx: click.Context, preset: str, config_file: str | None, settings: tuple[str, ...]) -> dict:
+    """The settings: a plain flag beats --set beats --config beats --preset."""
     layers = [read_preset(preset)]
     if config_file:
         if not Path(config_file).is_file():
@@ -146,7 +153,7 @@ def resolve(ctx: click.Context, preset: str, config_file: str | None, settings: 
         layers.append(read_toml(Path(config_file)))
     layers += [parse_setting(text) for text in settings]
     layers.append(ctx.meta.get("plain", {}))
-    return make_config(merge(*layers))
+    return merge(*layers)
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -168,7 +175,11 @@ def main(verbose: bool) -> None:
 @config_options
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory  [default: runs/PRESET-TIME]")
 @click.option(
-    "--model", "model_from", type=click.Path(path_type=Path), metavar="RUN_DIR", help="Use its trained model."
+    "--model",
+    "model_from",
+    type=click.Path(path_type=Path),
+    metavar="RUN_DIR",
+    help="Use its trained model, and its settings unless --preset or --config says otherwise.",
 )
 @click.option("--report/--no-report", default=True, help="Write report.html; `report RUN_DIR` can do it later.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only where the result is.")
@@ -184,6 +195,8 @@ def run_command(ctx, preset, config_file, settings, out, model_from, report, qui
       run --set trading.rebalance=quarter --currency EUR
     """
     with faults():
+        if model_from and not config_file and ctx.get_parameter_source("preset") is not ParameterSource.COMMANDLINE:
+            config_file = commands.config_of(model_from)  # the same run again, but for what is asked for here
         config = resolve(ctx, preset, config_file, settings)
         out = out or Path("runs") / f"{preset}-{datetime.now():%Y%m%d-%H%M%S}"
         with reporter(quiet) as progress:
@@ -192,6 +205,39 @@ def run_command(ctx, preset, config_file, settings, out, model_from, report, qui
         _show_verdicts(outcome)
         _show_metrics(outcome)
     click.echo(outcome.folder / "report.html" if report else outcome.folder)
+
+
+@main.command("sweep", epilog=EXIT_CODES)
+@click.argument("grid", type=click.Path(path_type=Path))
+@config_options
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the sweep  [default: runs/sweep-GRID]")
+@click.option("--workers", type=click.IntRange(min=0), default=0, show_default="as the cores allow", help="Processes.")
+@click.option("--report/--no-report", default=False, help="Write each trial's report.html too.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only where the table is.")
+@click.pass_context
+def sweep_command(ctx, grid, preset, config_file, settings, out, workers, report, quiet):
+    """Run every combination in GRID (a TOML file) and seed as a trial of its own; one table of results.
+
+    What is finished is not done again: the same command goes on with an interrupted sweep, or adds to a grown grid.
+
+    \b
+    GRID, for example:
+      seeds = [0, 1, 2]
+      [grid]
+      "clustering.n_clusters" = [10, 20, 30]
+      "embedding.kind" = ["last", "trajectory"]
+    """
+    with faults():
+        trials = read_grid(grid, layered(ctx, preset, config_file, settings))
+        out = out or Path("runs") / f"sweep-{grid.stem}"
+        with reporter(quiet) as progress:
+            table = run_sweep(trials, out, workers, report, progress)
+    failed = table[table["error"] != ""]
+    for row in failed.itertuples():
+        console.print(f"  failed: {row.trial}: {row.error}", highlight=False, markup=False)
+    click.echo(out / "trials.csv")
+    if len(failed) == len(table):
+        raise Fault("no trial could be run", 2)
 
 
 @main.command("decide", epilog=EXIT_CODES)
@@ -301,7 +347,7 @@ def doctor_command(ctx, preset, config_file, settings):
 def _show_verdicts(outcome) -> None:
     counts = outcome.verdicts["verdict"].value_counts()
     console.print("Symbols: " + ", ".join(f"{count} {name}" for name, count in counts.items()), highlight=False)
-    for verdict in ("dropped", "absent"):
+    for verdict in ("dropped", "absent", "passed over"):
         rows = outcome.verdicts[outcome.verdicts["verdict"] == verdict]
         for name, row in rows.head(10).iterrows():
             console.print(f"  {verdict}: {name}: {row['why']}", highlight=False, markup=False)
