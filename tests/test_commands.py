@@ -201,7 +201,9 @@ def test_doctor_universe_and_config_show_answer():
     assert "cash-like" in invoke("config", "show").output
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["sweep"], ["decide"], ["fetch"], ["universe"], ["report"], ["config", "show"]])
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["sweep"], ["decide"], ["fetch"], ["universe"], ["report"], ["config", "show"]]
+)
 def test_help_teaches_and_names_the_exit_codes(command):
     output = invoke(*command, "--help").output
     assert "Exit codes" in output and len(output) > 300
