@@ -63,7 +63,7 @@ def clean(raw: pd.DataFrame, config: QualityConfig, pair: bool = False) -> tuple
     """Usable total-return bars, and how many were repaired or withheld, by what was wrong.
 
     What is decided about a day uses rows up to that day only: ``clean(raw)`` cut at a day equals ``clean`` of ``raw``
-    cut there, bit for bit.
+    cut there, bit for bit. A dividend or split on a day that is withheld takes effect at the next bar.
 
     Args:
         raw: a source's frame (``feeds.sources.raw.RawBars.frame``), in any order.
@@ -74,19 +74,29 @@ def clean(raw: pd.DataFrame, config: QualityConfig, pair: bool = False) -> tuple
         prices finite and above 0. A day that is withheld has no row. The counts hold no zeros.
     """
     days, counts = one_row_per_day(raw)
-    bars = forward(days)
-    bars, more = _mend_ranges(bars)
+    bars, more = _mend_ranges(forward(days))
     counts |= more
     if not pair and config.stale_after:
         stale = _stale(bars, config.stale_after)
         counts["stale bars withheld"] = int(stale.sum())
         bars = bars[~stale]
-    limit = _move_limit(bars, config, pair)
-    suspect = _suspect(np.log(bars["close"].to_numpy()), limit, config.confirmations)
+    pays = "dividend" in days.columns and "adj_close" not in days.columns
+    # A dividend buys shares at its day's close, for good: closes are judged before any are bought.
+    judged = forward(days.drop(columns="dividend")).loc[bars.index] if pays else bars
+    limit = _move_limit(judged, config, pair)
+    suspect = _suspect(np.log(judged["close"].to_numpy()), limit, config.confirmations)
     counts["suspect bars withheld"] = int(suspect.sum())
-    bars, more = _cut_wicks(bars[~suspect], limit[~suspect])
+    bars = bars[~suspect]
+    if pays:
+        believed = days.loc[bars.index, _prices(days)]  # assigned by day: NaN where a bar is withheld
+        bars, _ = _mend_ranges(forward(days.assign(**believed)))
+    bars, more = _cut_wicks(bars, limit[~suspect])
     counts |= more
     return bars, {what: n for what, n in counts.items() if n}
+
+
+def _prices(days: pd.DataFrame) -> list[str]:
+    return [name for name in days.columns if name in (*PRICES, "adj_close")]
 
 
 def one_row_per_day(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -111,7 +121,7 @@ def one_row_per_day(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     if days.index.is_monotonic_increasing and days.index.is_unique:
         return days, counts
     counts["rows out of order"] = int((np.diff(days.index.asi8) < 0).sum())
-    stated = days[[name for name in days.columns if name in (*PRICES, "adj_close")]].notna().sum(axis=1).to_numpy()
+    stated = days[_prices(days)].notna().sum(axis=1).to_numpy()
     order = np.lexsort((np.arange(len(days)), stated, days.index.asi8))
     days = days.iloc[order]
     repeated = days.index.duplicated(keep="last")

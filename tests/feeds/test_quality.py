@@ -43,6 +43,23 @@ def test_a_spike_is_withheld_and_the_bars_around_it_stay(factor):
     assert bars.index.equals(raw.index.delete(40))
 
 
+@pytest.mark.parametrize("factor", [0.01, 100.0])
+@pytest.mark.parametrize("split", [0.0, 2.0])
+def test_a_bad_tick_on_an_ex_dividend_day_makes_no_lasting_return(factor, split):
+    good = walk().assign(dividend=0.0, split=0.0)
+    good.iloc[40:, :4] /= split or 1.0
+    good.iloc[40, 5:] = 1.0, split
+    bad = good.copy()
+    bad.iloc[40, :4] *= factor
+    bars, counts = clean(bad, CONFIG)
+    assert counts == {"suspect bars withheld": 1}
+    close, held = good["close"], split or 1.0
+    reinvested = held + 1.0 / close.iloc[41]  # the dividend of the day withheld buys shares at the next close
+    assert bars["close"].iloc[-1] / bars["close"].iloc[30] == pytest.approx(
+        close.iloc[-1] * reinvested / close.iloc[30]
+    )
+
+
 def test_a_new_level_is_accepted_after_one_confirmation():
     raw = walk()
     raw.iloc[40:, :4] *= 1.6
@@ -156,6 +173,9 @@ def ugly(draw):
         raw["split"], raw["dividend"] = 0.0, 0.0
         for row in draw(st.lists(rows, max_size=3)):
             raw.iloc[row, raw.columns.get_loc("split")] = 2.0
+            raw.iloc[row, raw.columns.get_loc("dividend")] = 0.5
+        for row in draw(st.lists(rows, max_size=3)):  # a bad tick on an ex-dividend day, a split or none beside it
+            raw.iloc[row, :4] *= draw(st.sampled_from([0.01, 100.0]))
             raw.iloc[row, raw.columns.get_loc("dividend")] = 0.5
     order = list(range(n)) + draw(st.lists(rows, max_size=4))
     return raw.iloc[draw(st.permutations(order)) if draw(st.booleans()) else order]
