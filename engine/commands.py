@@ -125,6 +125,12 @@ def universe(
     return filter_universe(table, asset_class=asset_class, region=region, currency=currency), check_universe(table)
 
 
+def config_of(run_dir: Path) -> str:
+    """The file with a run's resolved configuration."""
+    artifacts.read_run_json(run_dir)
+    return str(Path(run_dir) / "config.toml")
+
+
 def rebuild_report(run_dir: Path) -> Path:
     """Write a run directory's report anew."""
     artifacts.read_run_json(run_dir)

@@ -295,6 +295,20 @@ def test_a_symbol_asked_for_by_hand_and_not_found_is_named(market, finished, tmp
     assert "SIM.EQ0O1 would not be in the run anyway" in invoke(*options, code=2).output
 
 
+def test_another_runs_settings_come_with_its_model(finished, tmp_path):
+    out = tmp_path / "again"
+    invoke("run", "--model", finished, "--set", "trading.capital=5000", "--no-report", "--quiet", "--out", out)
+    weights = [pd.read_csv(run / "weights.csv", index_col="date") for run in (out, finished)]
+    pd.testing.assert_frame_equal(*weights)
+    assert "capital = 5000.0" in (out / "config.toml").read_text()
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_line(finished, tmp_path):
+    day = pd.read_csv(finished / "weights.csv", index_col="date").index[1]
+    output = invoke("decide", finished, "--asof", day, "--quiet", "--csv", tmp_path / "no" / "x.csv", code=2).output
+    assert "Traceback" not in output and "Error" in output
+
+
 def test_a_model_made_for_other_inputs_is_refused(market, finished, tmp_path):
     options = run_options(market, tmp_path / "x", "--model", finished, "--set", "features.rsi_window=50")
     assert "made with features.rsi_window = 14, this run asks for 50" in invoke(*options, code=2).output

@@ -42,7 +42,8 @@ def test_a_command_of_the_readme_is_understood(args):
         options = [a for i, a in enumerate(args[1:]) if a != "--model" and args[i] != "--model"]
         args = ["config", "show", *options]
     elif args[0] in ("decide", "report"):
-        args = [args[0], "--help"]
+        main.commands[args[0]].make_context(args[0], args[1:])  # parsed as given; tests/test_commands.py runs them
+        return
     result = CliRunner().invoke(main, args)
     assert result.exit_code == 0, result.output
 
