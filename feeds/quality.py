@@ -28,7 +28,8 @@ class QualityConfig:
         jump_cap: a move beyond this is suspect whatever the volatility, and the only limit before ``warm_up`` bars.
         window, warm_up: bars behind the trailing standard deviation (median absolute move), most and fewest.
         confirmations: bars that must follow at the new level before it is accepted. The suspect bars before that
-            stay withheld for good.
+            stay withheld for good. The first bar is a new level too: every asset begins this many bars late, which
+            is no repair and not counted.
         stale_after: bars in a row without any movement that are believed; the further ones are withheld (0 = all
             believed). Exchange rates may be pegged and are believed always.
         min_assets: fewest usable assets beside the benchmark.
@@ -85,7 +86,7 @@ def clean(raw: pd.DataFrame, config: QualityConfig, pair: bool = False) -> tuple
     judged = forward(days.drop(columns="dividend")).loc[bars.index] if pays else bars
     limit = _move_limit(judged, config, pair)
     suspect = _suspect(np.log(judged["close"].to_numpy()), limit, config.confirmations)
-    counts["suspect bars withheld"] = int(suspect.sum())
+    counts["suspect bars withheld"] = int(suspect.sum()) - min(config.confirmations, len(suspect))
     bars = bars[~suspect]
     if pays:
         believed = days.loc[bars.index, _prices(days)]  # assigned by day: NaN where a bar is withheld
@@ -165,16 +166,19 @@ def _move_limit(bars: pd.DataFrame, config: QualityConfig, pair: bool) -> np.nda
 
 
 def _suspect(log_close: np.ndarray, limit: np.ndarray, confirmations: int) -> np.ndarray:
-    """Bars too far from the last accepted one, until enough bars in a row stay at the new level."""
+    """Bars too far from the last accepted one, until enough bars in a row stay at the new level.
+
+    Before the first bar nothing is accepted, so it needs its confirmations like any new level, and is withheld.
+    """
     suspect = np.zeros(len(log_close), dtype=bool)
-    jumps = 1 + np.nonzero(np.abs(np.diff(log_close)) > limit[1:])[0]
-    accepted_until = 0
-    for jump in jumps:
+    moves = np.abs(np.diff(log_close, prepend=-np.inf)) if len(log_close) else log_close
+    accepted_until = -1
+    for jump in np.nonzero(moves > limit)[0]:
         if jump <= accepted_until:
             continue
         reference, following = jump - 1, 0
         for at in range(jump, len(log_close)):
-            if abs(log_close[at] - log_close[reference]) <= limit[at]:
+            if reference >= 0 and abs(log_close[at] - log_close[reference]) <= limit[at]:
                 break
             at_new_level = at > jump and abs(log_close[at] - log_close[at - 1]) <= limit[at]
             following = following + 1 if at_new_level else 0

@@ -48,8 +48,8 @@ def test_every_asset_keeps_its_own_days():
 def test_prices_arrive_in_the_accounts_currency():
     bars = {"VOD.L": walk(seed=3), "SAP": (walk(seed=4), "EUR"), "JPY=X": rate(150.0), "GBPUSD=X": rate(1.25)}
     panel, _ = build_panel(raw_data(**bars, **{"EURUSD=X": rate(1.1)}), benchmark="SPY")
-    assert panel.close["VOD.L"].to_numpy() == pytest.approx(walk(seed=3)["close"].to_numpy() * 0.0125)
-    assert panel.close["SAP"].to_numpy() == pytest.approx(walk(seed=4)["close"].to_numpy() * 1.1)
+    assert panel.close["VOD.L"].to_numpy() == pytest.approx(walk(seed=3)["close"].to_numpy()[1:] * 0.0125)
+    assert panel.close["SAP"].to_numpy() == pytest.approx(walk(seed=4)["close"].to_numpy()[1:] * 1.1)
     assert panel.close["JPY=X"].to_numpy() == pytest.approx(1 / 150)
     assert panel.assets.loc[["VOD.L", "SAP", "JPY=X", "AAA"], "currency"].tolist() == ["GBp", "EUR", "JPY", "USD"]
 
@@ -57,15 +57,15 @@ def test_prices_arrive_in_the_accounts_currency():
 def test_rates_need_not_be_in_the_universe():
     raw = raw_data(SAP=(walk(seed=4), "EUR"), **{"EURUSD=X": rate(1.1)})
     panel, _ = build_panel(raw, benchmark="SPY", symbols=["SAP", "AAA"])
-    assert "EURUSD=X" not in panel.symbols and panel.close["SAP"].iloc[0] > walk(seed=4)["close"].iloc[0]
+    assert "EURUSD=X" not in panel.symbols and panel.close["SAP"].iloc[0] > walk(seed=4)["close"].iloc[1]
 
 
 def test_the_universe_tells_a_currency_that_the_source_does_not():
     known = pd.DataFrame({"currency": ["EUR", "USD", "USD"], "asset_class": "equity"}, index=["SAP", "SPY", "AAA"])
     raw = raw_data(SAP=walk(seed=4), **{"EURUSD=X": rate(1.25)})
     panel, verdicts = build_panel(raw, benchmark="SPY", symbols=["SAP", "AAA"], currency="EUR", known=known)
-    assert panel.close["SAP"].iloc[5] == walk(seed=4)["close"].iloc[5]
-    assert panel.close["SPY"].iloc[5] == pytest.approx(walk(seed=1)["close"].iloc[5] / 1.25)
+    assert panel.close["SAP"].loc[DAYS[5]] == walk(seed=4)["close"].iloc[5]
+    assert panel.close["SPY"].loc[DAYS[5]] == pytest.approx(walk(seed=1)["close"].iloc[5] / 1.25)
     assert panel.currency == "EUR" and panel.assets.loc["SAP", "asset_class"] == "equity"
     assert not verdicts["why"].str.contains("not stated").any()
 
@@ -87,7 +87,7 @@ def test_no_usable_bar_is_the_only_reason_to_drop():
     others = {f"S{i}": walk(seed=10 + i) for i in range(9)}
     panel, verdicts = build_panel(raw_data(BAD=broken, MESS=late_mess, **others), benchmark="SPY")
     assert verdicts.loc["BAD", "verdict"] == "dropped" and "BAD" not in panel.symbols
-    assert verdicts.loc["MESS", "verdict"] == "repaired" and panel.close["MESS"].notna().sum() == 30
+    assert verdicts.loc["MESS", "verdict"] == "repaired" and panel.close["MESS"].notna().sum() == 29
     assert "stopped trading 29 sessions before" in verdicts.loc["MESS", "why"]
 
 
@@ -109,8 +109,8 @@ def test_without_its_benchmark_or_with_too_few_assets_there_is_no_panel():
 def test_a_span_is_cut_after_cleaning():
     whole, _ = build_panel(raw_data(BBB=walk(seed=3)), benchmark="SPY")
     part, _ = build_panel(raw_data(BBB=walk(seed=3)), benchmark="SPY", start=DAYS[30], end=DAYS[40])
-    assert part.dates.equals(whole.dates[30:41])
-    pd.testing.assert_frame_equal(part.close, whole.close.iloc[30:41], check_freq=False)
+    assert part.dates.equals(DAYS[30:41])
+    pd.testing.assert_frame_equal(part.close, whole.close.loc[DAYS[30] : DAYS[40]], check_freq=False)
 
 
 def test_bars_dated_after_today_are_left_out():

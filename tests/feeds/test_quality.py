@@ -27,11 +27,26 @@ def walk(n: int = 60, seed: int = 0, volatility: float = 0.01) -> pd.DataFrame:
     )
 
 
-def test_good_bars_pass_untouched():
+def test_good_bars_pass_untouched_after_the_first_which_nothing_confirms():
     raw = walk()
     bars, counts = clean(raw, CONFIG)
     assert counts == {}
-    pd.testing.assert_frame_equal(bars, raw, check_exact=True, check_freq=False, check_index_type=False)
+    pd.testing.assert_frame_equal(bars, raw.iloc[1:], check_exact=True, check_freq=False, check_index_type=False)
+
+
+@pytest.mark.parametrize("factor", [100.0, 0.01])
+@pytest.mark.parametrize("pair", [False, True])
+def test_a_bad_first_bar_makes_no_return(factor, pair):
+    raw = walk()
+    raw.iloc[0, :4] *= factor
+    bars, counts = clean(raw, CONFIG, pair)
+    assert counts == {"suspect bars withheld": 1}
+    assert bars["close"].tolist() == raw["close"].tolist()[2:]
+
+
+def test_a_lone_bar_is_none():
+    bars, counts = clean(walk(1), QualityConfig(confirmations=2))
+    assert bars.empty and counts == {}
 
 
 @pytest.mark.parametrize("factor", [10.0, 0.1, 100.0, 1.6])
@@ -40,7 +55,7 @@ def test_a_spike_is_withheld_and_the_bars_around_it_stay(factor):
     raw.iloc[40, :4] *= factor
     bars, counts = clean(raw, CONFIG)
     assert counts == {"suspect bars withheld": 1}
-    assert bars.index.equals(raw.index.delete(40))
+    assert bars.index.equals(raw.index.delete([0, 40]))
 
 
 @pytest.mark.parametrize("factor", [0.01, 100.0])
@@ -55,7 +70,7 @@ def test_a_bad_tick_on_an_ex_dividend_day_makes_no_lasting_return(factor, split)
     assert counts == {"suspect bars withheld": 1}
     close, held = good["close"], split or 1.0
     reinvested = held + 1.0 / close.iloc[41]  # the dividend of the day withheld buys shares at the next close
-    assert bars["close"].iloc[-1] / bars["close"].iloc[30] == pytest.approx(
+    assert bars["close"].iloc[-1] / bars["close"].loc[bad.index[30]] == pytest.approx(
         close.iloc[-1] * reinvested / close.iloc[30]
     )
 
@@ -95,13 +110,13 @@ def test_days_are_sorted_and_unique_and_the_fuller_row_wins():
     thin = raw.iloc[[2]].assign(open=np.nan, high=np.nan, low=np.nan, close=1.0)
     bars, counts = clean(pd.concat([raw.iloc[::-1], thin]), CONFIG)
     assert counts == {"rows out of order": 4, "duplicate days": 1}
-    assert bars["close"].tolist() == raw["close"].tolist()
+    assert bars["close"].tolist() == raw["close"].tolist()[1:]
 
 
 def test_of_two_full_rows_the_later_one_wins():
     raw = walk(3)
     again = raw.iloc[[1]] * 1.01
-    assert clean(pd.concat([raw, again]), CONFIG)[0]["close"].iloc[1] == again["close"].iloc[0]
+    assert clean(pd.concat([raw, again]), CONFIG)[0]["close"].iloc[0] == again["close"].iloc[0]
 
 
 @pytest.mark.parametrize("bad", [0.0, -37.63, np.inf])
@@ -118,8 +133,8 @@ def test_high_and_low_are_widened_to_enclose_open_and_close():
     raw.iloc[10, 1], raw.iloc[20, 2] = raw["close"].iloc[10] * 0.9, raw["close"].iloc[20] * 1.1
     bars, counts = clean(raw, CONFIG)
     assert counts == {"high or low widened": 2}
-    assert bars["high"].iloc[10] == raw[["open", "close"]].iloc[10].max()
-    assert bars["low"].iloc[20] == raw[["open", "close"]].iloc[20].min()
+    assert bars["high"].loc[raw.index[10]] == raw[["open", "close"]].iloc[10].max()
+    assert bars["low"].loc[raw.index[20]] == raw[["open", "close"]].iloc[20].min()
 
 
 def test_a_high_far_outside_the_body_is_cut_and_a_lone_open_replaced():
@@ -128,7 +143,8 @@ def test_a_high_far_outside_the_body_is_cut_and_a_lone_open_replaced():
     raw.iloc[45, [0, 1]] *= 10
     bars, counts = clean(raw, CONFIG)
     assert counts == {"opens replaced by the close": 1, "highs or lows cut to the body": 2}
-    assert bars["open"].iloc[45] == bars["close"].iloc[45] == bars["high"].iloc[45]
+    bar = bars.loc[raw.index[45]]
+    assert bar["open"] == bar["close"] == bar["high"]
 
 
 def test_a_frozen_price_is_believed_for_ten_bars_only():
