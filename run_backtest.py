@@ -212,10 +212,11 @@ def run_command(ctx, preset, config_file, settings, out, model_from, report, qui
 @config_options
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the sweep  [default: runs/sweep-GRID]")
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default="as the cores allow", help="Processes.")
+@click.option("--cluster", default="", metavar="tcp://HOST:PORT", help="Dask scheduler whose workers run the trials.")
 @click.option("--report/--no-report", default=False, help="Write each trial's report.html too.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only where the table is.")
 @click.pass_context
-def sweep_command(ctx, grid, preset, config_file, settings, out, workers, report, quiet):
+def sweep_command(ctx, grid, preset, config_file, settings, out, workers, cluster, report, quiet):
     """Run every combination in GRID (a TOML file) and seed as a trial of its own; one table of results.
 
     What is finished is not done again: the same command goes on with an interrupted sweep, or adds to a grown grid.
@@ -231,7 +232,7 @@ def sweep_command(ctx, grid, preset, config_file, settings, out, workers, report
         trials = read_grid(grid, layered(ctx, preset, config_file, settings))
         out = out or Path("runs") / f"sweep-{grid.stem}"
         with reporter(quiet) as progress:
-            table = run_sweep(trials, out, workers, report, progress)
+            table = run_sweep(trials, out, workers, report, progress, cluster)
     failed = table[table["error"] != ""]
     for row in failed.itertuples():
         console.print(f"  failed: {row.trial}: {row.error}", highlight=False, markup=False)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from engine.parallel import run_all
@@ -18,7 +19,8 @@ from models.windows import Windows, make_windows
 from strategies.policy import ClusterPolicy
 
 #: Anchors of an alignment: windows that end in so many last rows of the earlier training span, one every so many bars.
-ANCHOR_ROWS, ANCHOR_STRIDE = 63, 5
+#: More than these many are thinned out evenly.
+ANCHOR_ROWS, ANCHOR_STRIDE, MOST_ANCHORS = 63, 5, 2048
 
 #: ``(fold, warm) -> the policy to train for it``.
 PolicyFactory = Callable[[Fold, bool], ClusterPolicy]
@@ -101,7 +103,10 @@ def anchor_windows(panel: Panel, lookback: int) -> Windows:
     usable = panel.assets["tradable"].to_numpy(dtype=bool)
     first = max(0, len(panel.dates) - ANCHOR_ROWS)
     values, observed = panel.features.values[:, usable], panel.features.observed[:, usable]
-    return make_windows(values, observed, lookback, stride=ANCHOR_STRIDE, first=first)
+    anchors = make_windows(values, observed, lookback, stride=ANCHOR_STRIDE, first=first)
+    if len(anchors) <= MOST_ANCHORS:
+        return anchors
+    return anchors.take(np.linspace(0, len(anchors) - 1, MOST_ANCHORS).astype(np.int64))
 
 
 def fold_folder(work: Path, fold: Fold) -> Path:
@@ -156,7 +161,7 @@ class FitProgress:
             self.advance(self.done, self.total, self._left().removeprefix(", "))
 
     def _left(self) -> str:
-        if not self.trained:
+        if not self.trained or self.done == self.total:
             return ""
         seconds = (time.monotonic() - self.began) / self.trained * (self.total - self.done)
         return f", about {seconds:.0f} s left" if seconds < 120 else f", about {seconds / 60:.0f} min left"

@@ -84,7 +84,12 @@ def read_grid(path: Path, base: dict) -> list[Trial]:
 
 
 def run_sweep(
-    trials: Sequence[Trial], out: Path, workers: int = 0, report: bool = False, reporter: Reporter | None = None
+    trials: Sequence[Trial],
+    out: Path,
+    workers: int = 0,
+    report: bool = False,
+    reporter: Reporter | None = None,
+    cluster: str = "",
 ) -> pd.DataFrame:
     """Run what has not run yet and write ``trials.csv``; a row per trial, in the order of ``trials``.
 
@@ -95,10 +100,12 @@ def run_sweep(
         out: a folder per trial, and the table.
         workers: processes at a time; 0 = as many as there are cores for, at ``train.threads`` each.
         report: write each trial's report too.
+        cluster: address of a Dask scheduler whose workers run the trials; ``out`` and the data must be in the same
+            place for all of them.
     """
     reporter = reporter or Silent()
     reporter.stage("sweep")
-    out = Path(out)
+    out = Path(out).resolve()  # a worker may run elsewhere
     out.mkdir(parents=True, exist_ok=True)
     rows = {trial.name: finished_row(out / trial.name) for trial in trials}
     missing = [trial for trial in trials if rows[trial.name] is None]
@@ -114,7 +121,7 @@ def run_sweep(
     reporter.advance(known, len(trials), f"{known} found finished" if known else "")
     threads = max((make_config(trial.settings).train.threads for trial in trials), default=1)
     calls = [(trial.settings, out / trial.name, report) for trial in missing]
-    found = run_all(run_trial, calls, processes(workers, threads), told)
+    found = run_all(run_trial, calls, processes(workers, threads), told, cluster)
     rows |= dict(zip((trial.name for trial in missing), found, strict=True))
     table = pd.DataFrame([{"trial": trial.name, **trial.chosen, **rows[trial.name]} for trial in trials])
     part = out / f".{TABLE}.part"
@@ -124,7 +131,12 @@ def run_sweep(
 
 
 def run_trial(settings: dict, out: Path, report: bool) -> dict:
-    """Do one trial, in a process of its own; its row of the table."""
+    """Do one trial, in a process of its own; its row of the table.
+
+    It may have been done already, by a process that was lost before it could say so.
+    """
+    if (row := finished_row(out)) is not None:
+        return row
     try:
         run(make_config(settings), out, report=report)
     except (ValueError, FloatingPointError, FileNotFoundError) as error:

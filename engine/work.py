@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,11 +67,14 @@ def _claim(folder: Path) -> None:
                 "another folder"
             )
     part = folder / f"{OWNER}.{os.getpid()}"
-    part.write_text(json.dumps({"pid": os.getpid(), "started": psutil.Process().create_time()}), encoding="utf-8")
+    mine = {"pid": os.getpid(), "started": psutil.Process().create_time(), "host": platform.node()}
+    part.write_text(json.dumps(mine), encoding="utf-8")
     os.replace(part, path)
 
 
-def _alive(pid: int, started: float) -> bool:
+def _alive(pid: int, started: float, host: str) -> bool:
+    if host != platform.node():  # on a shared disk; what became of it cannot be seen from here
+        return False
     try:
         process = psutil.Process(pid)
         return process.create_time() == started and process.status() != psutil.STATUS_ZOMBIE

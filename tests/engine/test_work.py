@@ -1,5 +1,6 @@
 import json
 import os
+import platform
 import subprocess
 import sys
 
@@ -38,16 +39,22 @@ def test_two_processes_do_not_work_on_the_same_run(tmp_path):
     (folder / "fold").touch()
     started = psutil.Process(other.pid).create_time()
     try:
-        (folder / OWNER).write_text(json.dumps({"pid": other.pid, "started": started}))
+        (folder / OWNER).write_text(json.dumps({"pid": other.pid, "started": started, "host": platform.node()}))
         refused = pytest.raises(FileExistsError, match=f"process {other.pid} is at work on this very run")
         with refused, work_folder(tmp_path / "run", "k"):
             pass
         assert (folder / OWNER).exists()
-        (folder / OWNER).write_text(json.dumps({"pid": other.pid, "started": started - 1000}))  # another's, by chance
+        (folder / OWNER).write_text(
+            json.dumps({"pid": other.pid, "started": started - 1000, "host": platform.node()})
+        )  # another's, by chance
         with work_folder(tmp_path / "run", "k"):
             pass
         folder.mkdir()
-        (folder / OWNER).write_text(json.dumps({"pid": other.pid, "started": started}))
+        (folder / OWNER).write_text(json.dumps({"pid": other.pid, "started": started, "host": "another"}))
+        with work_folder(tmp_path / "run", "k"):
+            pass
+        folder.mkdir()
+        (folder / OWNER).write_text(json.dumps({"pid": other.pid, "started": started, "host": platform.node()}))
     finally:
         other.kill()
     # Killed and not yet waited for: a zombie is at work on nothing.

@@ -1,0 +1,107 @@
+"""A sweep on a Dask cluster: workers in processes of their own, one of them killed on the way."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from engine.parallel import run_all
+from run_backtest import main
+from tests.engine.test_parallel import square
+from tests.market_files import run_options, write_market
+
+ROOT = Path(__file__).resolve().parents[2]
+GRID = 'seeds = [0, 1, 2]\n[grid]\n"clustering.n_clusters" = [3, 4]\n'
+
+
+@pytest.fixture
+def started():
+    """Starts a process of Dask's and gives it back once it has written what is waited for; all end with the test."""
+    pytest.importorskip("distributed", reason="pip install 'clusterfolio[cluster]'")
+    processes = []
+
+    def start(*args, until):
+        process = subprocess.Popen(
+            [sys.executable, "-m", *args, "--no-dashboard"], stderr=subprocess.PIPE, text=True, cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        )  # fmt: skip
+        processes.append(process)
+        for line in process.stderr:
+            if found := re.search(until, line):
+                threading.Thread(target=process.stderr.read, daemon=True).start()  # a full pipe would stop it
+                return process, found
+        raise AssertionError(f"{args} ended before it wrote {until}")
+
+    yield start
+    for process in reversed(processes):
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def cluster(started):
+    """Address of a scheduler with two workers, and the workers."""
+    _, found = started("distributed.cli.dask_scheduler", "--port", "0", until=r"Scheduler at:\s+(tcp://\S+)")
+    worker = ("distributed.cli.dask_worker", found[1], "--nthreads", "1", "--no-nanny")
+    return found[1], [started(*worker, until="Registered to")[0] for _ in range(2)]
+
+
+def sweep(market, out, grid, *more):
+    options = ["sweep", str(grid), *run_options(market, out)[1:], *more]
+    result = CliRunner().invoke(main, options)
+    if result.exit_code:
+        raise AssertionError(result.output) from result.exception
+    return pd.read_csv(out / "trials.csv").drop(columns="seconds")
+
+
+@pytest.mark.acceptance
+def test_a_sweep_on_a_cluster_equals_the_local_one_though_a_worker_dies(tmp_path, cluster):
+    address, workers = cluster
+    write_market(tmp_path / "market")
+    grid = tmp_path / "grid.toml"
+    grid.write_text(GRID)
+    local = sweep(tmp_path / "market", tmp_path / "local", grid, "--workers", "1")
+    out = tmp_path / "far"
+
+    def kill_one_in_the_middle():
+        while not list(out.glob("trial-*/metrics.json")):
+            time.sleep(0.01)
+        os.kill(workers[0].pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one_in_the_middle)
+    killer.start()
+    far = sweep(tmp_path / "market", out, grid, "--cluster", address)
+    killer.join()
+    workers[0].wait()
+    assert workers[0].returncode == -signal.SIGKILL
+    pd.testing.assert_frame_equal(far, local)
+    for trial in local["trial"]:
+        for name in ("weights.csv", "returns.csv"):
+            assert (out / trial / name).read_bytes() == (tmp_path / "local" / trial / name).read_bytes()
+
+
+@pytest.mark.acceptance
+def test_a_cluster_inside_the_program_serves_too():
+    distributed = pytest.importorskip("distributed", reason="pip install 'clusterfolio[cluster]'")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local:
+        assert run_all(square, [(n,) for n in range(5)], 1, cluster=local.scheduler_address) == [0, 1, 4, 9, 16]
+
+
+def test_a_cluster_that_cannot_serve_is_named(started, monkeypatch):
+    monkeypatch.setattr("engine.parallel.CONNECT_SECONDS", 1)
+    with pytest.raises(ValueError, match=r"cluster tcp://127\.0\.0\.1:9: no Dask scheduler answers there"):
+        run_all(square, [(1,)], 1, cluster="tcp://127.0.0.1:9")
+    _, found = started("distributed.cli.dask_scheduler", "--port", "0", until=r"Scheduler at:\s+(tcp://\S+)")
+    with pytest.raises(ValueError, match="it has no workers; start some with: dask worker"):
+        run_all(square, [(1,)], 1, cluster=found[1])
+    started("distributed.cli.dask_worker", found[1], "--nthreads", "2", "--no-nanny", until="Registered to")
+    with pytest.raises(ValueError, match="a worker has 2 threads; start workers with --nthreads 1"):
+        run_all(square, [(1,)], 1, cluster=found[1])
