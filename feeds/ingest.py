@@ -124,7 +124,11 @@ def _ingest(symbol: str, raw: RawData, known_currency: str, account: str, config
 
 
 def _convert(taken: dict[str, _Ingested], raw: RawData, account: str, config: QualityConfig, span: slice) -> None:
-    """Bring every asset's bars into the account's currency."""
+    """Bring every asset's bars into the account's currency.
+
+    A rate may begin late or have gaps: the bars of those days are left out. One that ends while an asset's bars go on
+    is an error, as the asset would seem to have stopped trading.
+    """
     closes, missing = {}, {}
     for symbol, delivered in raw.bars.items():
         pair = fx.pair_of(symbol)
@@ -137,17 +141,20 @@ def _convert(taken: dict[str, _Ingested], raw: RawData, account: str, config: Qu
             asset.notes += [note] if note else []
             continue
         converted = fx.convert(asset.bars, asset.currency, account, closes)
-        lost = len(asset.bars.loc[span]) - len(converted.loc[span])
-        if converted.empty and len(asset.bars):
-            missing.setdefault(fx.major(asset.currency)[0], []).append(symbol)
-        if lost:
-            asset.repairs.append(f"bars without a {asset.currency} rate left out: {lost}")
+        stated, served = asset.bars.loc[span], converted.loc[span]
+        code = fx.major(asset.currency)[0]
+        if served.empty and len(stated):
+            missing.setdefault(code, []).append(symbol)
+        elif len(stated) and stated.index[-1] - served.index[-1] > pd.Timedelta(days=fx.RATE_SERVES_DAYS):
+            missing.setdefault(f"{code} after {served.index[-1].date()}", []).append(symbol)
+        if len(stated) > len(served):
+            asset.repairs.append(f"bars without a {asset.currency} rate left out: {len(stated) - len(served)}")
         asset.bars = converted
     if missing:
         needs = "; ".join(
-            f"{code} (for {', '.join(symbols[:3])}{' ...' if len(symbols) > 3 else ''}): "
-            f"add {' or '.join(fx.rate_symbols(code, account))}"
-            for code, symbols in missing.items()
+            f"{what} (for {', '.join(symbols[:3])}{' ...' if len(symbols) > 3 else ''}): "
+            f"add {' or '.join(fx.rate_symbols(what[:3], account))}"
+            for what, symbols in missing.items()
         )
         raise DataError(f"no exchange rate into {account} for {needs}")
 

@@ -75,6 +75,23 @@ def test_a_missing_rate_is_an_error_that_names_it_and_what_would_serve():
         build_panel(raw_data(**{"7203.T": walk(seed=3)}), benchmark="SPY")
 
 
+def test_a_rate_that_ends_before_the_bars_do_is_an_error_that_names_it():
+    ends = {"SAP": (walk(seed=4), "EUR"), "EURUSD=X": rate(1.1).iloc[:30]}
+    with pytest.raises(DataError, match=r"into USD for EUR after 2024-02-16 \(for SAP\): add EURUSD=X"):
+        build_panel(raw_data(**ends), benchmark="SPY")
+    with pytest.raises(DataError, match=r"for EUR \(for SAP\)"):
+        build_panel(raw_data(**ends), benchmark="SPY", start=DAYS[40])
+    panel, verdicts = build_panel(raw_data(**ends), benchmark="SPY", end=DAYS[34])
+    assert panel.close["SAP"].notna().sum() == 34 and verdicts.loc["SAP", "verdict"] == "used"
+
+
+def test_a_rate_may_lag_a_few_days_and_the_asset_is_not_called_stopped():
+    lagging = {"SAP": (walk(seed=4), "EUR"), "EURUSD=X": rate(1.1).iloc[:50]}
+    _, verdicts = build_panel(raw_data(**lagging), benchmark="SPY")
+    assert "bars without a EUR rate left out: 5" in verdicts.loc["SAP", "why"]
+    assert "stopped trading" not in verdicts.loc["SAP", "why"]
+
+
 def test_an_unknown_currency_is_said():
     _, verdicts = build_panel(raw_data(BBB=walk(seed=3)), benchmark="SPY")
     assert "currency not stated, taken as USD" in verdicts.loc["BBB", "why"]
