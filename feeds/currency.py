@@ -63,6 +63,24 @@ def major(currency: str) -> tuple[str, float]:
     return currency.upper(), 1.0
 
 
+def one_currency(stated: np.ndarray, days: pd.DatetimeIndex) -> tuple[str, np.ndarray, str]:
+    """The currency of the earliest day that states one, the size of each row's unit in it, and a remark.
+
+    A row that states none counts as in that one; a row in another currency has size 0: nothing here can convert it.
+    """
+    others = set(stated) - {""}
+    if len(others) < 2:
+        return next(iter(others), ""), np.ones(len(stated)), ""
+    rows = np.nonzero(stated != "")[0]
+    first = stated[rows[np.argsort(days[rows].to_numpy(), kind="stable")[0]]]
+    major = {text: MINOR_UNITS.get(text, (text.upper(), 1.0)) for text in others}
+    sizes = {text: unit / major[first][1] if code == major[first][0] else 0.0 for text, (code, unit) in major.items()}
+    units = np.array([sizes.get(text, 1.0) for text in stated])
+    note = f"stated in several currencies ({', '.join(sorted(others))}): taken in {first}"
+    left_out = int((units == 0).sum())
+    return first, units, note + (f", rows in another left out: {left_out}" if left_out else "")
+
+
 def rate_symbols(currency: str, account: str) -> list[str]:
     """Yahoo's names of the pairs between ``currency`` and ``account``, the usual one first.
 

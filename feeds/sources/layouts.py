@@ -1,4 +1,8 @@
-"""Reading one file of prices, whichever of the usual layouts it has."""
+"""Reading one file of prices, whichever of the usual layouts it has.
+
+What a text means (encoding, separator, decimal sign, order of day and month) is told by the whole file, later rows
+included; whether a price is believed never is.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -16,13 +21,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feeds.currency import pair_of
+from feeds.currency import one_currency, pair_of
 from feeds.sources.raw import RAW_COLUMNS, RawBars
-from feeds.sources.texts import decimal_sign, to_days, to_numbers
+from feeds.sources.texts import day_first_by_sign, decimal_sign, to_days, to_numbers
 
 #: Spellings, without case, blanks, digits and punctuation, in order of preference.
 SPELLINGS = {
     "date": ("date", "datetime", "timestamp", "time", "day", "tradedate", "tradingdate", "t"),
+    "clock": ("time", "timeofday", "tradetime", "hour"),
     "symbol": ("symbol", "ticker", "sym", "code", "instrument", "secid", "stock", "asset"),
     "currency": ("currency", "ccy", "curr", "quotecurrency", "currencycode"),
     "open": ("open", "openprice", "priceopen", "openingprice", "pxopen", "o"),
@@ -44,12 +50,13 @@ YFINANCE_ACTIONS = {"dividends", "stocksplits"}
 #: First cells of the header rows of a wide table.
 WIDE_CORNERS = ("", "price", "ticker", "symbol", "symbols", "attributes", "date", "datetime")
 
-#: More distinct stamps a day than this, on average, are intraday bars.
-STAMPS_A_DAY = 1.5
-
 BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 HEAD_BYTES = 1 << 16
 HEAD_ROWS = 100
+
+
+Orders = Mapping[str, bool]
+NO_ORDERS: Orders = MappingProxyType({})
 
 
 class NotPrices(ValueError):
@@ -58,11 +65,21 @@ class NotPrices(ValueError):
 
 @dataclass
 class Table:
-    """What one file held: bars by symbol, why a symbol's rows could not be taken, and a remark on all of them."""
+    """What one file held.
+
+    Attributes:
+        bars: by symbol.
+        refused: why a symbol's rows could not be taken.
+        notes: what is to be said about a symbol that was taken.
+        remark: what is to be said about every symbol of the file.
+        day_first: what its dates prove, as ``feeds.sources.texts.day_first_by_sign``.
+    """
 
     bars: dict[str, RawBars] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     remark: str = ""
+    day_first: dict[str, bool | None] = field(default_factory=dict)
 
 
 @dataclass
@@ -82,13 +99,13 @@ class Names:
         return self._capitals.get(symbol.upper(), symbol if pair_of(symbol) else None)
 
 
-def read_parquet(path: Path, wanted: Sequence[str] | None) -> Table:
-    """Bars in a Parquet file; only the columns and symbols needed are loaded."""
+def read_parquet(path: Path, wanted: Sequence[str] | None, orders: Orders = NO_ORDERS) -> Table:
+    """Bars in a Parquet file; only the columns and symbols needed are loaded. ``orders``: as ``texts.to_days``."""
     try:
         schema = pq.read_schema(path)
         if any(name.startswith("('") for name in schema.names):
             frame = pd.read_parquet(path)
-            return _from_wide(frame.index.to_series(), list(frame.columns), frame.to_numpy(), wanted)
+            return _from_wide(frame.index.to_series(), list(frame.columns), frame.to_numpy(), wanted, orders)
         roles = _roles(schema.names)
         filters = None
         if wanted is not None and "symbol" in roles and _is_text(schema.field(roles["symbol"]).type):
@@ -102,15 +119,15 @@ def read_parquet(path: Path, wanted: Sequence[str] | None) -> Table:
     except pa.ArrowException as error:
         raise NotPrices(f"not a readable Parquet file ({str(error).splitlines()[0]})") from error
     frame = table.to_pandas(ignore_metadata=True)
-    return _from_long({role: frame[name] for role, name in roles.items()}, set(roles.values()), path, wanted)
+    return _from_long({role: frame[name] for role, name in roles.items()}, set(roles.values()), path, wanted, orders)
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def read_csv(path: Path, wanted: Sequence[str] | None) -> Table:
-    """Bars in a text file, whatever its encoding, separator and decimal sign."""
+def read_csv(path: Path, wanted: Sequence[str] | None, orders: Orders = NO_ORDERS) -> Table:
+    """Bars in a text file, whatever its encoding, separator and decimal sign. ``orders``: as ``texts.to_days``."""
     encoding, head = _head(path)
     lines = [line for line in head.splitlines() if line.strip()]
     if not lines:
@@ -123,12 +140,12 @@ def read_csv(path: Path, wanted: Sequence[str] | None) -> Table:
         cells = _cells(path, encoding, separator, skip=2, columns=None)
         stamps, body = cells.iloc[:, 0], cells.iloc[:, 1:]
         names = list(zip(rows[0][1:], rows[1][1:], strict=True))
-        return _from_wide(stamps, names, body.to_numpy(dtype=object), wanted, separator)
+        return _from_wide(stamps, names, body.to_numpy(dtype=object), wanted, orders, separator)
     roles = _roles(rows[0])
     at = {role: rows[0].index(name) for role, name in roles.items()}
     cells = _cells(path, encoding, separator, skip=1, columns=sorted(set(at.values())))
     columns = {role: cells[position] for role, position in at.items()}
-    return _from_long(columns, set(roles.values()), path, wanted, separator)
+    return _from_long(columns, set(roles.values()), path, wanted, orders, separator)
 
 
 def _first_rows(lines: Sequence[str], separator: str) -> list[list[str]]:
@@ -194,6 +211,8 @@ def _roles(names: Sequence[str]) -> dict[str, str]:
     nameless = [name for name, text in zip(names, plain, strict=True) if text in NAMELESS]
     if "date" not in roles and nameless:
         roles["date"] = nameless[0]
+    if "clock" in roles and roles["clock"] == roles.get("date"):
+        del roles["clock"]
     missing = [] if "date" in roles else ["a date"]
     missing += [] if {"close", "adj_close"} & set(roles) else ["a closing price"]
     if missing:
@@ -216,7 +235,12 @@ def _is_wide(first: Sequence[str], second: Sequence[str]) -> bool:
 
 
 def _from_wide(
-    stamps: pd.Series, names: Sequence[tuple], values: np.ndarray, wanted: Sequence[str] | None, separator: str = ","
+    stamps: pd.Series,
+    names: Sequence[tuple],
+    values: np.ndarray,
+    wanted: Sequence[str] | None,
+    orders: Orders,
+    separator: str = ",",
 ) -> Table:
     """Bars from a table with one column per field and symbol; ``names`` holds both, in either order."""
     level = 0 if all(_price_role(name[0]) or _plain(name[0]) == "capitalgains" for name in names) else 1
@@ -227,8 +251,8 @@ def _from_wide(
             by_symbol.setdefault(str(name[1 - level]).strip(), {})[role] = column
     if _plain(stamps.iloc[0] if len(stamps) else "") == "date":  # the third header row
         stamps, values = stamps.iloc[1:], values[1:]
-    table, chosen = Table(), Names(wanted)
-    days = _days(stamps)
+    table, chosen = Table(day_first=day_first_by_sign(stamps)), Names(wanted)
+    days = _days(stamps, orders)
     adjusted = YFINANCE_ACTIONS & {_plain(name[level]) for name in names}
     for symbol, columns in by_symbol.items():
         name = chosen.of(symbol)
@@ -242,7 +266,12 @@ def _from_wide(
 
 
 def _from_long(
-    columns: Mapping[str, pd.Series], names: set[str], path: Path, wanted: Sequence[str] | None, separator: str = ","
+    columns: Mapping[str, pd.Series],
+    names: set[str],
+    path: Path,
+    wanted: Sequence[str] | None,
+    orders: Orders,
+    separator: str = ",",
 ) -> Table:
     """Bars from a table with one row per day (and symbol, where it has such a column)."""
     if not len(columns["date"]):
@@ -254,27 +283,44 @@ def _from_long(
     else:
         codes, labels = np.zeros(len(columns["date"]), dtype=int), [_stem(path).upper()]
     called = [chosen.of(label) if label else None for label in labels]
+    table = Table(day_first=day_first_by_sign(columns["date"]))
     if not any(called):
-        return Table()
-    days = _days(columns["date"])
+        return table
+    days = _days(columns["date"], orders)
+    if "clock" in columns:  # a moment of its own for every time of the day; which one does not matter
+        days += pd.to_timedelta(pd.factorize(columns["clock"].astype(str))[0], unit="ns")
     cells = {role: column for role, column in columns.items() if role in RAW_COLUMNS}
     actions = YFINANCE_ACTIONS & {_plain(name) for name in names}
-    numbers, remark = _numbers(cells, bool(actions), separator)
-    currencies = columns["currency"].astype(str).to_numpy() if "currency" in columns else None
+    numbers, table.remark = _numbers(cells, bool(actions), separator)
+    currencies = _stated(columns["currency"]) if "currency" in columns else None
     order = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[order], np.arange(len(labels) + 1))
-    table = Table(remark=remark)
     for label, name in enumerate(called):
         rows = order[bounds[label] : bounds[label + 1]]
         if name is None:
             continue
-        currency = "" if currencies is None else currencies[rows[0]].strip()
-        _add(table, name, days[rows], {role: column[rows] for role, column in numbers.items()}, currency)
+        currency, unit = "", 1.0
+        if currencies is not None:
+            currency, units, note = one_currency(currencies[rows], days[rows])
+            rows, unit = rows[units > 0], units[units > 0]
+            if note:
+                table.notes[name] = note
+        of_symbol = {
+            role: column[rows] if role in ("volume", "split") else column[rows] * unit
+            for role, column in numbers.items()
+        }
+        _add(table, name, days[rows], of_symbol, currency)
     return table
 
 
-def _days(stamps: pd.Series) -> pd.DatetimeIndex:
-    days = to_days(stamps)
+def _stated(column: pd.Series) -> np.ndarray:
+    """A column's texts, empty where it has none."""
+    codes, texts = pd.factorize(column)
+    return np.array([*(str(text).strip() for text in texts), ""], dtype=object)[codes]
+
+
+def _days(stamps: pd.Series, orders: Orders) -> pd.DatetimeIndex:
+    days = to_days(stamps, orders)
     if len(days) and days.isna().all():
         raise NotPrices(f"no readable dates: the first is {str(stamps.iloc[0])[:40]!r}")
     return days
@@ -300,17 +346,26 @@ def _numbers(cells: dict[str, pd.Series], yfinance: bool, separator: str) -> tup
 
 
 def _add(table: Table, symbol: str, stamps: pd.DatetimeIndex, numbers: dict[str, np.ndarray], currency: str) -> None:
-    """Put one symbol's rows into the table, or say why not."""
+    """Put one symbol's rows into the table, or say why not; days with several time stamps are no daily bars."""
     days = stamps.normalize()
     n_days, n_stamps = days.nunique(), stamps.nunique()
+    daily = np.ones(len(days), dtype=bool)
+    if n_stamps > n_days:
+        daily = ~(pd.Series(stamps).groupby(days).transform("nunique") > 1).to_numpy()
+    kept = days[daily].nunique()
     if not n_days:
         table.refused[symbol] = "no row with a readable date"
-    elif n_stamps > STAMPS_A_DAY * n_days:
+    elif not kept:
         table.refused[symbol] = f"intraday bars ({n_stamps / n_days:.1f} a day on average); daily bars are needed"
     elif symbol in table.bars:
         table.refused[symbol] = "stated under two spellings"
     else:
-        table.bars[symbol] = RawBars(pd.DataFrame(numbers, index=days), currency)
+        table.bars[symbol] = RawBars(
+            pd.DataFrame({role: column[daily] for role, column in numbers.items()}, index=days[daily]), currency
+        )
+        if kept < n_days:
+            note = f"days of intraday bars left out: {n_days - kept} of {n_days}"
+            table.notes[symbol] = "; ".join(filter(None, [table.notes.get(symbol), note]))
 
 
 def _stem(path: Path) -> str:

@@ -191,6 +191,116 @@ def test_intraday_bars_are_refused(tmp_path):
     assert raw.verdicts["AAPL"][0] == "dropped" and "intraday" in raw.verdicts["AAPL"][1]
 
 
+def hourly(days: pd.DatetimeIndex) -> pd.DataFrame:
+    rows = [(day, f"{hour:02d}:00", 1.0) for day in days for hour in range(9, 13)]
+    return pd.DataFrame(rows, columns=["<DATE>", "<TIME>", "<CLOSE>"])
+
+
+def test_a_time_column_beside_the_date_tells_intraday_bars(tmp_path):
+    table = hourly(DAYS)
+    table.assign(**{"<DATE>": table["<DATE>"].dt.strftime("%Y.%m.%d")}).to_csv(
+        tmp_path / "A.csv", sep="\t", index=False
+    )
+    table.to_parquet(tmp_path / "B.parquet")
+    market()["AAPL"].assign(time="00:00:00").to_csv(tmp_path / "DAILY.csv")
+    raw = read_files([tmp_path])
+    assert list(raw.bars) == ["DAILY"] and len(raw.bars["DAILY"].frame) == 30
+    for symbol, file in {"A": "A.csv", "B": "B.parquet"}.items():
+        why = f"{file}: intraday bars (4.0 a day on average); daily bars are needed"
+        assert raw.verdicts[symbol] == ("dropped", why)
+
+
+def test_a_time_behind_a_date_in_national_order_tells_intraday_bars(tmp_path):
+    stamps = [f"{day:%d/%m/%Y} {hour}:30 {half}" for day in DAYS for hour, half in ((10, "AM"), (1, "PM"))]
+    pd.DataFrame({"Date": stamps, "Close": 1.0}).to_csv(tmp_path / "A.csv", index=False)
+    assert "intraday bars (2.0 a day" in read_files([tmp_path]).verdicts["A"][1]
+    assert to_days(pd.Series(["31/01/2024 1:30 PM", "31/01/2024 12:05 am"])).strftime("%H:%M").tolist() == [
+        "13:30",
+        "00:05",
+    ]
+
+
+def test_later_intraday_rows_leave_the_daily_ones_before_as_they_are(tmp_path):
+    daily = pd.DataFrame({"Date": DAYS, "Close": np.arange(1.0, 31.0)})
+    later = hourly(pd.bdate_range("2025-01-02", periods=99))
+    stamps = later["<DATE>"] + pd.to_timedelta(later["<TIME>"] + ":00")
+    mixed = pd.concat([daily, pd.DataFrame({"Date": stamps, "Close": 7.0})])
+    mixed.to_csv(tmp_path / "A.csv", index=False)
+    raw = read_files([tmp_path])
+    assert raw.bars["A"].frame["close"].tolist() == daily["Close"].tolist()
+    assert raw.verdicts["A"] == ("used", "days of intraday bars left out: 99 of 129")
+
+
+def dated(folder, name, form, days):
+    days = pd.DatetimeIndex(days)
+    pd.DataFrame({"Date": days.strftime(form), "Close": 1.0}).to_csv(folder / f"{name}.csv", index=False)
+
+
+@pytest.mark.parametrize(
+    ("form", "separator"), [("%d/%m/%Y", "/"), ("%m/%d/%Y", "/"), ("%d-%m-%y", "-"), ("%m.%d.%Y", ".")]
+)
+def test_the_order_of_day_and_month_is_told_by_any_file_of_the_reading(form, separator, tmp_path):
+    short = pd.bdate_range("2024-01-02", "2024-01-12")
+    for name in ("AAA", "ZZZ"):
+        dated(tmp_path, name, form, DAYS)
+    dated(tmp_path, "NEW", form, short)
+    raw = read_files([tmp_path])
+    assert raw.bars["NEW"].frame.index.tolist() == short.tolist()
+    assert raw.verdicts == {}
+    asked = read_files([tmp_path], ["NEW"])  # the order is told by files of which nothing else is taken
+    assert asked.bars["NEW"].frame.index.tolist() == short.tolist()
+
+
+def test_an_order_that_nothing_tells_is_a_guess_and_said(tmp_path):
+    short = pd.bdate_range("2024-01-02", "2024-01-12")
+    dated(tmp_path, "AAA", "%d/%m/%Y", short)
+    dated(tmp_path, "DOT", "%d.%m.%Y", short)
+    raw = read_files([tmp_path])
+    assert raw.bars["AAA"].frame.index[0] == pd.Timestamp("2024-02-01")
+    assert raw.verdicts == {"AAA": ("used", "no date tells day from month: read month first, a guess")}
+    assert raw.bars["DOT"].frame.index[0] == short[0]
+
+
+def test_files_that_contradict_each_other_tell_nothing_about_a_third(tmp_path):
+    dated(tmp_path, "DMY", "%d/%m/%Y", DAYS)
+    dated(tmp_path, "MDY", "%m/%d/%Y", DAYS)
+    dated(tmp_path, "NEW", "%m/%d/%Y", DAYS[:5])
+    raw = read_files([tmp_path])
+    assert raw.bars["DMY"].frame.index.equals(raw.bars["MDY"].frame.index)
+    assert "a guess" in raw.verdicts["NEW"][1] and set(raw.verdicts) == {"NEW"}
+
+
+def test_a_symbol_that_changes_its_unit_is_brought_to_the_first_one(tmp_path):
+    frame = market()["AAPL"].drop(columns="adj_close").reset_index()
+    pence = frame.copy()
+    pence.loc[15:, ["open", "high", "low", "close"]] *= 100
+    pence["currency"] = ["GBP"] * 15 + ["GBp"] * 15
+    pence.assign(symbol="VOD").iloc[::-1].to_csv(tmp_path / "prices.csv", index=False)
+    raw = read_files([tmp_path])
+    bars = raw.bars["VOD"]
+    assert bars.currency == "GBP" and raw.verdicts["VOD"][1] == "stated in several currencies (GBP, GBp): taken in GBP"
+    expected = frame.set_index("Date")[["open", "close", "volume"]]
+    got = bars.frame.sort_index()[["open", "close", "volume"]]
+    assert got.to_numpy() == pytest.approx(expected.to_numpy())
+
+
+def test_rows_in_another_currency_are_left_out_and_this_is_said(tmp_path):
+    rows = market()["AAPL"].reset_index().assign(symbol="SAP", currency=["DEM"] * 20 + ["EUR"] * 8 + ["", "DEM"])
+    rows.to_parquet(tmp_path / "prices.parquet")
+    raw = read_files([tmp_path])
+    assert raw.bars["SAP"].currency == "DEM" and len(raw.bars["SAP"].frame) == 22
+    assert raw.verdicts["SAP"][1].endswith("taken in DEM, rows in another left out: 8")
+
+
+def test_an_empty_currency_cell_states_none(tmp_path):
+    rows = tidy().assign(currency="USD")
+    rows.loc[rows["symbol"] == "AAPL", "currency"] = None
+    rows.loc[35:40, "currency"] = None
+    rows.to_parquet(tmp_path / "prices.parquet")
+    bars = read_files([tmp_path]).bars
+    assert [bars[symbol].currency for symbol in SYMBOLS] == ["", "USD", "USD"]
+
+
 BROKEN = {
     "empty.csv": b"",
     "blank.csv": b"\n\n  \n",
