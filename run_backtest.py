@@ -27,7 +27,7 @@ Exit codes:
   1    a fault of the program (please report it, with the traceback)
   2    a wrong argument, configuration or file; the message says which
   3    the data cannot carry the run (nothing usable, no benchmark, no exchange rate)
-  130  interrupted with Ctrl-C; nothing half-written is left
+  130  interrupted with Ctrl-C; nothing half-written is left, the same command goes on
 """
 
 console = Console(stderr=True)
@@ -193,6 +193,7 @@ def run_command(ctx, preset, config_file, settings, out, model_from, report, qui
       run --source files --path prices/                your own prices
       run --preset seed --source yahoo                 the published set-up
       run --set trading.rebalance=quarter --currency EUR
+      run --preset rolling --set walk_forward.refit=month     trained anew every month
     """
     with faults():
         if model_from and not config_file and ctx.get_parameter_source("preset") is not ParameterSource.COMMANDLINE:

@@ -10,9 +10,10 @@ from click.testing import CliRunner
 
 import engine.fitting
 import engine.pipeline
+import models.training
 from run_backtest import main
 from tests.kill_run import kill_in_stage
-from tests.market_files import write_market
+from tests.market_files import run_options, write_market
 from tests.test_look_ahead import differences, negated, poison, scaled, shuffled
 from tests.walk_forward_files import read_facts, rolling_options, trainings
 
@@ -165,6 +166,25 @@ def test_an_interrupted_walk_forward_goes_on_from_the_last_training(market, clea
     monkeypatch.setattr(engine.fitting.ClusterPolicy, "fit", counted)
     assert same(run(market[0], tmp_path / "run"), clean)
     assert trained == [pd.Timestamp("2024-09-30")]
+
+
+def test_a_single_training_goes_on_after_its_last_whole_pass(market, tmp_path, monkeypatch):
+    once = ("--set", "train.epochs=3", "--set", "trading.rebalance=quarter")
+    whole = CliRunner().invoke(main, run_options(market[0], tmp_path / "whole", *once))
+    assert whole.exit_code == 0, whole.output
+    honest, passes = models.training.run_epoch, []
+
+    def run_epoch(*args):
+        passes.append(len(passes))
+        if len(passes) == 3:
+            raise KeyboardInterrupt
+        return honest(*args)
+
+    monkeypatch.setattr(models.training, "run_epoch", run_epoch)
+    codes = [CliRunner().invoke(main, run_options(market[0], tmp_path / "run", *once)).exit_code for _ in range(2)]
+    assert codes == [130, 0] and len(passes) == 4  # two passes and the interrupted one, then the third alone
+    assert same(tmp_path / "whole", tmp_path / "run")
+    assert trainings(tmp_path / "whole") == trainings(tmp_path / "run")
 
 
 def test_a_killed_walk_forward_goes_on_to_the_same_bytes(market, clean, tmp_path):
