@@ -73,8 +73,9 @@ def one_currency(stated: np.ndarray, days: pd.DatetimeIndex) -> tuple[str, np.nd
         return next(iter(others), ""), np.ones(len(stated)), ""
     rows = np.nonzero(stated != "")[0]
     first = stated[rows[np.argsort(days[rows].to_numpy(), kind="stable")[0]]]
-    major = {text: MINOR_UNITS.get(text, (text.upper(), 1.0)) for text in others}
-    sizes = {text: unit / major[first][1] if code == major[first][0] else 0.0 for text, (code, unit) in major.items()}
+    units_of = {text: MINOR_UNITS.get(text, (text.upper(), 1.0)) for text in others}
+    code, unit = units_of[first]
+    sizes = {text: size / unit if major_code == code else 0.0 for text, (major_code, size) in units_of.items()}
     units = np.array([sizes.get(text, 1.0) for text in stated])
     note = f"stated in several currencies ({', '.join(sorted(others))}): taken in {first}"
     left_out = int((units == 0).sum())
