@@ -15,6 +15,7 @@ from click.testing import CliRunner
 import engine.backtest
 import engine.pipeline
 import feeds.ingest
+import feeds.macro
 import models.encoder
 import strategies.policy
 from feeds.features import Features
@@ -147,6 +148,34 @@ def test_the_poison_does_reach_what_comes_after(market, clean, tmp_path):
     poison(market[1], shuffled, decision_days(clean).iloc[3], tmp_path / "data")
     poisoned = run(tmp_path / "data", tmp_path / "run")
     assert "clusters" in differences(clean, poisoned, decision_days(clean).iloc[5])
+
+
+def with_macro(frames, folder, poisoned_from=None):
+    """The market beside a macro file: a policy rate for every calendar day, absurd from a day on."""
+    folder.mkdir()
+    for name, frame in frames.items():
+        frame.to_csv(folder / f"{name}.csv")
+    days = pd.date_range("2022-06-01", "2024-12-31")
+    rate = pd.Series(np.linspace(3.0, 5.5, len(days)), index=days)
+    if poisoned_from is not None:
+        rate.loc[poisoned_from:] *= 500
+    pd.DataFrame({"date": days, "series": "DFF", "value": rate.to_numpy()}).to_csv(folder / "macro.csv", index=False)
+    return folder
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_rate_not_yet_published_changes_nothing_and_an_unlagged_one_is_found(
+    market, clean, tmp_path, monkeypatch, honest
+):
+    day = decision_days(clean).iloc[3]
+    if not honest:
+        monkeypatch.setitem(feeds.macro.PUBLICATION_LAG, "DFF", 0)
+    before = run(with_macro(market[1], tmp_path / "data"), tmp_path / "before")
+    # Dated up to two days before the decision, but published after it.
+    poisoned = with_macro(market[1], tmp_path / "poisoned", day - pd.Timedelta(days=2))
+    found = differences(before, run(poisoned, tmp_path / "after"), day)
+    assert json.loads((before / "run.json").read_text())["cash"] == "DFF (macro.csv), as published"
+    assert found == [] if honest else "clusters" in found
 
 
 # Leaks, planted one at a time -------------------------------------------------------------------------------------
