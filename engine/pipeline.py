@@ -153,7 +153,9 @@ def plan_folds(config: RunConfig, panel: Panel, dates: pd.DatetimeIndex) -> list
         pd.Timestamp(day) for day in (config.dates.start, config.dates.train_start, config.dates.train_end)
     )
     if config.walk_forward.on:
-        planned = that_decide(folds(panel.sessions, start, config.walk_forward, train_start), dates)
+        # Sessions with prices: what nothing traded on is decided on, and trained to, the one before.
+        traded = panel.sessions.intersection(panel.dates)
+        planned = that_decide(folds(traded, start, config.walk_forward, train_start), dates)
     else:
         tested = panel.sessions[panel.sessions >= start]
         # The first decision's day may come before train_end where that is no session.

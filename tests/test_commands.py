@@ -286,6 +286,14 @@ def test_a_session_on_which_nothing_traded_is_decided_on_the_one_before(market, 
     invoke(*run_options(folder, tmp_path / "run", "--benchmark", "A00"))
     decided = pd.read_csv(tmp_path / "run" / "weights.csv")["date"]
     assert decided.iloc[:3].tolist() == ["2024-03-27", "2024-04-30", "2024-05-30"]
+    refits = ("--set", "walk_forward.refit=month", "--set", "walk_forward.train_months=11")
+    options = run_options(folder, tmp_path / "rolling", "--benchmark", "A00", *refits, "--end", "2024-06-28")
+    for flag in ("--train-start", "--train-end"):  # they follow from --start
+        at = options.index(flag)
+        del options[at : at + 2]
+    invoke(*options)
+    folds = json.loads((tmp_path / "rolling" / "run.json").read_text())["folds"]
+    assert [fold["train_end"] for fold in folds] == ["2024-03-27", "2024-04-30", "2024-05-30"]
 
 
 def test_a_symbol_asked_for_by_hand_and_not_found_is_named(market, finished, tmp_path):
