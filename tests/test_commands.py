@@ -2,15 +2,21 @@
 
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from engine.pipeline import peak_memory_mb
 from feeds.sources.simulated import BENCHMARK
 from run_backtest import main
 from tests.market_files import run_options, write_market
+
+ROOT = Path(__file__).resolve().parents[1]
 
 FILES = {
     "config.toml", "run.json", "metrics.json", "returns.csv", "returns_gross.csv", "weights.csv", "positions.csv",
@@ -327,3 +333,10 @@ def test_decide_repeats_a_runs_first_decision_too(finished):
     assert "buy" in invoke("decide", finished, "--asof", day, "--quiet").output
     assert "--asof: got 'yesterday'" in invoke("decide", finished, "--asof", "yesterday", "--quiet", code=2).output
     assert "last session before it" in invoke("decide", finished, "--asof", "2024-06-01", "--quiet", code=2).output
+
+
+def test_peak_memory_is_the_runs_own_and_not_its_parents():
+    ballast = np.ones(60_000_000)  # 458 MiB that the child never holds
+    program = "from engine.pipeline import peak_memory_mb; print(peak_memory_mb())"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert 50 < float(done.stdout) < peak_memory_mb() and ballast.nbytes > 0
