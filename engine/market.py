@@ -28,21 +28,9 @@ def load_panel(config: RunConfig, asof: pd.Timestamp | None = None) -> tuple[Pan
     Returns:
         The panel, and a table indexed by symbol: verdict, why, and what is known of the asset.
     """
-    symbols = universe_symbols(config)
-    raw = read_source(config, symbols)
-    # A made-up market describes itself: its pairs bear the names of real ones, but not their costs.
-    known = raw.assets if raw.simulated else known_assets(config, symbols if symbols is not None else list(raw.bars))
-    data, dates = config.data, config.dates
-    panel, verdicts = build_panel(
-        raw,
-        benchmark=benchmark_of(config),
-        currency=data.currency,
-        calendar=data.calendar,
-        known=known,
-        symbols=symbols if symbols is not None else _chosen(list(raw.bars), data),
-        start=pd.Timestamp(dates.train_start) - pd.Timedelta(days=dates.history_days),
-        config=config.quality,
-    )
+    raw = read_source(config, universe_symbols(config))
+    panel, verdicts = panel_of(config, raw)
+    dates = config.dates
     tradable = panel.close[panel.tradable]
     end = last_common_session(tradable, panel.sessions, panel.close[panel.benchmark])
     if asof is not None:
@@ -56,6 +44,24 @@ def load_panel(config: RunConfig, asof: pd.Timestamp | None = None) -> tuple[Pan
             )
     described = panel.assets.drop(columns="tradable").reindex(verdicts.index)
     return panel, verdicts.join(described)
+
+
+def panel_of(config: RunConfig, raw: RawData) -> tuple[Panel, pd.DataFrame]:
+    """The panel of what a source delivered, to the end of the data, and ``feeds.ingest.build_panel``'s verdicts."""
+    symbols = universe_symbols(config)
+    # A made-up market describes itself: its pairs bear the names of real ones, but not their costs.
+    known = raw.assets if raw.simulated else known_assets(config, symbols if symbols is not None else list(raw.bars))
+    data = config.data
+    return build_panel(
+        raw,
+        benchmark=benchmark_of(config),
+        currency=data.currency,
+        calendar=data.calendar,
+        known=known,
+        symbols=symbols if symbols is not None else _chosen(list(raw.bars), data),
+        start=pd.Timestamp(config.dates.train_start) - pd.Timedelta(days=config.dates.history_days),
+        config=config.quality,
+    )
 
 
 def read_source(config: RunConfig, symbols: list[str] | None) -> RawData:
