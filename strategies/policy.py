@@ -15,10 +15,10 @@ from feeds.panel import Panel
 from models.clustering import Ward
 from models.encoder import Encoder
 from models.training import Progress
-from models.windows import make_windows
+from models.windows import Windows, make_windows
 from strategies.allocation import equal_weight
 from strategies.embedding import EmbeddingConfig, PanelEmbedder
-from strategies.selection import SelectionConfig, ineligible, sharpe_ratios, top_sharpe_per_cluster
+from strategies.selection import SelectionConfig, ineligible, ranking_sharpe, top_sharpe_per_cluster
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,21 @@ class ClusterPolicy:
             init: a fitted encoder whose weights the training starts from.
             checkpoint: file that makes an interrupted training resumable.
         """
+        windows = self.training_windows(panel, start)
+        self.encoder.fit(windows, init=init, progress=progress, checkpoint=checkpoint)
+        return self.trained_on(self.training_start(panel, start), panel.dates[-1])
+
+    @staticmethod
+    def training_start(panel: Panel, start: pd.Timestamp | None) -> pd.Timestamp:
+        """The panel's first day on or after ``start``; None = its first."""
         first = 0 if start is None else int(panel.dates.searchsorted(pd.Timestamp(start)))
         if first >= len(panel.dates):
             raise ValueError(f"start: {start} lies after the panel's last day, {panel.dates[-1].date()}")
+        return panel.dates[first]
+
+    def training_windows(self, panel: Panel, start: pd.Timestamp | None = None) -> Windows:
+        """Every window of the tradable assets that ends on ``start`` or later; the panel ends with the span."""
+        first = int(panel.dates.get_loc(self.training_start(panel, start)))
         panel = with_features(panel, self.features or FeatureConfig())
         usable = panel.assets["tradable"].to_numpy(dtype=bool)
         values = panel.features.values[:, usable]
@@ -148,8 +160,7 @@ class ClusterPolicy:
                 f"panel: no asset has {self.encoder.lookback} consecutive bars of indicators ending between "
                 f"{panel.dates[first].date()} and {panel.dates[-1].date()}; use a longer training span"
             )
-        self.encoder.fit(windows, init=init, progress=progress, checkpoint=checkpoint)
-        return self.trained_on(panel.dates[first], panel.dates[-1])
+        return windows
 
     def trained_on(self, start: pd.Timestamp, end: pd.Timestamp) -> ClusterPolicy:
         """Declare the span an already fitted encoder was trained on."""
@@ -193,14 +204,7 @@ class ClusterPolicy:
         )
 
     def _sharpe(self, returns: pd.DataFrame, config: SelectionConfig) -> pd.Series:
-        if config.sharpe_span == "training":
-            start, end = self.train_span_
-            span = returns.loc[start:end]
-        else:
-            span = returns.iloc[-config.sharpe_sessions :]
-        if not config.excess_of_cash or self.cash is None:
-            return sharpe_ratios(span)
-        return sharpe_ratios(span, self.cash.reindex(span.index, method="ffill").fillna(0.0))
+        return ranking_sharpe(returns, config, self.cash, self.train_span_)
 
     @staticmethod
     def _all_cash(asof: pd.Timestamp, excluded: dict[str, str]) -> Decision:

@@ -65,6 +65,30 @@ def sharpe_ratios(returns: pd.DataFrame, cash: pd.Series | float = 0.0) -> pd.Se
     return ratios
 
 
+def ranking_sharpe(
+    returns: pd.DataFrame,
+    config: SelectionConfig,
+    cash: pd.Series | None = None,
+    train_span: tuple[pd.Timestamp, pd.Timestamp] | None = None,
+) -> pd.Series:
+    """The Sharpe ratios that a cluster's winner is chosen by, shape ``(n_assets,)``.
+
+    Args:
+        returns: simple daily returns at the sessions up to now, ``(n_sessions, n_assets)``.
+        cash: daily return of cash by day; the last one known counts. None = 0.
+        train_span: first and last day of the encoder's training, for ``sharpe_span = "training"``.
+    """
+    if config.sharpe_span == "training":
+        if train_span is None:
+            raise ValueError("train_span: got None, needed for selection.sharpe_span = 'training'")
+        span = returns.loc[train_span[0] : train_span[1]]
+    else:
+        span = returns.iloc[-config.sharpe_sessions :]
+    if not config.excess_of_cash or cash is None:
+        return sharpe_ratios(span)
+    return sharpe_ratios(span, cash.reindex(span.index, method="ffill").fillna(0.0))
+
+
 def annual_volatility(returns: pd.DataFrame) -> pd.Series:
     """Annualised standard deviation of daily returns by column, shape ``(n_assets,)``.
 
