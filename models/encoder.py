@@ -26,12 +26,20 @@ from torch import nn
 
 from models.batch import Batch, BatchSource
 from models.device import resolve_device, seeded, torch_threads
+from models.recurrent import AttentionLSTMAutoencoder, GRUAutoencoder, LSTMAutoencoder
 from models.scaling import fit_scaler, scale, scale_bars
 from models.training import Progress, TrainConfig, TrainingHistory, mean_loss, train
 from models.transformer import TransformerAutoencoder
+from models.vae import VariationalAutoencoder
 from models.windows import Windows
 
-ENCODERS: dict[str, type[nn.Module]] = {"transformer": TransformerAutoencoder}
+ENCODERS: dict[str, type[nn.Module]] = {
+    "transformer": TransformerAutoencoder,
+    "vae": VariationalAutoencoder,
+    "lstm": LSTMAutoencoder,
+    "gru": GRUAutoencoder,
+    "lstm_attention": AttentionLSTMAutoencoder,
+}
 
 #: Windows per forward pass of ``transform``; every pass has exactly this many, so no row depends on the others.
 TRANSFORM_BATCH = 128

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from models.autoencoder import Autoencoder, window_decoder
 from models.batch import Batch, Encoding
+from models.inputs import StaticEmbedding, joined_bars
 
 POOLINGS = ("mean", "last")
 DECODERS = ("pooled", "tokens")
@@ -24,6 +26,9 @@ class TransformerConfig:
         decoder: ``"pooled"`` rebuilds the whole window from the embedding alone, so everything the loss asks for has
             to pass through it. ``"tokens"`` rebuilds each bar from that bar's own token, as the published program
             does: the embedding is then a by-product that the loss never sees; for comparison.
+        patch: bars per token; the lookback must be a multiple of it. Attention costs the square of the tokens, so
+            a lookback of 252 wants patches of 12 or more (Nie et al. 2023, PatchTST).
+        masked: share of the tokens hidden at random while training, whose bars must be rebuilt like the others.
     """
 
     embed_dim: int = 64
@@ -33,8 +38,16 @@ class TransformerConfig:
     dropout: float = 0.1
     pooling: str = "mean"
     decoder: str = "pooled"
+    patch: int = 1
+    masked: float = 0.0
 
     def __post_init__(self):
+        for name in ("embed_dim", "n_layers", "n_heads", "feed_forward", "patch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("dropout", "masked"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and less than 1, got {getattr(self, name)}")
         if self.embed_dim % self.n_heads:
             raise ValueError(f"embed_dim must be a multiple of n_heads, got {self.embed_dim} and {self.n_heads}")
         if self.pooling not in POOLINGS:
@@ -43,49 +56,61 @@ class TransformerConfig:
             raise ValueError(f"unknown decoder {self.decoder!r}; available: {', '.join(DECODERS)}")
 
 
-class TransformerAutoencoder(nn.Module):
-    """Bars -> tokens -> self-attention -> pooled embedding -> the window again."""
+class TransformerAutoencoder(Autoencoder):
+    """Bars -> patches -> tokens -> self-attention -> pooled embedding -> the window again."""
 
     config_class = TransformerConfig
 
-    def __init__(self, n_features: int, lookback: int, config: TransformerConfig):
+    def __init__(
+        self,
+        n_features: int,
+        lookback: int,
+        config: TransformerConfig,
+        n_exog: int = 0,
+        static_sizes: tuple[int, ...] = (),
+    ):
         super().__init__()
-        self.config = config
-        width = config.embed_dim
-        self.embed = nn.Sequential(nn.Linear(n_features, width), nn.LayerNorm(width), nn.ReLU())
-        self.positions = nn.Parameter(0.02 * torch.randn(lookback, width))
+        if lookback % config.patch:
+            raise ValueError(f"patch: the lookback of {lookback} bars must be a multiple of it, got {config.patch}")
+        self.config, self.n_exog = config, n_exog
+        width, patch = config.embed_dim, config.patch
+        self.embed = nn.Sequential(nn.Linear(patch * (n_features + n_exog), width), nn.LayerNorm(width), nn.ReLU())
+        self.positions = nn.Parameter(0.02 * torch.randn(lookback // patch, width))
         layer = nn.TransformerEncoderLayer(width, config.n_heads, config.feed_forward, config.dropout, batch_first=True)
         self.attention = nn.TransformerEncoder(layer, config.n_layers, enable_nested_tensor=False)
         if config.decoder == "pooled":
-            self.decoder = nn.Sequential(
-                nn.Linear(width, config.feed_forward),
-                nn.ReLU(),
-                nn.Linear(config.feed_forward, lookback * n_features),
-                nn.Unflatten(1, (lookback, n_features)),
-            )
+            self.decoder = window_decoder(width, config.feed_forward, lookback, n_features)
         else:
-            self.decoder = nn.Sequential(nn.Linear(width, width // 2), nn.ReLU(), nn.Linear(width // 2, n_features))
+            self.decoder = nn.Sequential(
+                nn.Linear(width, width // 2), nn.ReLU(), nn.Linear(width // 2, patch * n_features)
+            )
+        self.statics = StaticEmbedding(static_sizes, width) if static_sizes else None
+        self.hidden_token = nn.Parameter(0.02 * torch.randn(width)) if config.masked else None
 
     def encode(self, batch: Batch) -> Encoding:
         """Embeddings of the windows, ``mean`` of shape ``(B, embed_dim)``."""
         return Encoding(self.pool(self.tokens(batch)))
 
-    def loss(self, batch: Batch) -> torch.Tensor:
-        """Mean squared error of the rebuilt window over its observed entries."""
+    def rebuild(self, batch: Batch) -> torch.Tensor:
+        """The windows' own channels as the embedding (``decoder="tokens"``: their own tokens) tells them."""
         tokens = self.tokens(batch)
-        rebuilt = self.decoder(self.pool(tokens) if self.config.decoder == "pooled" else tokens)
-        return masked_mse(rebuilt, batch.x, batch.mask)
+        return self.decoder(self.pool(tokens) if self.config.decoder == "pooled" else tokens).reshape(batch.x.shape)
 
     def tokens(self, batch: Batch) -> torch.Tensor:
-        """One vector per bar, ``(B, T, embed_dim)``."""
-        return self.attention(self.embed(batch.x) + self.positions)
+        """One vector per patch, ``(B, T / patch, embed_dim)``."""
+        return self.attention(self.inputs(batch))
+
+    def inputs(self, batch: Batch) -> torch.Tensor:
+        """What the attention reads, ``(B, T / patch, embed_dim)``."""
+        bars = joined_bars(batch, self.n_exog)
+        tokens = self.embed(bars.reshape(len(batch), len(self.positions), -1))  # a patch: its bars one after the other
+        if self.hidden_token is not None and self.training:
+            hidden = torch.rand(tokens.shape[:2], device=tokens.device) < self.config.masked
+            tokens = torch.where(hidden.unsqueeze(2), self.hidden_token.to(tokens.dtype), tokens)
+        if self.statics is not None:
+            tokens = tokens + self.statics(batch).sum(dim=1, keepdim=True)
+        return tokens + self.positions
 
     def pool(self, tokens: torch.Tensor) -> torch.Tensor:
-        """``(B, T, embed_dim)`` to ``(B, embed_dim)``."""
+        """``(B, tokens, embed_dim)`` to ``(B, embed_dim)``."""
         return tokens.mean(dim=1) if self.config.pooling == "mean" else tokens[:, -1]
-
-
-def masked_mse(rebuilt: torch.Tensor, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference where ``mask`` is True, a scalar; 0 where nothing was observed."""
-    error = (rebuilt - x).float().square() * mask
-    return error.sum() / mask.sum().clamp(min=1)

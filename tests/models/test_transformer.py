@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from models.autoencoder import masked_mse
 from models.batch import Batch
-from models.transformer import DECODERS, POOLINGS, TransformerAutoencoder, TransformerConfig, masked_mse
+from models.transformer import DECODERS, POOLINGS, TransformerAutoencoder, TransformerConfig
 
 
 def batch_of(x, mask=None):
