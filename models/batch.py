@@ -19,8 +19,9 @@ class Batch:
         date_idx: row of the window's last bar in the panel, int64 ``(B,)``.
         asset_idx: column of the asset in the panel, int64 ``(B,)``.
         mask: True where ``x`` was observed, bool ``(B, T, F)``.
-        static: per-asset covariates ``(B, S)``, or None.
-        exog: market-wide series over the window ``(B, T, E)``, or None.
+        static: codes of what is known of the asset, int64 ``(B, S)``, 0 = unknown; or None.
+        exog: scaled market-wide series, float ``(B, T, E)``, each as known by the close of its bar's day; finite, 0
+            where not known; or None.
         target: what a predictive objective should hit, or None.
     """
 
@@ -53,7 +54,8 @@ class BatchSource:
     """Batches gathered on the device from one table of bars, which is all that is ever moved there.
 
     Args:
-        windows: scaled windows: ``values`` finite, 0 where not observed.
+        windows: scaled windows: ``values`` finite, 0 where not observed; ``exog`` and ``static``, where they have
+            them, scaled and coded (``models.covariates``).
     """
 
     def __init__(self, windows: Windows, device: torch.device):
@@ -63,6 +65,12 @@ class BatchSource:
             torch.from_numpy(index).to(device) for index in (windows.start, windows.date_idx, windows.asset_idx)
         )
         self.steps = torch.arange(windows.lookback, device=device)
+        self.exog = self.static = None
+        if windows.exog is not None:
+            self.exog = torch.from_numpy(windows.exog.to_numpy(np.float32)).to(device)
+            self.bar_date = torch.from_numpy(windows.bar_date).to(device)
+        if windows.static is not None:
+            self.static = torch.from_numpy(windows.static.to_numpy(np.int64)).to(device)
 
     def __len__(self) -> int:
         return len(self.start)
@@ -76,4 +84,6 @@ class BatchSource:
             date_idx=self.date_idx[at],
             asset_idx=self.asset_idx[at],
             mask=self.observed[rows],
+            static=None if self.static is None else self.static[self.asset_idx[at]],
+            exog=None if self.exog is None else self.exog[self.bar_date[rows]],
         )

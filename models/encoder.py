@@ -25,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from models.batch import Batch, BatchSource
+from models.covariates import Covariates
 from models.device import resolve_device, seeded, torch_threads
 from models.recurrent import AttentionLSTMAutoencoder, GRUAutoencoder, LSTMAutoencoder
 from models.scaling import fit_scaler, scale, scale_bars
@@ -48,6 +49,9 @@ WEIGHTS, DESCRIPTION, ROTATION = "weights.safetensors", "encoder.json", "rotatio
 
 #: What a saved encoder's description holds that does not change an embedding.
 INCIDENTAL = ("train", "history", "versions", "fingerprint")
+
+#: What it says of an encoder that sees bars only: nothing, so that such an encoder keeps its fingerprint.
+NO_COVARIATES = {"exog": [], "statics": [], "center": [], "scale": [], "categories": []}
 
 
 def encoder_class(encoder: str | type[nn.Module]) -> type[nn.Module]:
@@ -74,20 +78,37 @@ def encoder_class(encoder: str | type[nn.Module]) -> type[nn.Module]:
     return found
 
 
-def make_encoder(encoder: str | type[nn.Module], n_features: int, lookback: int, config: Any = None) -> nn.Module:
+def make_encoder(
+    encoder: str | type[nn.Module], n_features: int, lookback: int, config: Any = None, **inputs: Any
+) -> nn.Module:
     """An untrained network of the class that ``encoder`` names.
 
     Args:
         config: the class's own configuration (its ``config_class``), a dictionary of that one's fields, or None for
             its defaults. A class without ``config_class`` gets ``config`` as it is.
+        inputs: what it sees beside the bars, as far as there is any: ``n_exog``, the number of exogenous series, and
+            ``static_sizes``, the number of codes of each static column. A class that does not take them is refused.
     """
     found = encoder_class(encoder)
+    refused = [name for name in inputs if not takes_input(found, name)]
+    if refused:
+        raise ValueError(
+            f"encoder {encoder!r} reads prices only: its constructor takes no {' and no '.join(refused)}; choose "
+            "another encoder, or leave out what lies beside the bars (exogenous series: n_exog, static columns: "
+            "static_sizes)"
+        )
     config_class = getattr(found, "config_class", None)
     if config_class is not None and not isinstance(config, config_class):
         if config is not None and not isinstance(config, dict):
             raise TypeError(f"config must be a {config_class.__name__}, a dict or None, got {type(config).__name__}")
         config = config_class(**(config or {}))
-    return found(n_features, lookback, config)
+    return found(n_features, lookback, config, **inputs)
+
+
+def takes_input(encoder: type[nn.Module], name: str) -> bool:
+    """Whether the class's constructor takes ``n_exog`` or ``static_sizes``, whichever ``name`` says."""
+    parameters = inspect.signature(encoder.__init__).parameters.values()
+    return any(each.name == name or each.kind is each.VAR_KEYWORD for each in parameters)
 
 
 class Encoder(BaseEstimator):
@@ -101,8 +122,11 @@ class Encoder(BaseEstimator):
         clip: bound of the scaled features, in interquartile ranges from the median.
         random_state: seed of the initial weights, the order of the windows and the dropout.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        exog: names of the market-wide series of ``Windows.exog`` that the network sees, in this order.
+        statics: names of the columns of ``Windows.static`` that it sees.
 
     Attributes:
+        covariates_: scale of those series and codes of those columns, from the training windows.
         scaler_: RobustScaler fitted on the bars of the training windows.
         module_: the trained network, in evaluation mode.
         history_: what the training did (``TrainingHistory``).
@@ -120,6 +144,8 @@ class Encoder(BaseEstimator):
         clip: float = 10.0,
         random_state: int = 0,
         device: str = "auto",
+        exog: tuple[str, ...] = (),
+        statics: tuple[str, ...] = (),
     ):
         self.encoder = encoder
         self.config = config
@@ -128,6 +154,8 @@ class Encoder(BaseEstimator):
         self.clip = clip
         self.random_state = random_state
         self.device = device
+        self.exog = exog
+        self.statics = statics
 
     def fit(
         self,
@@ -145,23 +173,26 @@ class Encoder(BaseEstimator):
             checkpoint: file that makes an interrupted training resumable (see ``models.training.train``).
         """
         self._check(windows)
+        if init is not None:
+            check_is_fitted(init, "module_")
         if not len(windows):
             raise ValueError(f"windows: none to train on; a window needs {self.lookback} complete bars of one asset")
         device = resolve_device(self.device)
         n_features = windows.values.shape[1]
         scaler = fit_scaler(windows)
+        covariates = Covariates(tuple(self.exog), tuple(self.statics), self.clip)
+        covariates.fit(windows, None if init is None else init.covariates_)
         with seeded(self.random_state, torch.device("cpu")):
-            module = make_encoder(self.encoder, n_features, self.lookback, self.config)
+            module = make_encoder(self.encoder, n_features, self.lookback, self.config, **covariates.sizes())
         if init is not None:
-            check_is_fitted(init, "module_")
             try:
                 module.load_state_dict(init.module_.state_dict())
             except RuntimeError as error:
                 raise ValueError(f"init: its weights do not fit this encoder's shape: {error}") from error
-        scaled = scale(windows, scaler, self.clip)
+        scaled = covariates.transform(scale(windows, scaler, self.clip))
         history = train(module, scaled, self._train_config(), self.random_state, device, progress, checkpoint)
         self.scaler_, self.module_, self.history_, self.n_features_ = scaler, module, history, n_features
-        self.rotation_ = None
+        self.covariates_, self.rotation_ = covariates, None
         return self
 
     def align(self, reference: Encoder, anchors: Windows) -> float:
@@ -208,16 +239,16 @@ class Encoder(BaseEstimator):
     def embed_dim(self) -> int:
         """Length of an embedding, once fitted."""
         check_is_fitted(self, "module_")
-        bars = np.zeros((self.lookback, self.n_features_), dtype=np.float32)
-        at = np.zeros(1, dtype=np.int64)
-        return self._encode(Windows(bars, bars > 0, at, at, at, self.lookback), at).shape[1]
+        bars = torch.zeros(1, self.lookback, self.n_features_)
+        at = torch.zeros(1, dtype=torch.int64)
+        return self._embed(Batch(bars, at, at, bars > 0, **self.covariates_.neutral(self.lookback))).shape[1]
 
     def reconstruction_error(self, windows: Windows) -> float:
         """Mean loss over unscaled windows, in evaluation mode: for an autoencoder, what it fails to rebuild."""
         self._check_fitted(windows)
         if not len(windows):
             raise ValueError("windows: none to rebuild")
-        source = BatchSource(scale(windows, self.scaler_, self.clip), self._device())
+        source = BatchSource(self.covariates_.transform(scale(windows, self.scaler_, self.clip)), self._device())
         with torch_threads(self._train_config().threads):
             return mean_loss(self.module_, source, np.arange(len(windows)), self.random_state)
 
@@ -267,14 +298,17 @@ class Encoder(BaseEstimator):
             saved = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
             trained = TrainConfig(**saved["train"])
             loaded = cls(saved["encoder"], saved["config"], trained, **saved["arguments"], device=device)
+            covariates = Covariates.from_dict(saved.get("covariates", NO_COVARIATES), loaded.clip)
+            loaded.set_params(exog=covariates.exog, statics=covariates.statics)
+            shape = (saved["n_features"], loaded.lookback, loaded.config)
             with seeded(0, torch.device("cpu")):
-                loaded.module_ = make_encoder(loaded.encoder, saved["n_features"], loaded.lookback, loaded.config)
+                loaded.module_ = make_encoder(loaded.encoder, *shape, **covariates.sizes())
             loaded.module_.load_state_dict(load_file(folder / WEIGHTS))
             turned = (folder / ROTATION).is_file()
             loaded.rotation_ = np.load(folder / ROTATION, allow_pickle=False) if turned else None
         except (KeyError, TypeError, ValueError, EOFError, RuntimeError, SafetensorError) as error:
             raise ValueError(f"{folder}: not an encoder that this version can read ({error})") from error
-        loaded.n_features_ = saved["n_features"]
+        loaded.n_features_, loaded.covariates_ = saved["n_features"], covariates
         loaded.scaler_ = RobustScaler()
         loaded.scaler_.center_, loaded.scaler_.scale_ = np.array(saved["center"]), np.array(saved["scale"])
         loaded.scaler_.n_features_in_ = saved["n_features"]
@@ -294,7 +328,6 @@ class Encoder(BaseEstimator):
         if windows.values.shape[1] != self.n_features_:
             raise ValueError(f"windows: {self.n_features_} features were learned, got {windows.values.shape[1]}")
 
-    @torch.no_grad()
     def _encode(self, windows: Windows, chosen: np.ndarray) -> np.ndarray:
         """One forward pass over the windows at ``chosen``; only their own bars are scaled."""
         values, observed = windows.gather(chosen)
@@ -303,7 +336,12 @@ class Encoder(BaseEstimator):
             date_idx=torch.from_numpy(windows.date_idx[chosen]),
             asset_idx=torch.from_numpy(windows.asset_idx[chosen]),
             mask=torch.from_numpy(observed),
+            **self.covariates_.tensors(windows, chosen),
         )
+        return self._embed(batch)
+
+    @torch.no_grad()
+    def _embed(self, batch: Batch) -> np.ndarray:
         mean = self.module_.encode(batch.to(self._device())).mean.float().cpu().numpy()
         if self.rotation_ is None:
             return mean
@@ -318,7 +356,8 @@ class Encoder(BaseEstimator):
         config = getattr(self.module_, "config", self.config)
         found = type(self.module_)
         named = self.encoder if isinstance(self.encoder, str) else f"{found.__module__}:{found.__qualname__}"
-        return {
+        covered = {"covariates": self.covariates_.to_dict()} if self.exog or self.statics else {}
+        return covered | {
             "encoder": named,
             "config": asdict(config) if is_dataclass(config) else config,
             "arguments": {"lookback": self.lookback, "clip": self.clip, "random_state": self.random_state},

@@ -76,6 +76,7 @@ def untrained(encoder: Encoder, windows: Windows) -> Encoder:
     least = replace(encoder.train or TrainConfig(), epochs=1, windows_per_epoch=1, holdout=0.0)
     fitted = clone(encoder).set_params(train=least).fit(windows)
     with seeded(encoder.random_state, torch.device("cpu")):
-        initial = make_encoder(encoder.encoder, fitted.n_features_, encoder.lookback, encoder.config)
+        shape = (fitted.n_features_, encoder.lookback, encoder.config)
+        initial = make_encoder(encoder.encoder, *shape, **fitted.covariates_.sizes())
     fitted.module_.load_state_dict(initial.state_dict())
     return fitted

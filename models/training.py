@@ -237,6 +237,9 @@ class Checkpoint:
         digest.update(json.dumps([asdict(config), random_state, type(module).__qualname__]).encode())
         for array in (windows.values, windows.observed, windows.start, windows.date_idx):
             digest.update(np.ascontiguousarray(array).data)
+        for table in (windows.exog, windows.static):
+            if table is not None:
+                digest.update(np.ascontiguousarray(table.to_numpy()).data)
         for name, tensor in sorted(module.state_dict().items()):
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         self.path = path

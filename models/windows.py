@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,10 @@ class Windows:
         date_idx: int64 ``(n_windows,)``, row in the panel of each window's last bar.
         asset_idx: int64 ``(n_windows,)``, column in the panel.
         lookback: bars per window.
+        bar_date: int64 ``(n_bars,)``, row in the panel of each bar; None where there is no ``exog``.
+        exog: market-wide series, a row per panel row and a column per series, each value known by the close of its
+            row's day, NaN = not known; or None.
+        static: what is known of each asset, a row per panel column; or None.
     """
 
     values: np.ndarray
@@ -26,6 +31,9 @@ class Windows:
     date_idx: np.ndarray
     asset_idx: np.ndarray
     lookback: int
+    bar_date: np.ndarray | None = None
+    exog: pd.DataFrame | None = None
+    static: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -34,14 +42,29 @@ class Windows:
         """The windows at these positions (or where this boolean is True), over the same bars."""
         return replace(self, start=self.start[chosen], date_idx=self.date_idx[chosen], asset_idx=self.asset_idx[chosen])
 
+    def beside(self, exog: pd.DataFrame | None, static: pd.DataFrame | None) -> Windows:
+        """The same windows with these tables beside their bars."""
+        return replace(self, exog=exog, static=static)
+
     def gather(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values and observed flags of these windows, each ``(len(chosen), lookback, n_features)``, copied."""
-        rows = self.start[chosen, None] + np.arange(self.lookback)
+        rows = self.rows(chosen)
         return self.values[rows], self.observed[rows]
+
+    def rows(self, chosen: np.ndarray) -> np.ndarray:
+        """Rows in ``values`` of these windows' bars, ``(len(chosen), lookback)``."""
+        return self.start[chosen, None] + np.arange(self.lookback)
 
 
 def make_windows(
-    values: np.ndarray, observed: np.ndarray, lookback: int, stride: int = 1, first: int = 0, last: int | None = None
+    values: np.ndarray,
+    observed: np.ndarray,
+    lookback: int,
+    stride: int = 1,
+    first: int = 0,
+    last: int | None = None,
+    exog: pd.DataFrame | None = None,
+    static: pd.DataFrame | None = None,
 ) -> Windows:
     """Every window whose last bar lies in panel rows ``first..last`` (inclusive; default: all).
 
@@ -52,10 +75,15 @@ def make_windows(
     Args:
         values: float32 ``(n_dates, n_assets, n_features)``, NaN where an asset has no complete bar.
         observed: bool, same shape.
+        exog: a row for each of the ``n_dates``, or None (see ``Windows``).
+        static: a row for each of the ``n_assets``, or None.
     """
     if lookback < 1 or stride < 1:
         raise ValueError(f"lookback and stride must be at least 1, got {lookback} and {stride}")
     n_dates, n_assets, _ = values.shape
+    for name, table, wanted in (("exog", exog, n_dates), ("static", static, n_assets)):
+        if table is not None and len(table) != wanted:
+            raise ValueError(f"{name}: expected {wanted} rows, as values have, got {len(table)}")
     last = n_dates - 1 if last is None else last
     complete = np.isfinite(values).all(axis=2)
     asset_of_bar, date_of_bar = np.nonzero(complete.T)  # sorted by asset, then date
@@ -75,4 +103,7 @@ def make_windows(
         date_idx=date_of_bar[end].astype(np.int64),
         asset_idx=asset_of_bar[end].astype(np.int64),
         lookback=lookback,
+        bar_date=None if exog is None else date_of_bar.astype(np.int64),
+        exog=exog,
+        static=static,
     )
