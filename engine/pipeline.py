@@ -21,10 +21,12 @@ from engine import artifacts
 from engine.backtest import BacktestResult, run_backtest
 from engine.config import RunConfig, dump, to_dict
 from engine.fitting import FoldPolicies, PolicyFactory, align_folds, fit_folds
+from engine.ledger import Ledger, enter
 from engine.market import load_panel
 from engine.metrics import compute_metrics
 from engine.parallel import processes
 from engine.report import write_report
+from engine.trials import code_version, fingerprint_of_returns, trial_of
 from engine.walk_forward import Fold, fold_seed, folds, that_decide, warm_training
 from engine.work import work_folder, work_key
 from feeds.calendar import decision_dates
@@ -77,13 +79,16 @@ def run(
     reporter: Reporter | None = None,
     model_from: Path | None = None,
     report: bool = True,
+    ledger: Ledger | None = None,
 ) -> Outcome:
-    """Do the main job and write its directory, whole or not at all.
+    """Do the main job and write its directory, whole or not at all; the ledger has a row of it then.
 
     Args:
         out: the run directory; must not exist or be empty.
         model_from: a run directory whose trained model is used instead of training one.
         report: write report.html and its pictures too (they can be made later from the files).
+        ledger: where the trial is counted; None = the user's own. If it cannot be written, run.json and a warning say
+            why.
 
     Raises:
         FileExistsError: ``out`` is not empty.
@@ -94,6 +99,7 @@ def run(
     artifacts.check_free(out)
     if model_from is not None:
         check_model(config, model_from)
+    code = code_version()
     clock = StageClock(reporter)
     with clock.stage("load"):
         panel, verdicts = load_panel(config)
@@ -139,6 +145,9 @@ def run(
                 benchmark.rename("close").to_frame().to_csv(draft / "benchmark.csv", date_format="%Y-%m-%d")
                 facts = describe_run(config, panel, policy_for(dates[-1]), result, cash_source, fingerprint)
                 facts["folds"] = describe_folds(planned, encoders, apart)
+                facts["fingerprint"] |= {"code": code, "returns": fingerprint_of_returns(result.returns)}
+                # Before anyone sees the result; killed from here on, the same command is the same trial.
+                facts["ledger"] = enter(trial_of(facts, result.returns, metrics, out), ledger)
                 artifacts.write_json(draft / "run.json", facts | clock.measured())
             if report:
                 with clock.stage("report"):

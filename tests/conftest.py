@@ -15,6 +15,14 @@ from strategies.policy import Decision
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_ledger(tmp_path_factory):
+    """No test, and no process that one starts, touches the ledger of the user who runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLUSTERFOLIO_LEDGER", str(tmp_path_factory.mktemp("ledger") / "ledger.sqlite"))
+        yield
+
+
 def data_folder() -> Path:
     """Real prices for development; a test that needs them is skipped where they are absent."""
     folder = Path(os.environ.get("CLUSTERFOLIO_DATA", REPOSITORY.parent / "shared" / "data"))
