@@ -30,18 +30,7 @@ def load_panel(config: RunConfig, asof: pd.Timestamp | None = None) -> tuple[Pan
     """
     raw = read_source(config, universe_symbols(config))
     panel, verdicts = panel_of(config, raw)
-    dates = config.dates
-    tradable = panel.close[panel.tradable]
-    end = last_common_session(tradable, panel.sessions, panel.close[panel.benchmark])
-    if asof is not None:
-        panel = panel.until(min(end, asof))
-    else:
-        panel = panel.until(min(end, pd.Timestamp(dates.end)) if dates.end else end)
-        if end < pd.Timestamp(dates.start):
-            raise DataError(
-                f"dates.start: {dates.start}, but the last session on which the benchmark and 90 % of the universe "
-                f"trade is {end.date()}"
-            )
+    panel = up_to_end(config, panel, asof)
     described = panel.assets.drop(columns="tradable").reindex(verdicts.index)
     return panel, verdicts.join(described)
 
@@ -62,6 +51,23 @@ def panel_of(config: RunConfig, raw: RawData) -> tuple[Panel, pd.DataFrame]:
         start=pd.Timestamp(config.dates.train_start) - pd.Timedelta(days=config.dates.history_days),
         config=config.quality,
     )
+
+
+def up_to_end(config: RunConfig, panel: Panel, asof: pd.Timestamp | None = None) -> Panel:
+    """The panel up to the end of the test, or up to ``asof``; never beyond its last common session."""
+    dates = config.dates
+    tradable = panel.close[panel.tradable]
+    end = last_common_session(tradable, panel.sessions, panel.close[panel.benchmark])
+    if asof is not None:
+        panel = panel.until(min(end, asof))
+    else:
+        panel = panel.until(min(end, pd.Timestamp(dates.end)) if dates.end else end)
+        if end < pd.Timestamp(dates.start):
+            raise DataError(
+                f"dates.start: {dates.start}, but the last session on which the benchmark and 90 % of the universe "
+                f"trade is {end.date()}"
+            )
+    return panel
 
 
 def read_source(config: RunConfig, symbols: list[str] | None) -> RawData:

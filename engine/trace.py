@@ -1,0 +1,216 @@
+"""What a policy knew and did at the close of a day, stage by stage, in a form that two histories can be compared in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from feeds.features import FEATURES
+from feeds.panel import FIELDS, Panel
+
+#: In the order of the pipeline: what differs first is where the difference comes from.
+STAGES = (
+    "universe", "prices", "exogenous", "features", "scaler", "training", "embedding", "eligibility", "clusters",
+    "sharpe", "selection", "weights", "fills",
+)  # fmt: skip
+
+#: Fields of a ``Decision`` by the stage that made them.
+OF_DECISION = {
+    "embedding": "embeddings", "clusters": "labels", "sharpe": "sharpe", "selection": "selected", "weights": "weights",
+}  # fmt: skip
+
+#: Item of a stage -> its values; rows are days, assets, or places in a list.
+Items = dict[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where two tables that should be equal are not.
+
+    Attributes:
+        item: the table's name.
+        day: the first row that differs, where rows are days.
+        name: the column, or the row where rows are no days, that differs first.
+        before, after: the two values there.
+        size: the largest absolute difference between two numbers; NaN where none is between numbers.
+        count, total: values that differ, and values compared.
+    """
+
+    item: str
+    day: pd.Timestamp | None
+    name: str
+    before: Any
+    after: Any
+    size: float
+    count: int
+    total: int
+
+
+def of_panel(panel: Panel, day: pd.Timestamp) -> dict[str, Items]:
+    """Universe, prices and features as they stand in the panel's rows up to ``day``; symbols without a bar left out."""
+    known = panel.until(day)
+    begun = known.close.notna().to_numpy().any(axis=0)
+    symbols = known.symbols[begun]
+    facts = known.assets.loc[symbols].drop(columns="name")
+    items: dict[str, Items] = {
+        "universe": {"symbols": facts, "benchmark": table(known.benchmark)},
+        "prices": {field: getattr(known, field).loc[:, symbols] for field in FIELDS},
+    }
+    # Sessions are those of a calendar that the data's end cuts off.
+    items["prices"]["sessions"] = pd.DataFrame({"session": True}, index=known.sessions)
+    if known.features is not None:
+        values, observed = known.features.values[:, begun], known.features.observed[:, begun]
+        items["features"] = {}
+        for channel, name in enumerate(channels(known.features, values.shape[-1])):
+            items["features"][name] = pd.DataFrame(values[..., channel], known.dates, symbols, copy=False)
+            items["features"][f"{name} observed"] = pd.DataFrame(observed[..., channel], known.dates, symbols)
+    return items
+
+
+def channels(features: Any, n_features: int) -> list[str]:
+    """Names of the channels, numbers where they have none."""
+    return list(FEATURES) if len(FEATURES) == n_features else [f"feature {i}" for i in range(n_features)]
+
+
+def of_series(series: Mapping[str, pd.Series | pd.DataFrame], day: pd.Timestamp) -> dict[str, Items]:
+    """Exogenous series, each indexed by the day its values became known, up to ``day``."""
+    return {"exogenous": {name: table(values).loc[:day] for name, values in series.items()}}
+
+
+def of_fit(policy: Any) -> dict[str, Items]:
+    """What a fitted policy has learned: values in names that end in ``_``, its own and those of estimators in it."""
+    items: dict[str, Items] = {"scaler": {}, "training": {}}
+    for path, value in learned(policy):
+        items["scaler" if "scaler" in path.lower() else "training"][path] = table(value)
+    return items
+
+
+def of_decision(decision: Any, panel: Panel) -> dict[str, Items]:
+    """A decision's fields, as far as it has them; excluded symbols only where they have a bar in ``panel``."""
+    items: dict[str, Items] = {}
+    for stage in STAGES:
+        if stage in OF_DECISION and getattr(decision, OF_DECISION[stage], None) is not None:
+            items[stage] = {OF_DECISION[stage]: table(getattr(decision, OF_DECISION[stage]))}
+    excluded = (getattr(decision, "diagnostics", None) or {}).get("excluded")
+    if excluded is not None:
+        begun = set(panel.symbols[panel.close.notna().to_numpy().any(axis=0)])
+        items["eligibility"] = {"excluded": table({name: why for name, why in excluded.items() if name in begun})}
+    return items
+
+
+def learned(thing: Any, path: str = "", depth: int = 3) -> Iterator[tuple[str, Any]]:
+    """``(path, value)`` of every comparable learned value; torch modules by their ``state_dict``."""
+    for name, value in vars(thing).items() if hasattr(thing, "__dict__") else ():
+        where = f"{path}.{name}" if path else name
+        if name.startswith("_"):
+            continue
+        if hasattr(value, "state_dict"):
+            for key, tensor in value.state_dict().items():
+                yield f"{where}.{key}", tensor.detach().cpu().numpy()
+        elif name.endswith("_") and comparable(value):
+            yield where, value
+        elif depth and hasattr(value, "__dict__") and not comparable(value) and not callable(value):
+            yield from learned(value, where, depth - 1)
+
+
+def comparable(value: Any) -> bool:
+    """Whether ``table`` can make a table of it."""
+    if isinstance(value, np.ndarray):
+        return value.dtype != object and value.ndim <= 3
+    if isinstance(value, list | tuple | set):
+        return all(np.isscalar(item) or isinstance(item, pd.Timestamp) for item in value)
+    if isinstance(value, dict):
+        return comparable(list(value.values()))
+    return isinstance(value, pd.DataFrame | pd.Series | pd.Timestamp) or np.isscalar(value)
+
+
+def table(value: Any) -> pd.DataFrame:
+    """Any comparable value as a table."""
+    if isinstance(value, pd.DataFrame):
+        return value
+    if isinstance(value, pd.Series):
+        return value.to_frame("value")
+    if isinstance(value, dict):
+        return pd.Series(value, dtype=object).to_frame("value")
+    if isinstance(value, np.ndarray) and value.ndim:
+        return pd.DataFrame(value.reshape(len(value), -1) if value.ndim > 1 else value.reshape(-1, 1))
+    items = sorted(value) if isinstance(value, set) else list(value) if isinstance(value, list | tuple) else [value]
+    return pd.DataFrame({"value": pd.Series(items, dtype=object)})
+
+
+def compare(before: pd.DataFrame, after: pd.DataFrame, item: str, tolerance: float = 0.0) -> Difference | None:
+    """The first difference between two tables, None where there is none.
+
+    Args:
+        tolerance: numbers differ if they are further apart than this share of the larger one; 0 = bit for bit.
+            NaN equals NaN; a row or column that only one of the tables has differs.
+    """
+    rows = before.index if before.index.equals(after.index) else before.index.union(after.index, sort=False)
+    columns = (
+        before.columns if before.columns.equals(after.columns) else before.columns.union(after.columns, sort=False)
+    )
+    if isinstance(rows, pd.DatetimeIndex):
+        rows = rows.sort_values()
+    differs = np.zeros((len(rows), len(columns)), dtype=bool)
+    size = np.nan
+    for place, column in enumerate(columns):
+        if column not in before.columns or column not in after.columns:
+            differs[:, place] = True
+            continue
+        one, two = (_column(frame, column, rows) for frame in (before, after))
+        differs[:, place], gap = _unequal(one, two, tolerance)
+        size = np.fmax(size, gap)
+    for frame in (before, after):
+        if len(frame.index) != len(rows):
+            differs[~rows.isin(frame.index)] = True
+    if not differs.any():
+        return None
+    row, place = np.argwhere(differs)[0]
+    column, label = columns[place], rows[row]
+    of_days = isinstance(rows, pd.DatetimeIndex)
+    return Difference(
+        item=item,
+        day=label if of_days else None,
+        name=str(column if of_days else label),
+        before=_cell(before, label, column),
+        after=_cell(after, label, column),
+        size=float(size),
+        count=int(differs.sum()),
+        total=int(differs.size),
+    )
+
+
+def _joined(one: pd.Index, two: pd.Index) -> pd.Index:
+    return one if one.equals(two) else one.union(two, sort=False)
+
+
+def _column(frame: pd.DataFrame, column: Any, rows: pd.Index) -> np.ndarray:
+    values = frame[column]
+    return (values if values.index is rows or values.index.equals(rows) else values.reindex(rows)).to_numpy()
+
+
+def _unequal(one: np.ndarray, two: np.ndarray, tolerance: float) -> tuple[np.ndarray, float]:
+    """Where two columns differ, and the largest difference between numbers."""
+    if one.dtype.kind in "fiub" and two.dtype.kind in "fiub":
+        same = (one == two) | ((one != one) & (two != two))
+        if same.all():
+            return ~same, np.nan
+        one, two = one.astype(float), two.astype(float)
+        gap = np.abs(one - two)
+        if tolerance:
+            same |= gap <= tolerance * np.fmax(np.abs(one), np.abs(two))
+        gaps = gap[~same & np.isfinite(gap)]
+        return ~same, float(gaps.max()) if len(gaps) else np.nan
+    empty = pd.isna(one) & pd.isna(two)
+    return ~((one == two) | empty), np.nan
+
+
+def _cell(frame: pd.DataFrame, row: Any, column: Any) -> Any:
+    if row not in frame.index or column not in frame.columns:
+        return None
+    value = frame[column].loc[row]
+    return value.item() if hasattr(value, "item") else value
