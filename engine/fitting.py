@@ -15,8 +15,9 @@ from engine.walk_forward import Fold, fold_for
 from feeds.panel import Panel
 from models.encoder import Encoder
 from models.training import Progress
-from models.windows import Windows, make_windows
+from models.windows import Windows
 from strategies.policy import ClusterPolicy
+from strategies.windows import panel_windows
 
 #: Anchors of an alignment: windows that end in so many last rows of the earlier training span, one every so many bars.
 #: More than these many are thinned out evenly.
@@ -100,10 +101,8 @@ def align_folds(planned: Sequence[Fold], panel: Panel, encoders: dict[int, Encod
 
 def anchor_windows(panel: Panel, lookback: int) -> Windows:
     """Windows of the tradable assets that end in the panel's last rows; the panel has features."""
-    usable = panel.assets["tradable"].to_numpy(dtype=bool)
     first = max(0, len(panel.dates) - ANCHOR_ROWS)
-    values, observed = panel.features.values[:, usable], panel.features.observed[:, usable]
-    anchors = make_windows(values, observed, lookback, stride=ANCHOR_STRIDE, first=first)
+    anchors = panel_windows(panel, lookback, ANCHOR_STRIDE, first, tradable_only=True)
     if len(anchors) <= MOST_ANCHORS:
         return anchors
     return anchors.take(np.linspace(0, len(anchors) - 1, MOST_ANCHORS).astype(np.int64))

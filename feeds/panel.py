@@ -48,6 +48,8 @@ class Panel:
         currency: the account's currency.
         simulated: True where the prices are made up; everything drawn from the panel says so.
         features: indicator values computed once on this panel (``feeds.features.make_features``), or None.
+        exog: market-wide series beside prices (``feeds.inputs``), index ``dates``, a column per series: what was known
+            by the close of the row's day, NaN where nothing was; or None.
     """
 
     open: pd.DataFrame
@@ -61,6 +63,7 @@ class Panel:
     currency: str = "USD"
     simulated: bool = False
     features: Features | None = field(default=None, repr=False)
+    exog: pd.DataFrame | None = field(default=None, repr=False)
 
     def __post_init__(self):
         for name in FIELDS:
@@ -71,6 +74,8 @@ class Panel:
             raise ValueError("panel.close: dates must be unique and increasing")
         if not self.assets.index.equals(self.symbols):
             raise ValueError("panel.assets: its index must equal the columns of panel.close")
+        if self.exog is not None and not self.exog.index.equals(self.dates):
+            raise ValueError("panel.exog: its dates differ from panel.close's")
         missing = [name for name in ASSET_DEFAULTS if name not in self.assets.columns]
         if missing:
             raise ValueError(f"panel.assets: columns missing: {', '.join(missing)}")
@@ -98,7 +103,8 @@ class Panel:
         cut = {name: getattr(self, name).iloc[:stop] for name in FIELDS}
         sessions = self.sessions[: self.sessions.searchsorted(pd.Timestamp(asof), side="right")]
         features = None if self.features is None else self.features.rows(stop)
-        return replace(self, **cut, sessions=sessions, features=features)
+        exog = None if self.exog is None else self.exog.iloc[:stop]
+        return replace(self, **cut, sessions=sessions, features=features, exog=exog)
 
     def select(self, symbols: list[str]) -> Panel:
         """The same panel with these columns only, in this order; features are dropped."""

@@ -11,7 +11,8 @@ import pandas as pd
 from feeds.panel import Panel
 from models.clustering import leading_components, trajectory, unit_sphere
 from models.encoder import Encoder
-from models.windows import Windows, make_windows
+from models.windows import Windows
+from strategies.windows import panel_windows
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class PanelEmbedder:
 
     def embed(self, panel: Panel) -> Embedded:
         """Embeddings at the close of the panel's last day; the panel has features."""
-        windows = make_windows(panel.features.values, panel.features.observed, self.encoder.lookback)
+        windows = panel_windows(panel, self.encoder.lookback)
         rows = self._dates(panel)
         picked = latest_windows(windows, len(panel.symbols), rows)
         some = (picked >= 0).any(axis=0)
@@ -101,6 +102,20 @@ class PanelEmbedder:
             components=self.config.components if self.config.kind == "trajectory" else 0,
         )
 
+    def at(self, panel: Panel, days: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray]:
+        """Each asset's window that ends at or shortly before each day: ``(n_assets, n_days, embed_dim)`` and presence.
+
+        Args:
+            days: not before the panel's first; the panel has features.
+
+        Returns:
+            The embeddings, zero where the asset has no window, and bool ``(n_assets, n_days)``: it has one.
+        """
+        windows = panel_windows(panel, self.encoder.lookback)
+        rows = panel.dates.searchsorted(days, side="right") - 1
+        picked = latest_windows(windows, len(panel.symbols), rows)
+        return np.stack([self._encode(windows, chosen) for chosen in picked.T], axis=1), picked >= 0
+
     def _dates(self, panel: Panel) -> np.ndarray:
         """Panel rows the windows end at (the last row at or before each date), oldest first."""
         asof = panel.dates[-1]
@@ -118,7 +133,10 @@ class PanelEmbedder:
         """Embeddings of one date's windows, ``(n_assets, embed_dim)``; zero where ``chosen`` is -1."""
         present = chosen >= 0
         values, observed = windows.gather(chosen[present])
-        key = hashlib.blake2b(values.tobytes() + np.packbits(observed).tobytes() + present.tobytes()).digest()
+        content = values.tobytes() + np.packbits(observed).tobytes() + present.tobytes()
+        if isinstance(self.encoder, Encoder):
+            content += self.encoder.covariates_.content(windows, chosen[present])
+        key = hashlib.blake2b(content).digest()
         if key not in self._known:
             embedded = self.encoder.transform(windows.take(chosen[present]))
             self._known[key] = np.zeros((len(chosen), embedded.shape[1]), dtype=np.float32)

@@ -15,10 +15,11 @@ from feeds.panel import Panel
 from models.clustering import Ward
 from models.encoder import Encoder
 from models.training import Progress
-from models.windows import Windows, make_windows
+from models.windows import Windows
 from strategies.allocation import equal_weight
 from strategies.embedding import EmbeddingConfig, PanelEmbedder
 from strategies.selection import SelectionConfig, ineligible, ranking_sharpe, top_sharpe_per_cluster
+from strategies.windows import panel_windows
 
 
 @dataclass(frozen=True)
@@ -151,10 +152,7 @@ class ClusterPolicy:
         """Every window of the tradable assets that ends on ``start`` or later; the panel ends with the span."""
         first = int(panel.dates.get_loc(self.training_start(panel, start)))
         panel = with_features(panel, self.features or FeatureConfig())
-        usable = panel.assets["tradable"].to_numpy(dtype=bool)
-        values = panel.features.values[:, usable]
-        observed = panel.features.observed[:, usable]
-        windows = make_windows(values, observed, self.encoder.lookback, stride=self.stride, first=first)
+        windows = panel_windows(panel, self.encoder.lookback, self.stride, first, tradable_only=True)
         if len(windows) == 0:
             raise ValueError(
                 f"panel: no asset has {self.encoder.lookback} consecutive bars of indicators ending between "
