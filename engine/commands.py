@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pandas as pd
 
 from engine import artifacts
 from engine.config import RunConfig, make_config, merge, read_toml
+from engine.histories import check_run
+from engine.leakage import LeakageReport
 from engine.market import benchmark_of, load_panel, universe_symbols
 from engine.pipeline import Reporter, make_policy, use_model, versions
 from engine.report import write_report
@@ -20,7 +23,7 @@ from feeds.panel import Panel
 from feeds.sources.yahoo import cache_folder, fetch
 from feeds.universe import check_universe, filter_universe, load_universe
 from models.device import resolve_device
-from strategies.policy import Decision, PortfolioState
+from strategies.policy import Decision, Policy, PortfolioState
 
 CASH = "CASH"
 
@@ -123,6 +126,27 @@ def universe(
     """A universe's rows under these filters, and the problems of the whole."""
     table = load_universe(which)
     return filter_universe(table, asset_class=asset_class, region=region, currency=currency), check_universe(table)
+
+
+def check_leakage(config: RunConfig, policy: str | None, n_days: int, reporter: Reporter) -> LeakageReport:
+    """Whether the future reaches what this configuration's policy, or the one named, knows and decides.
+
+    Args:
+        policy: ``"package.module:factory"``; the factory returns an unfitted policy.
+    """
+    return check_run(config, n_days, None if policy is None else factory_named(policy), reporter)
+
+
+def factory_named(text: str) -> Callable[..., Policy]:
+    """The callable behind ``"package.module:factory"``."""
+    module, separator, name = text.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name) if separator and module and name else None
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"--policy {text}: cannot be imported: {error}") from error
+    if not callable(found):
+        raise ValueError(f"--policy {text}: expected package.module:factory, a callable that returns a policy")
+    return found
 
 
 def config_of(run_dir: Path) -> str:

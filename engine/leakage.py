@@ -240,7 +240,10 @@ def examine(
     for number, day in enumerate(days):
         known, decision = _trace(truth, day, span_for(day))
         if isinstance(decision, Failure):
-            raise decision.error
+            raise ValueError(
+                f"policy: its {'fit' if decision.stage == 'training' else 'decide'} failed for {day.date()} on the data "
+                f"as they are: {decision}"
+            ) from decision.error
         tell(f"{day.date()} as it was")
         if unstable is None:
             again, _ = _trace(truth, day, span_for(day))
@@ -272,9 +275,12 @@ class Failure:
     stage: str
     error: Exception
 
+    def __str__(self) -> str:
+        return f"{type(self.error).__name__}: {self.error}"
+
     def difference(self) -> Difference:
-        said = f"{type(self.error).__name__}: {self.error}"
-        return Difference("outcome", None, "value", "done", said, np.nan, 1, 1)
+        """That it failed, as a difference from what it does on the true history."""
+        return Difference("outcome", None, "value", "an answer", str(self), np.nan, 1, 1)
 
 
 @dataclass(frozen=True)
