@@ -10,7 +10,7 @@ backtest: $(INSTALLED)
 	$(BIN)/python run_backtest.py run $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 acceptance: $(INSTALLED)
 	$(BIN)/python -m pytest -m "acceptance and not gpu" $(ARGS)
