@@ -3,17 +3,12 @@
 A Sharpe ratio can only be judged by one who knows how many were looked at before it was shown (Bailey and López de
 Prado, "The Deflated Sharpe Ratio", 2014). So every run appends a row here as soon as its result is known.
 
-Trials are counted, not runs: ``engine.trials`` says what makes two runs the same trial.
-
-Rows hold each other: the hash of a row is SHA-256 over the hash before it and the row's content (as in Haber and
-Stornetta, "How to time-stamp a digital document", 1991), and each run.json holds the hash and the number of the last
-row it saw. A changed, deleted or reordered row breaks the chain; a tail that was cut off is missed by the run.json
-files that saw it.
+Trials are counted, not runs: ``engine.trials`` says what makes two runs the same trial. And nothing can be taken out
+unseen: ``engine.chain`` says why.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -28,7 +23,8 @@ import numpy as np
 import pandas as pd
 import platformdirs
 
-from engine.trials import FIGURES, Trial, canonical, config_hash, pack, trial_key, unpack
+from engine.chain import GENESIS, Chain, check_chain, row_hash
+from engine.trials import FIGURES, Trial, canonical, config_hash, pack, unpack
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +39,6 @@ BUSY_SECONDS = 60.0
 
 #: Of the file's layout, in its header.
 LAYOUT = 1
-
-GENESIS = "0" * 64
 
 SCHEMA = (
     """CREATE TABLE trials (
@@ -157,24 +151,28 @@ class Ledger:
             table[name] = pd.to_datetime(table[name], utc=True if name == "at" else None)
         return table.astype({"simulated": bool})
 
-    def settings(self, trial: str) -> dict:
-        """What a trial was made with: config, data, code, simulated, and its facts.
+    def trial(self, key: str) -> Trial:
+        """One trial, whole.
 
         Raises:
             KeyError: no such trial.
         """
-        rows = self._read("SELECT config, data, code, simulated, outcome, facts FROM trials WHERE trial = ?", trial)
+        names = "config, data, code, simulated, benchmark, returns, headline, facts, run"
+        rows = self._read(f"SELECT {names} FROM trials WHERE trial = ?", key)
         if not rows:
-            raise KeyError(trial)
-        config, data, code, simulated, outcome, facts = rows[0]
-        return {
-            "config": json.loads(config),
-            "data": data,
-            "code": code,
-            "simulated": bool(simulated),
-            "outcome": outcome,
-            "facts": json.loads(facts),
-        }
+            raise KeyError(key)
+        config, data, code, simulated, benchmark, packed, headline, facts, run = rows[0]
+        return Trial(
+            config=json.loads(config),
+            data=data,
+            code=code,
+            simulated=bool(simulated),
+            benchmark=benchmark,
+            returns=unpack(packed),
+            headline=json.loads(headline),
+            facts=json.loads(facts),
+            run=run,
+        )
 
     def returns(self, trials: Sequence[str], of: str = "strategy") -> pd.DataFrame:
         """Daily returns of these trials, shape ``(n_days, n_trials)``; NaN on days outside a trial's test.
@@ -186,13 +184,15 @@ class Ledger:
         Raises:
             KeyError: a key that is not in the ledger.
         """
-        columns = {}
-        for key in trials:
-            rows = self._read("SELECT returns FROM trials WHERE trial = ?", key)
-            if not rows:
-                raise KeyError(key)
-            columns[key] = unpack(rows[0][0])[of]
-        return pd.DataFrame(columns, index=None if columns else pd.DatetimeIndex([])).sort_index().rename_axis("date")
+        rows = self._read(
+            "SELECT trial, returns FROM trials WHERE trial IN (SELECT value FROM json_each(?))",
+            json.dumps(list(trials)),
+        )
+        found = {key: unpack(packed)[of] for key, packed in rows}
+        columns = [found[key] for key in trials]  # in the order asked for; KeyError where one is not there
+        if not columns:
+            return pd.DataFrame(index=pd.DatetimeIndex([], name="date"))
+        return pd.concat(columns, axis=1, keys=list(trials)).sort_index().rename_axis("date")
 
     def family(self, trial: str) -> pd.DataFrame:
         """The rows of ``trials()`` that a trial has to be judged among, itself included.
@@ -226,23 +226,16 @@ class Ledger:
         Args:
             run: the content of a run.json: the ledger must hold what that run saw, and the run be what the ledger says.
         """
-        problems: list[str] = []
-        hashes: dict[int, str] = {}
-        numbers: dict[str, int] = {}
-        head, expected = GENESIS, 1
+        chain = self.chain()
+        return chain.problems + (chain.disagreements(run) if run is not None else [])
+
+    def chain(self) -> Chain:
+        """Every row's hash, checked."""
         names = ", ".join(map(_quoted, COLUMNS))
         try:
-            for *row, stated, packed in self._read(f"SELECT {names}, hash, returns FROM trials ORDER BY number"):
-                number, trial = row[:2]
-                if number != expected:
-                    problems.append(f"row {expected} is missing or has been moved: the next one is row {number}")
-                elif not _sound(head, row, packed, stated):
-                    problems.append(f"row {number} (trial {trial}), or the hash of the row before it, has been changed")
-                hashes[number], numbers[trial] = stated, number
-                head, expected = stated, number + 1
+            return check_chain(self._read(f"SELECT {names}, hash, returns FROM trials ORDER BY number"))
         except LedgerError as error:
-            problems.append(str(error))
-        return problems + (_verify_run(run, hashes, numbers) if run is not None else [])
+            return Chain([str(error)], {}, {})
 
     def __len__(self) -> int:
         """Number of trials."""
@@ -282,40 +275,6 @@ def enter(trial: Trial, ledger: Ledger | None = None) -> dict:
     except LedgerError as error:
         log.warning("the run is not counted among your trials: %s", error)
         return {"error": str(error)}
-
-
-def row_hash(previous: str, row: Sequence, packed: bytes) -> str:
-    """Hash of a row: SHA-256 over the hash before it, its values as JSON and the hash of its returns."""
-    content = canonical([previous, *row, hashlib.sha256(packed).hexdigest()])
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _sound(previous: str, row: Sequence, packed: bytes, stated: str) -> bool:
-    """Whether a row is what its hash says; a value of another type than was written is not."""
-    typed = isinstance(packed, bytes) and all(isinstance(value, int | str) for value in row)
-    return typed and stated == row_hash(previous, row, packed)
-
-
-def _verify_run(run: dict, hashes: dict[int, str], numbers: dict[str, int]) -> list[str]:
-    """What a run.json and the rows' hashes (by number) and numbers (by trial) disagree on."""
-    entry = run.get("ledger") or {"error": "it was made before there was a ledger"}
-    if "error" in entry:
-        return [f"the run is not in the ledger: {entry['error']}"]
-    problems = []
-    trial, head, count = entry["trial"], entry["head"], entry["count"]
-    prints = run["fingerprint"]
-    states = trial_key(run["config"], prints["data"], prints["code"], prints["returns"])
-    if states != trial:
-        problems.append(f"run.json has been changed: its settings and fingerprints make trial {states}, not {trial}")
-    if count not in hashes:
-        problems.append(f"rows are missing: the run saw {count}, the ledger holds {len(hashes)}")
-    elif hashes[count] != head:
-        problems.append(f"row {count} is not the one that the run saw last")
-    if trial not in numbers:
-        problems.append(f"trial {trial} is not in the ledger")
-    elif numbers[trial] > count:
-        problems.append(f"trial {trial} is row {numbers[trial]}, after the {count} rows that the run saw")
-    return problems
 
 
 def _is_new(file: sqlite3.Connection) -> bool:
