@@ -23,10 +23,10 @@ def test_a_constant_is_spread_over_the_sessions_of_a_year(panel):
 
 
 def test_a_rate_accrues_over_calendar_days_from_the_day_it_was_published(panel, tmp_path):
-    macro_file(tmp_path, [("2023-12-01", "DFF", 3.6), ("2024-01-05", "DFF", 7.2)])
+    macro_file(tmp_path, [("2023-12-01", "DFF", 3.6), ("2024-01-04", "DFF", 7.2)])
     cash, said = cash_returns(panel, CashConfig(), (str(tmp_path),))
     assert said == "DFF (macro.csv), as published"
-    assert cash["2024-01-05"] == pytest.approx(0.036 / 360)  # dated that Friday, known three days later
+    assert cash["2024-01-05"] == pytest.approx(0.036 / 360)  # dated the Thursday, known four days later
     assert cash["2024-01-08"] == pytest.approx(3 * 0.072 / 360)  # Monday: three days of interest
     assert cash["2024-01-09"] == pytest.approx(0.072 / 360)
 
@@ -60,7 +60,7 @@ def test_a_series_whose_publication_is_unknown_or_that_is_absent_is_refused(tmp_
     path = macro_file(tmp_path, [("2024-01-01", "CPIAUCSL", 300.0)])
     with pytest.raises(ValueError, match=r"'DFF' is not in macro\.csv; it has CPIAUCSL"):
         read_macro_series(path, "DFF")
-    with pytest.raises(ValueError, match="when 'CPIAUCSL' is published is not known"):
+    with pytest.raises(ValueError, match="'CPIAUCSL' is no rate that cash earns"):
         read_macro_series(path, "CPIAUCSL")
 
 
