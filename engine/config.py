@@ -170,6 +170,23 @@ class EngineConfig:
 
 
 @dataclass(frozen=True)
+class SignificanceConfig:
+    """How far a run's result can be believed: worked out before its report is written, and no part of the result.
+
+    Attributes:
+        on: do it with every run; `significance RUN_DIR` does it later.
+        portfolios: random portfolios of each kind (random picks, random clusters) that the strategy is placed among.
+    """
+
+    on: bool = True
+    portfolios: int = 1000
+
+    def __post_init__(self):
+        if self.portfolios < 100:
+            raise ValueError(f"significance.portfolios: got {self.portfolios}, expected at least 100")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that decides a run's result; a section per part, each owned by the module that uses it.
 
@@ -191,6 +208,7 @@ class RunConfig:
     cash: CashConfig = field(default_factory=CashConfig)
     trading: TradingConfig = field(default_factory=TradingConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    significance: SignificanceConfig = field(default_factory=SignificanceConfig)
 
 
 def presets() -> list[str]:

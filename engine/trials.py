@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 
 #: Settings that are no part of a trial: the seed, which stands beside them; where files lie (the data's fingerprint
-#: says what is in them); and the machine's part, which gives the same results, or else other returns.
+#: says what is in them); the machine's part, which gives the same results, or else other returns; and how a result is
+#: judged.
 APART = (
     ("engine", "seed"), ("engine", "workers"), ("engine", "clock"), ("engine", "device"),
-    ("data", "path"), ("cash", "path"),
+    ("data", "path"), ("cash", "path"), ("significance", "on"), ("significance", "portfolios"),
 )  # fmt: skip
 
 #: Of ``metrics.json``, what the ledger keeps of each trial.
