@@ -66,6 +66,11 @@ def write_tables(folder: Path, result: BacktestResult, verdicts: pd.DataFrame) -
     _csv(stability(result.decisions).set_index("date"), folder / "stability.csv")
 
 
+def write_passports(folder: Path, table: pd.DataFrame) -> None:
+    """Write the clusters' passports (``strategies.passport.passports``), a row per decision and cluster."""
+    _csv(table.set_index("date"), folder / "passports.csv")
+
+
 def save_encoders(folder: Path, encoders: dict[int, Encoder]) -> None:
     """Save the encoders of a run's folds, by number; the last one under ``MODEL_DIR`` too."""
     encoders[max(encoders)].save(folder / MODEL_DIR)

@@ -38,6 +38,7 @@ from models.clustering import Ward
 from models.encoder import Encoder
 from strategies.allocation import ALLOCATORS
 from strategies.continuity import with_lasting_names
+from strategies.passport import PassportNotes, passports
 from strategies.policy import ClusterPolicy
 
 log = logging.getLogger(__name__)
@@ -65,12 +66,13 @@ class Silent:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run: where it lies and what it found."""
+    """A finished run: where it lies, what it found, and its place in the ledger (as in run.json)."""
 
     folder: Path
     metrics: dict
     verdicts: pd.DataFrame
     result: BacktestResult
+    ledger: dict
 
 
 def run(
@@ -125,10 +127,11 @@ def run(
                 planned, encoders = stored_folds(planned, make, model_from)
                 apart = {}
         policy_for = FoldPolicies(planned, encoders, make)
+        notes = PassportNotes(policy_for, config.engine.seed)
         with clock.stage("backtest"):
             result = run_backtest(
                 panel,
-                policy_for,
+                notes,
                 dates,
                 config.trading,
                 clock=config.engine.clock,
@@ -139,6 +142,7 @@ def run(
         with artifacts.new_run_dir(out, work / "run") as draft:
             with clock.stage("write"):
                 artifacts.write_tables(draft, result, verdicts)
+                artifacts.write_passports(draft, passports(result.decisions, notes.known, panel))
                 (draft / "config.toml").write_text(dump(config), encoding="utf-8")
                 artifacts.write_json(draft / "metrics.json", metrics)
                 artifacts.save_encoders(draft, encoders)
@@ -153,7 +157,7 @@ def run(
                 with clock.stage("report"):
                     write_report(draft)
             artifacts.write_json(draft / "run.json", facts | clock.measured())
-    return Outcome(Path(out), metrics, verdicts, result)
+    return Outcome(Path(out), metrics, verdicts, result, facts["ledger"])
 
 
 def plan_folds(config: RunConfig, panel: Panel, dates: pd.DatetimeIndex) -> list[Fold]:

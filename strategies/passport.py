@@ -92,6 +92,8 @@ def passports(decisions: Sequence[Decision], known: dict[pd.Timestamp, pd.DataFr
         later.insert(1, "later_sessions", len(days))
         parts.append(facts.join(later).reset_index().assign(date=decision.asof))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+    shares = [name for name in table.columns if name.startswith("share_")]
+    table[shares] = table[shares].fillna(0.0)  # a class that nothing was clustered of at that decision
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
 
 
