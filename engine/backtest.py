@@ -101,7 +101,7 @@ def run_backtest(
         raise ValueError(f"decision_dates: {missing[0].date()} is not one of the panel's sessions with a bar")
     if decision_dates[-1] >= panel.sessions[-1]:
         raise ValueError(f"decision_dates: nothing can fill after {decision_dates[-1].date()}, where the panel ends")
-    traded = _from(panel, decision_dates[0])
+    traded = traded_part(panel, decision_dates[0])
     cerebro = ClockCerebro(stdstats=False) if clock == "shared" else bt.Cerebro(stdstats=False)
     for feed in panel_feeds(traded):
         cerebro.adddata(feed)
@@ -122,7 +122,7 @@ def run_backtest(
     return _result(strategy, panel, trading, decision_dates[0], _clock_used(cerebro))
 
 
-def _from(panel: Panel, first_decision: pd.Timestamp) -> Panel:
+def traded_part(panel: Panel, first_decision: pd.Timestamp) -> Panel:
     """The rows the run needs, from a little before the first decision, and the symbols that trade in them."""
     session = panel.sessions.get_loc(first_decision)
     start = panel.sessions[max(0, session - STOPPED_AFTER)]
