@@ -29,6 +29,7 @@ from models.covariates import Covariates
 from models.device import resolve_device, seeded, torch_threads
 from models.recurrent import AttentionLSTMAutoencoder, GRUAutoencoder, LSTMAutoencoder
 from models.scaling import fit_scaler, scale, scale_bars
+from models.tft import TemporalFusionTransformer
 from models.training import Progress, TrainConfig, TrainingHistory, mean_loss, train
 from models.transformer import TransformerAutoencoder
 from models.vae import VariationalAutoencoder
@@ -40,6 +41,7 @@ ENCODERS: dict[str, type[nn.Module]] = {
     "lstm": LSTMAutoencoder,
     "gru": GRUAutoencoder,
     "lstm_attention": AttentionLSTMAutoencoder,
+    "tft": TemporalFusionTransformer,
 }
 
 #: Windows per forward pass of ``transform``; every pass has exactly this many, so no row depends on the others.
@@ -225,15 +227,25 @@ class Encoder(BaseEstimator):
         A row depends on its own window only, to the bit: passes have a fixed number of windows, the last one is
         filled up with copies of its last window.
         """
+        return self.transform_with_variance(windows)[0]
+
+    def transform_with_variance(self, windows: Windows) -> tuple[np.ndarray, np.ndarray | None]:
+        """``transform``'s embeddings and, of the same shape, their variance; None where the encoder states none.
+
+        After ``align`` the variances are those along the turned axes; their sum over an embedding stays what it was.
+        """
         self._check_fitted(windows)
         if not len(windows):
-            return np.empty((0, self.embed_dim), dtype=np.float32)
+            nothing = np.empty((0, self.embed_dim), dtype=np.float32)
+            return nothing, nothing
         parts = []
         with torch_threads(self._train_config().threads):
             for at in range(0, len(windows), TRANSFORM_BATCH):
                 chosen = np.minimum(np.arange(at, at + TRANSFORM_BATCH), len(windows) - 1)
-                parts.append(self._encode(windows, chosen)[: len(windows) - at])
-        return np.concatenate(parts)
+                parts.append(self._encode(windows, chosen))
+        means, variances = zip(*parts, strict=True)
+        mean = np.concatenate(means)[: len(windows)]
+        return mean, None if variances[0] is None else np.concatenate(variances)[: len(windows)]
 
     @property
     def embed_dim(self) -> int:
@@ -241,7 +253,7 @@ class Encoder(BaseEstimator):
         check_is_fitted(self, "module_")
         bars = torch.zeros(1, self.lookback, self.n_features_)
         at = torch.zeros(1, dtype=torch.int64)
-        return self._embed(Batch(bars, at, at, bars > 0, **self.covariates_.neutral(self.lookback))).shape[1]
+        return self._embed(Batch(bars, at, at, bars > 0, **self.covariates_.neutral(self.lookback)))[0].shape[1]
 
     def reconstruction_error(self, windows: Windows) -> float:
         """Mean loss over unscaled windows, in evaluation mode: for an autoencoder, what it fails to rebuild."""
@@ -328,7 +340,7 @@ class Encoder(BaseEstimator):
         if windows.values.shape[1] != self.n_features_:
             raise ValueError(f"windows: {self.n_features_} features were learned, got {windows.values.shape[1]}")
 
-    def _encode(self, windows: Windows, chosen: np.ndarray) -> np.ndarray:
+    def _encode(self, windows: Windows, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """One forward pass over the windows at ``chosen``; only their own bars are scaled."""
         values, observed = windows.gather(chosen)
         batch = Batch(
@@ -341,12 +353,13 @@ class Encoder(BaseEstimator):
         return self._embed(batch)
 
     @torch.no_grad()
-    def _embed(self, batch: Batch) -> np.ndarray:
-        mean = self.module_.encode(batch.to(self._device())).mean.float().cpu().numpy()
+    def _embed(self, batch: Batch) -> tuple[np.ndarray, np.ndarray | None]:
+        """Means and variances (None: the network states none), turned by ``rotation_``."""
+        encoding = self.module_.encode(batch.to(self._device()))
+        mean, var = (None if each is None else each.float().cpu().numpy() for each in (encoding.mean, encoding.var))
         if self.rotation_ is None:
-            return mean
-        # einsum and not @: each row is summed by itself, so that none depends on its place among the others.
-        return np.einsum("bi,ij->bj", mean.astype(np.float64), self.rotation_).astype(np.float32)
+            return mean, var
+        return _turned(mean, self.rotation_), None if var is None else _turned(var, self.rotation_**2)
 
     def _device(self) -> torch.device:
         return next(self.module_.parameters()).device
@@ -371,3 +384,8 @@ class Encoder(BaseEstimator):
 
     def _train_config(self) -> TrainConfig:
         return TrainConfig() if self.train is None else self.train
+
+
+def _turned(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """``rows @ matrix``, each row summed by itself, so that none depends on its place among the others."""
+    return np.einsum("bi,ij->bj", rows.astype(np.float64), matrix).astype(np.float32)

@@ -56,11 +56,12 @@ class VariationalAutoencoder(Autoencoder):
     """The whole window -> hidden layers -> mean and variance -> a draw -> the window again.
 
     Kingma and Welling (2014), with the divergence's weight raised slowly (Bowman et al. 2016). The approximate
-    posterior is at most as wide as the prior: its variance is ``1 / (1 + evidence)``. Trained on what is usual, a
-    network says anything about what is not, so ``encode`` counts the evidence of an unusual window for less, down to
-    none, where the variance is the prior's (the idea of Charpentier et al. 2022, Natural Posterior Network). Unusual
-    is a code far from the training windows' codes, or a window rebuilt much worse, or better, than those; running
-    means and variances of both are kept while training, as batch normalisation does.
+    posterior is at most as wide as the prior: its variance is ``1 / (1 + evidence)``, the evidence a learned level per
+    coordinate and up to e times more or less by window. Trained on what is usual, a network says anything about what
+    is not, so ``encode`` counts the evidence of an unusual window for less, down to none, where the variance is the
+    prior's (the idea of Charpentier et al. 2022, Natural Posterior Network). Unusual is a code far from the training
+    windows' codes, or a window rebuilt much worse, or better, than those; running means and variances of both are
+    kept while training, as batch normalisation does.
     """
 
     config_class = VAEConfig
@@ -77,7 +78,8 @@ class VariationalAutoencoder(Autoencoder):
         for _ in range(config.n_layers - 1):
             layers += [nn.Linear(width, width), nn.ReLU(), nn.Dropout(config.dropout)]
         self.hidden = nn.Sequential(*layers)
-        self.posterior = nn.Linear(width, 2 * config.embed_dim)  # mean, logarithm of the evidence
+        self.posterior = nn.Linear(width, 2 * config.embed_dim)  # mean; evidence of this window beside the level
+        self.level = nn.Parameter(torch.zeros(config.embed_dim))
         self.decoder = window_decoder(config.embed_dim, config.feed_forward, lookback, n_features)
         # Buffers travel with checkpoints and saved encoders: a resumed training goes on annealing where it stood.
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
@@ -114,8 +116,8 @@ class VariationalAutoencoder(Autoencoder):
         first = self.embed(joined_bars(batch, self.n_exog).flatten(1))
         if self.statics is not None:
             first = first + self.statics(batch).sum(dim=1)
-        mean, log_evidence = self.posterior(self.hidden(first)).chunk(2, dim=1)
-        return mean, log_evidence.clamp(-10, 10)
+        mean, evidence = self.posterior(self.hidden(first)).chunk(2, dim=1)
+        return mean, self.level + evidence.tanh()
 
     def misfit(self, batch: Batch, mean: torch.Tensor) -> torch.Tensor:
         """Logarithm of each window's mean squared error when rebuilt from its mean, ``(B,)``."""

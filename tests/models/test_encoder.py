@@ -1,7 +1,7 @@
 """The contract every entry of ENCODERS keeps."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from models.encoder import ENCODERS, TRANSFORM_BATCH, Encoder, encoder_class, ma
 from models.scaling import fit_scaler, scale
 from models.training import TrainConfig
 from models.windows import make_windows
+from tests.models.batches import batch_of
 
 LOOKBACK = 12
 QUICK = TrainConfig(epochs=2, batch_size=32, learning_rate=3e-3)
@@ -134,6 +135,65 @@ def test_half_precision_gives_finite_embeddings_and_loss(fitted, windows):
     np.testing.assert_allclose(half, full, atol=0.1 * np.abs(full).max())
 
 
+def test_a_stated_variance_is_positive_and_has_the_embeddings_shape(fitted, windows):
+    mean, var = fitted.transform_with_variance(windows)
+    np.testing.assert_array_equal(mean, fitted.transform(windows))
+    assert var is None or (var.shape == mean.shape and np.isfinite(var).all() and (var > 0).all())
+
+
+def test_an_interrupted_training_goes_on_to_the_same_bits(name, fitted, windows, tmp_path):
+    def stop(done, *told):
+        raise KeyboardInterrupt
+
+    encoder = Encoder(name, train=QUICK, lookback=LOOKBACK, device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        encoder.fit(windows, progress=stop, checkpoint=tmp_path / "half")
+    passes = []
+    encoder.fit(windows, progress=lambda done, *told: passes.append(done), checkpoint=tmp_path / "half")
+    assert passes == [2]
+    assert encoder.fingerprint() == fitted.fingerprint()
+
+
+def test_a_configuration_survives_its_way_through_json(name, fitted):
+    config = fitted.module_.config
+    assert encoder_class(name).config_class(**json.loads(json.dumps(asdict(config)))) == config
+
+
+def beside(n, seed=0, **changes):
+    """Windows of 5 channels with 2 market-wide series and 2 static covariates beside them."""
+    draw = torch.Generator().manual_seed(seed)
+    found = {"x": torch.randn(n, LOOKBACK, 5, generator=draw), "exog": torch.randn(n, LOOKBACK, 2, generator=draw)}
+    found["static"] = torch.stack([torch.randint(0, size, (n,), generator=draw) for size in (3, 4)], dim=1)
+    return batch_of(**found | changes)
+
+
+def test_market_wide_series_and_static_covariates_are_read_and_not_rebuilt(name):
+    torch.manual_seed(0)
+    module = make_encoder(name, 5, LOOKBACK, n_exog=2, static_sizes=(3, 4))
+    batch = beside(16)
+    module.loss(batch).backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in module.parameters())
+    module.eval()
+    with torch.no_grad():
+        told = module.encode(batch).mean
+        assert module.rebuild(batch).shape == batch.x.shape
+        for changed in ({"exog": batch.exog + 1}, {"static": (batch.static + 1) % 3}):
+            assert not torch.allclose(module.encode(beside(16, **changed)).mean, told, atol=1e-4)
+        unknown = beside(16, static=torch.zeros(16, 2, dtype=torch.int64))
+        assert torch.isfinite(module.encode(unknown).mean).all()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = module.encode(batch).mean.float()
+    torch.testing.assert_close(half, told, atol=0.1 * told.abs().max().item(), rtol=0)
+
+
+def test_a_batch_without_what_the_encoder_was_made_for_is_refused(name):
+    module = make_encoder(name, 5, LOOKBACK, n_exog=2, static_sizes=(3, 4))
+    with pytest.raises(ValueError, match=rf"batch\.exog: expected shape \(4, {LOOKBACK}, 2\), got None"):
+        module.encode(beside(4, exog=None))
+    with pytest.raises(ValueError, match=r"batch\.static: expected shape \(4, 2\), got \(4, 1\)"):
+        module.encode(beside(4, static=torch.zeros(4, 1, dtype=torch.int64)))
+
+
 def test_scaler_sees_the_observed_bars_of_the_training_windows_only():
     values = np.arange(40, dtype=np.float32).reshape(40, 1, 1)
     observed = np.ones(values.shape, dtype=bool)
@@ -172,7 +232,7 @@ def test_an_encoder_is_found_by_name_by_path_and_as_a_class():
     with pytest.raises(ValueError, match="cannot be imported"):
         encoder_class("models.transformer:Nothing")
     with pytest.raises(TypeError, match=r"nn\.Module"):
-        encoder_class("models.transformer:masked_mse")
+        encoder_class("models.autoencoder:masked_mse")
 
 
 class Flat(nn.Module):
@@ -260,7 +320,11 @@ def test_aligned_embeddings_lie_on_the_references_and_keep_their_distances(name,
 def test_an_alignment_survives_saving_and_ends_with_the_next_fit(name, fitted, windows, tmp_path):
     other = Encoder(name, train=QUICK, lookback=LOOKBACK, device="cpu", random_state=1).fit(windows)
     unaligned = other.fingerprint()
+    before = other.transform_with_variance(windows)[1]
     assert 0 < other.align(fitted, windows) < 2
+    after = other.transform_with_variance(windows)[1]
+    if before is not None:  # turned, and as much in all
+        np.testing.assert_allclose(after.sum(axis=1), before.sum(axis=1), rtol=1e-5)
     assert other.fingerprint() != unaligned
     other.save(tmp_path / "model")
     loaded = Encoder.load(tmp_path / "model", device="cpu")

@@ -3,15 +3,8 @@ import pytest
 import torch
 
 from models.autoencoder import masked_mse
-from models.batch import Batch
 from models.transformer import DECODERS, POOLINGS, TransformerAutoencoder, TransformerConfig
-
-
-def batch_of(x, mask=None):
-    index = torch.zeros(len(x), dtype=torch.int64)
-    return Batch(
-        x=x, date_idx=index, asset_idx=index, mask=torch.ones_like(x, dtype=torch.bool) if mask is None else mask
-    )
+from tests.models.batches import batch_of
 
 
 def make(**settings):
@@ -49,6 +42,32 @@ def test_pooled_decoder_sees_the_embedding_alone():
 def test_position_matters():
     module, x = make(), torch.randn(2, 30, 5)
     assert not torch.allclose(module.encode(batch_of(x)).mean, module.encode(batch_of(x.flip(1))).mean, atol=1e-4)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_patch_is_a_run_of_bars_and_all_are_rebuilt(decoder):
+    torch.manual_seed(0)
+    module = TransformerAutoencoder(5, 252, TransformerConfig(patch=21, n_layers=2, decoder=decoder)).eval()
+    x = torch.randn(2, 252, 5)
+    assert module.tokens(batch_of(x)).shape == (2, 12, 64)
+    assert module.rebuild(batch_of(x)).shape == x.shape
+    changed = x.clone()
+    changed[:, 42:63] += 1  # the third patch, and no other's input
+    moved = (module.inputs(batch_of(changed)) - module.inputs(batch_of(x))).abs().amax(dim=(0, 2)) > 0
+    assert moved.tolist() == [token == 2 for token in range(12)]
+    with pytest.raises(ValueError, match=r"patch: the lookback of 30 bars must be a multiple of it, got 21"):
+        TransformerAutoencoder(5, 30, TransformerConfig(patch=21))
+
+
+def test_masking_hides_the_stated_share_of_tokens_in_training_only():
+    module, x = make(masked=0.4), torch.randn(200, 30, 5)
+    with torch.no_grad():
+        module.hidden_token.fill_(100.0)
+        whole = module.inputs(batch_of(x))
+        hidden = (module.train().inputs(batch_of(x)) - module.positions == 100).all(dim=2)
+        torch.testing.assert_close(module.eval().inputs(batch_of(x)), whole)
+    assert hidden.float().mean().item() == pytest.approx(0.4, abs=0.02)
+    assert "hidden_token" not in make().state_dict()
 
 
 def test_loss_averages_over_observed_entries_only():
