@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine import artifacts
+from engine import artifacts, audit
 from engine.config import RunConfig, make_config, merge, read_toml
 from engine.histories import check_run
 from engine.leakage import LeakageReport
+from engine.ledger import Ledger
 from engine.market import benchmark_of, load_panel, universe_symbols
 from engine.pipeline import Reporter, make_policy, use_model, versions
 from engine.report import write_report
@@ -169,6 +170,7 @@ def doctor(config: RunConfig) -> list[tuple[str, str]]:
     folder = cache_folder()
     cached = len(list(folder.glob("*.parquet"))) if folder.is_dir() else 0
     rows.append(("Yahoo cache", f"{folder} ({cached} symbols)"))
+    rows.append(("ledger", audit.describe(Ledger())))
     rows.append(("source", f"{config.data.source} {' '.join(config.data.path)}".strip()))
     symbols = universe_symbols(config)
     rows.append(("universe", "everything the source has" if symbols is None else f"{len(symbols)} symbols"))

@@ -31,6 +31,7 @@ from engine.walk_forward import Fold, fold_seed, folds, that_decide, warm_traini
 from engine.work import work_folder, work_key
 from feeds.calendar import decision_dates
 from feeds.features import with_features
+from feeds.inputs import describe_inputs
 from feeds.macro import cash_returns
 from feeds.panel import Panel
 from feeds.sources.raw import DataError
@@ -197,6 +198,8 @@ def make_policy(config: RunConfig, cash: pd.Series | None = None) -> ClusterPoli
         clip=config.encoder.clip,
         random_state=config.engine.seed,
         device=config.engine.device,
+        exog=config.inputs.exog,
+        statics=config.inputs.static_columns,
     )
     return ClusterPolicy(
         encoder,
@@ -228,9 +231,12 @@ def check_model(config: RunConfig, run_dir: Path) -> None:
     """Refuse a stored model that was made for other inputs than this run would feed it."""
     theirs = artifacts.read_run_json(run_dir)["config"]
     ours = to_dict(config)
-    for section in ("features", "encoder", "model"):
+    usual = to_dict(RunConfig())
+    for section in ("features", "inputs", "encoder", "model"):
         for key, value in ours[section].items():
-            made = theirs[section].get(key)
+            made = theirs.get(section, usual[section]).get(key)
+            if key in ("macro_path", "sentiment") and bool(made) == bool(value):
+                continue  # the same series from another place
             if made != value:
                 raise ValueError(
                     f"--model {run_dir}: it was made with {section}.{key} = {made!r}, this run asks for {value!r}"
@@ -304,6 +310,7 @@ def describe_run(
         "device": history.device,
         "threads": history.threads,
         "cash": cash_source,
+        "inputs": describe_inputs(config.inputs, panel),
         "universe": {"tradable": len(panel.tradable), "rows": len(panel.dates), "sessions": len(panel.sessions)},
         "dates": {
             "panel": [str(panel.dates[0].date()), str(panel.dates[-1].date())],

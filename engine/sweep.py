@@ -16,6 +16,7 @@ import pandas as pd
 
 from engine import artifacts
 from engine.config import make_config, merge, read_toml, to_dict
+from engine.ledger import Ledger, LedgerError
 from engine.parallel import processes, run_all
 from engine.pipeline import Reporter, Silent, run
 
@@ -90,6 +91,7 @@ def run_sweep(
     report: bool = False,
     reporter: Reporter | None = None,
     cluster: str = "",
+    ledger: Ledger | None = None,
 ) -> pd.DataFrame:
     """Run what has not run yet and write ``trials.csv``; a row per trial, in the order of ``trials``.
 
@@ -100,10 +102,11 @@ def run_sweep(
         out: a folder per trial, and the table.
         workers: processes at a time; 0 = as many as there are cores for, at ``train.threads`` each.
         report: write each trial's report too.
-        cluster: address of a Dask scheduler whose workers run the trials; ``out`` and the data must be in the same
-            place for all of them.
+        cluster: address of a Dask scheduler whose workers run the trials; ``out``, the data and the ledger must be in
+            the same place for all of them.
+        ledger: where the trials are counted; None = the user's own.
     """
-    reporter = reporter or Silent()
+    reporter, ledger = reporter or Silent(), ledger or Ledger()
     reporter.stage("sweep")
     out = Path(out).resolve()  # a worker may run elsewhere
     out.mkdir(parents=True, exist_ok=True)
@@ -120,17 +123,32 @@ def run_sweep(
 
     reporter.advance(known, len(trials), f"{known} found finished" if known else "")
     threads = max((make_config(trial.settings).train.threads for trial in trials), default=1)
-    calls = [(trial.settings, out / trial.name, report) for trial in missing]
+    calls = [(trial.settings, out / trial.name, report, ledger.path.resolve()) for trial in missing]
     found = run_all(run_trial, calls, processes(workers, threads), told, cluster)
     rows |= dict(zip((trial.name for trial in missing), found, strict=True))
     table = pd.DataFrame([{"trial": trial.name, **trial.chosen, **rows[trial.name]} for trial in trials])
     part = out / f".{TABLE}.part"
     table.to_csv(part, index=False, lineterminator="\n")
     os.replace(part, out / TABLE)
+    check_counted(table, ledger)
     return table
 
 
-def run_trial(settings: dict, out: Path, report: bool) -> dict:
+def check_counted(table: pd.DataFrame, ledger: Ledger) -> None:
+    """Warn of finished trials that the ledger does not hold: it could not be written, or a worker has another one."""
+    finished = table[table["error"] == ""]
+    if finished.empty:
+        return
+    try:
+        lost = int((~finished["ledger"].isin(ledger.trials().index)).sum())
+    except LedgerError as error:
+        log.warning("whether the trials are counted cannot be told: %s", error)
+        return
+    if lost:
+        log.warning("%d of %d trials are not counted in the ledger %s", lost, len(finished), ledger.path)
+
+
+def run_trial(settings: dict, out: Path, report: bool, ledger: Path) -> dict:
     """Do one trial, in a process of its own; its row of the table.
 
     It may have been done already, by a process that was lost before it could say so.
@@ -138,7 +156,7 @@ def run_trial(settings: dict, out: Path, report: bool) -> dict:
     if (row := finished_row(out)) is not None:
         return row
     try:
-        run(make_config(settings), out, report=report)
+        run(make_config(settings), out, report=report, ledger=Ledger(ledger))
     except (ValueError, FloatingPointError, FileNotFoundError) as error:
         log.warning("%s: %s", out.name, error)
         return {"error": str(error)}
@@ -154,6 +172,7 @@ def finished_row(run_dir: Path) -> dict | None:
     return {
         **{name: metrics["strategy"][name] for name in FIGURES},
         "benchmark_sharpe": metrics["benchmark"]["sharpe"],
+        "ledger": facts["ledger"].get("trial", ""),
         "seconds": round(sum(facts["seconds"].values()), 1),
         "error": "",
     }

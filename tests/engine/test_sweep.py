@@ -85,9 +85,9 @@ def test_a_sweep_is_one_table_and_goes_on_where_it_was(market, grid, tmp_path, m
     shutil.rmtree(first)
     done = []
 
-    def counted(settings, out, report):
+    def counted(settings, out, *rest):
         done.append(out.name)
-        return run_trial(settings, out, report)
+        return run_trial(settings, out, *rest)
 
     monkeypatch.setattr("engine.sweep.run_trial", counted)
     invoke(*options(market, out, grid, "--workers", 1))
