@@ -30,14 +30,17 @@ DATES = ("--train-start", "2023-04-03", "--train-end", "2024-03-28", "--start", 
 
 
 def write_market(folder: Path, config: SimulatedConfig = MARKET) -> dict[str, pd.DataFrame]:
-    """One CSV per symbol, unadjusted prices with dividends and splits; returns the frames."""
+    """A Parquet file per symbol, unadjusted prices with dividends and splits; returns the frames.
+
+    Read several times faster than CSV files; how those are read is tested with the files source.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     raw = simulate(config)
     frames = {}
     for symbol, bars in raw.bars.items():
         frame = bars.frame.rename_axis("date").assign(currency=bars.currency)
         frames[symbol] = frame
-        frame.to_csv(folder / f"{symbol}.csv")
+        frame.to_parquet(folder / f"{symbol}.parquet")
     return frames
 
 

@@ -80,11 +80,11 @@ def poison(frames, how, day, folder):
     folder.mkdir(parents=True)
     after = how({name: frame.loc[frame.index > day] for name, frame in frames.items()}, np.random.default_rng(0))
     for name, frame in frames.items():
-        pd.concat([frame.loc[:day], after[name]]).rename_axis("date").to_csv(folder / f"{name}.csv")
+        pd.concat([frame.loc[:day], after[name]]).rename_axis("date").to_parquet(folder / f"{name}.parquet")
     if how is shuffled:
         listed = frames[BENCHMARK].loc[lambda f: f.index > day]
         for i in range(3):
-            listed.assign(close=listed["close"] * (1 + i)).to_csv(folder / f"SIM.NEW{i}.csv")
+            listed.assign(close=listed["close"] * (1 + i)).to_parquet(folder / f"SIM.NEW{i}.parquet")
 
 
 def run(data, out, *more):
@@ -154,7 +154,7 @@ def with_macro(frames, folder, poisoned_from=None):
     """The market beside a macro file: a policy rate for every calendar day, absurd from a day on."""
     folder.mkdir()
     for name, frame in frames.items():
-        frame.to_csv(folder / f"{name}.csv")
+        frame.to_parquet(folder / f"{name}.parquet")
     days = pd.date_range("2022-06-01", "2024-12-31")
     rate = pd.Series(np.linspace(3.0, 5.5, len(days)), index=days)
     if poisoned_from is not None:
