@@ -159,7 +159,7 @@ class RebalanceStrategy(bt.Strategy):
 
         Its target stays until it is reached: the cash may be on its way from a sale whose feed has a holiday.
         """
-        promised = sum(order.created.remsize * order.data.close[0] for order in self._live.values() if order.isbuy())
+        promised = sum(order.executed.remsize * order.data.close[0] for order in self._live.values() if order.isbuy())
         data = self._by_name[name]
         rate = self.broker.getcommissioninfo(data).getcommission(1.0, 1.0)
         affordable = 0.99 * (self.broker.getcash() - promised) / (data.close[0] * (1.0 + rate))
