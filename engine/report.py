@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from engine import report_plots as plots
 from engine.report_inputs import ReportInputs, read_run
+from engine.report_passport import passport_page
 from engine.report_pyfolio import Sheet, tear_sheets
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ def render(inputs: ReportInputs, pictures: dict[str, bytes], sheets: list[Sheet]
         years=calendar_table(inputs.returns),
         picks=picks(inputs),
         lasting=lasting(inputs),
+        passports=passport_page(inputs.passports, inputs.config),
         trades=transaction_summary(inputs.transactions),
         verdicts=inputs.symbols["verdict"].value_counts().to_dict(),
         questioned=inputs.symbols[inputs.symbols["verdict"] != "used"],

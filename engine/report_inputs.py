@@ -32,6 +32,7 @@ class ReportInputs:
             ``excluded`` (symbol to reason, at the last decision), ``unfilled`` (``[date, symbol, why]`` of targets
             that could not be reached) and ``folds`` (a row per training: its spans, seconds and losses).
         stability: columns as in ``strategies.continuity.stability``; None where the run recorded none.
+        passports: columns as in ``strategies.passport.passports``; None where the run recorded none.
     """
 
     returns: pd.DataFrame
@@ -46,6 +47,7 @@ class ReportInputs:
     config: dict
     run: dict
     stability: pd.DataFrame | None = None
+    passports: pd.DataFrame | None = None
 
 
 def read_run(run_dir: Path) -> ReportInputs:
@@ -67,6 +69,7 @@ def read_run(run_dir: Path) -> ReportInputs:
         config=tomllib.loads((run_dir / "config.toml").read_text(encoding="utf-8")),
         run=json.loads((run_dir / "run.json").read_text(encoding="utf-8")),
         stability=_read_long(run_dir / "stability.csv") if (run_dir / "stability.csv").is_file() else None,
+        passports=_read_long(run_dir / "passports.csv") if (run_dir / "passports.csv").is_file() else None,
     )
 
 
@@ -79,6 +82,7 @@ def _read_wide(path: Path) -> pd.DataFrame:
 def _read_long(path: Path) -> pd.DataFrame:
     """A table with a symbol per row. Text stays text: a symbol may be ``NA``, ``TRUE`` or ``0005``."""
     text = ["symbol", "reason", "verdict", "why", "name", "asset_class", "sector", "region", "currency"]
+    text += ["members", "picks", "runner_up", "closest_class"]
     columns = pd.read_csv(path, nrows=0).columns
     numbers = {name: [""] for name in columns if name not in text}
     table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=numbers)
