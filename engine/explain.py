@@ -104,6 +104,14 @@ def conclusion(first: Trial, second: Trial, found: list[Difference]) -> str:
     )
 
 
+def records(trials: pd.DataFrame) -> list[dict]:
+    """The rows of ``Ledger.trials()`` as plain values: days and times as text, None where a figure is not defined."""
+    plain = trials.reset_index()
+    for name, form in (("at", "%Y-%m-%dT%H:%M:%SZ"), ("start", "%Y-%m-%d"), ("end", "%Y-%m-%d")):
+        plain[name] = plain[name].dt.strftime(form)
+    return json.loads(plain.to_json(orient="records", double_precision=15))
+
+
 def compare(first: Trial, second: Trial) -> pd.DataFrame:
     """Headline figures side by side: a row per figure, columns first, second and difference (NaN: not defined)."""
     names = list(dict.fromkeys([*first.headline, *second.headline]))

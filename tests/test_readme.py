@@ -41,7 +41,7 @@ def test_a_command_of_the_readme_is_understood(args):
     if args[0] in ("run", "fetch"):  # the same options, resolved without running
         options = [a for i, a in enumerate(args[1:]) if a != "--model" and args[i] != "--model"]
         args = ["config", "show", *options]
-    elif args[0] in ("decide", "report", "sweep"):
+    elif args[0] in ("decide", "report", "sweep", "trials"):
         main.commands[args[0]].make_context(args[0], args[1:])  # parsed as given; other tests run them
         return
     result = CliRunner().invoke(main, args)
