@@ -139,12 +139,15 @@ def read_run_json(run_dir: Path) -> dict:
 
 
 def fingerprint(panel: Panel) -> str:
-    """SHA-256 of the prices, dates and symbols of a panel, hexadecimal."""
+    """SHA-256 of the prices, dates and symbols of a panel and of the series it carries beside them, hexadecimal."""
     digest = hashlib.sha256()
     digest.update("\n".join(map(str, panel.symbols)).encode())
     digest.update(panel.dates.to_numpy().astype("datetime64[D]").astype(np.int64).tobytes())
     for name in FIELDS:
         digest.update(np.ascontiguousarray(getattr(panel, name).to_numpy(dtype=float)).tobytes())
+    if panel.exog is not None:
+        digest.update("\n".join(panel.exog.columns).encode())
+        digest.update(np.ascontiguousarray(panel.exog.to_numpy(dtype=float)).tobytes())
     return digest.hexdigest()
 
 

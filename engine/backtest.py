@@ -132,6 +132,7 @@ def traded_part(panel: Panel, first_decision: pd.Timestamp) -> Panel:
         **{name: getattr(panel, name).iloc[rows] for name in FIELDS},
         sessions=panel.sessions[panel.sessions >= start],
         features=None,
+        exog=None,
     )
     alive = cut.close.notna().any()
     # The benchmark first: backtrader's own analyzers take their dates from the first feed.

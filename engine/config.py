@@ -18,11 +18,12 @@ import tomli_w
 
 from engine.walk_forward import WalkForwardConfig
 from feeds.features import FeatureConfig
+from feeds.inputs import InputsConfig
 from feeds.macro import CashConfig
 from feeds.quality import QualityConfig
 from feeds.sources.simulated import SimulatedConfig
 from models.clustering import ClusteringConfig
-from models.encoder import encoder_class
+from models.encoder import encoder_class, takes_input
 from models.training import TrainConfig
 from models.transformer import TransformerConfig
 from strategies.allocation import ALLOCATORS
@@ -198,6 +199,7 @@ class RunConfig:
     simulated: SimulatedConfig = field(default_factory=SimulatedConfig)
     quality: QualityConfig = field(default_factory=QualityConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
+    inputs: InputsConfig = field(default_factory=InputsConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     model: Any = field(default_factory=TransformerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -282,6 +284,7 @@ def make_config(settings: dict) -> RunConfig:
         network = encoder_class(encoder.name)
     except TypeError as error:
         raise ValueError(f"encoder.name: {error}") from error
+    _check_inputs(built.get("inputs", InputsConfig()), encoder.name, network)
     built["model"] = _build("model", network.config_class, settings.get("model", {}))
     return RunConfig(**built)
 
@@ -327,6 +330,16 @@ def _with_training_span(settings: dict) -> dict:
     train_start = pd.Timestamp(str({**dates, **follows}.get("train_start", DatesConfig.train_start)))
     history = DatesConfig.history_days + max(0, 730 - (start - train_start).days)
     return {**settings, "dates": {"history_days": history, **dates, **follows}}
+
+
+def _check_inputs(inputs: InputsConfig, name: str, network: type) -> None:
+    """Refuse inputs beyond price for an encoder that reads prices only."""
+    for key, wanted, argument in (
+        ("inputs.macro or inputs.sentiment", inputs.exog, "n_exog"),
+        ("inputs.statics", inputs.static_columns, "static_sizes"),
+    ):
+        if wanted and not takes_input(network, argument):
+            raise ValueError(f"{key}: encoder {name!r} does not take them: its constructor has no {argument}")
 
 
 def _build(section: str, cls: type, values: dict):

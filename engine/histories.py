@@ -96,6 +96,8 @@ class RunHistories:
         if self.macro is not None and change in ("truncated", "published"):
             path = self._macro_without(day, cut=change == "truncated")
             config = replace(config, cash=replace(config.cash, path=str(path)))
+            if config.inputs.macro and self._inputs_file() == self.macro:
+                config = replace(config, inputs=replace(config.inputs, macro_path=str(path)))
         return self._inputs(config, raw, self._true.panel.dates[-1])
 
     def _inputs(self, config: RunConfig, raw: RawData, end: pd.Timestamp | None) -> Inputs:
@@ -107,7 +109,13 @@ class RunHistories:
             make: Callable[[], Policy] = partial(pipeline.make_policy, config, cash)
         else:
             make = partial(called, self.make_policy, config=config, panel=panel)
-        return Inputs(panel, make, {"cash": cash})
+        beside = {} if panel.exog is None else {name: panel.exog[name] for name in panel.exog.columns}
+        return Inputs(panel, make, {"cash": cash} | beside)
+
+    def _inputs_file(self) -> Path | None:
+        """The macro file that exogenous channels are read from."""
+        named = self.config.inputs.macro_path
+        return None if named == "fred" else find_macro_file(named or None, self.config.data.path)
 
     def _spared(self) -> set[str]:
         """The benchmark and the exchange rates: without them there is no run."""

@@ -10,6 +10,7 @@ import pandas as pd
 from engine.config import DataConfig, RunConfig
 from feeds.calendar import last_common_session
 from feeds.ingest import build_panel
+from feeds.inputs import with_inputs
 from feeds.panel import Panel
 from feeds.sources.files import read_files
 from feeds.sources.raw import DataError, RawData
@@ -36,12 +37,15 @@ def load_panel(config: RunConfig, asof: pd.Timestamp | None = None) -> tuple[Pan
 
 
 def panel_of(config: RunConfig, raw: RawData) -> tuple[Panel, pd.DataFrame]:
-    """The panel of what a source delivered, to the end of the data, and ``feeds.ingest.build_panel``'s verdicts."""
+    """The panel of what a source delivered, to the end of the data, and ``feeds.ingest.build_panel``'s verdicts.
+
+    It carries the market-wide series that ``inputs`` names.
+    """
     symbols = universe_symbols(config)
     # A made-up market describes itself: its pairs bear the names of real ones, but not their costs.
     known = raw.assets if raw.simulated else known_assets(config, symbols if symbols is not None else list(raw.bars))
     data = config.data
-    return build_panel(
+    panel, verdicts = build_panel(
         raw,
         benchmark=benchmark_of(config),
         currency=data.currency,
@@ -51,6 +55,7 @@ def panel_of(config: RunConfig, raw: RawData) -> tuple[Panel, pd.DataFrame]:
         start=pd.Timestamp(config.dates.train_start) - pd.Timedelta(days=config.dates.history_days),
         config=config.quality,
     )
+    return with_inputs(panel, config.inputs, data.calendar, data.path), verdicts
 
 
 def up_to_end(config: RunConfig, panel: Panel, asof: pd.Timestamp | None = None) -> Panel:

@@ -153,7 +153,13 @@ def poison_panel(panel: Panel, day: pd.Timestamp, way: Way | None, rng: np.rando
         assets=make_assets(symbols, panel.assets),
         sessions=panel.sessions[panel.sessions <= dates[-1]],
         features=None,
+        exog=_poisoned_series(panel.exog, day, dates),
     )
+
+
+def _poisoned_series(exog: pd.DataFrame | None, day: pd.Timestamp, dates: pd.DatetimeIndex) -> pd.DataFrame | None:
+    """The series beside prices with every value after ``day`` changed, on these dates."""
+    return None if exog is None else exog.where(exog.index <= day, exog * -50 + 700, axis=0).loc[dates]
 
 
 def _prices(frame: pd.DataFrame, factor: float | np.ndarray) -> pd.DataFrame:

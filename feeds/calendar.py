@@ -31,9 +31,26 @@ def sessions(calendar: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.Dateti
     return known[known.searchsorted(start) : known.searchsorted(end, side="right")]
 
 
+def session_closes(calendar: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.Series:
+    """When each session from ``start`` to ``end`` closes, naive in UTC, indexed by session; half days close early.
+
+    >>> session_closes("XNYS", "2024-07-02", "2024-07-03").dt.hour.tolist()  # 16:00 and 13:00 in New York
+    [20, 17]
+    """
+    start, end = pd.Timestamp(start).normalize(), pd.Timestamp(end).normalize()
+    closes = _schedule(calendar, start.year, end.year).closes
+    known = pd.Series(closes.dt.tz_localize(None).to_numpy(), closes.index.as_unit("ns"))
+    return known.loc[start:end]
+
+
 @lru_cache(maxsize=16)
 def _calendar(name: str, first_year: int, last_year: int) -> pd.DatetimeIndex:
     """Sessions of whole years, as far as the calendar is defined."""
+    return _schedule(name, first_year, last_year).sessions.as_unit("ns")
+
+
+@lru_cache(maxsize=16)
+def _schedule(name: str, first_year: int, last_year: int) -> exchange_calendars.ExchangeCalendar:
     first, last = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
     try:
         made = exchange_calendars.get_calendar(name, start=first, end=last)
@@ -44,7 +61,7 @@ def _calendar(name: str, first_year: int, last_year: int) -> pd.DatetimeIndex:
         made_by = type(exchange_calendars.get_calendar(name))
         first, last = max(first, made_by.bound_min() or first), min(last, made_by.bound_max() or last)
         made = exchange_calendars.get_calendar(name, start=first, end=last)
-    return made.sessions.as_unit("ns")
+    return made
 
 
 def decision_dates(calendar: str, first: pd.Timestamp, last: pd.Timestamp, frequency: str | int) -> pd.DatetimeIndex:

@@ -136,8 +136,8 @@ def curvature(yields: pd.DataFrame) -> pd.Series:
 
 
 #: Channels by name. What wanders without bound (prices, rates) enters as its change over a year, so that a scale
-#: learned on the training span still fits later. Slope and curvature of the Treasury curve as in Diebold and Li (2006), from
-#: yields of 3 months, 2 and 10 years.
+#: learned on the training span still fits later. Slope and curvature of the Treasury curve as in Diebold and Li (2006),
+#: from yields of 3 months, 2 and 10 years.
 CHANNELS = {
     "policy_rate": Channel("effective federal funds rate, change over a year, points", ("DFF",), year_change),
     "inflation": Channel("consumer prices, change over a year, %", ("CPIAUCSL",), year_growth),

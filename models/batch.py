@@ -67,10 +67,10 @@ class BatchSource:
         self.steps = torch.arange(windows.lookback, device=device)
         self.exog = self.static = None
         if windows.exog is not None:
-            self.exog = torch.from_numpy(windows.exog.to_numpy(np.float32)).to(device)
+            self.exog = torch.from_numpy(windows.exog.to_numpy(np.float32, copy=True)).to(device)
             self.bar_date = torch.from_numpy(windows.bar_date).to(device)
         if windows.static is not None:
-            self.static = torch.from_numpy(windows.static.to_numpy(np.int64)).to(device)
+            self.static = torch.from_numpy(windows.static.to_numpy(np.int64, copy=True)).to(device)
 
     def __len__(self) -> int:
         return len(self.start)
