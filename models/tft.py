@@ -110,6 +110,8 @@ class VariableSelection(nn.Module):
     def __init__(self, n_variables: int, width: int, dropout: float, context: int = 0):
         super().__init__()
         self.weigh = GatedResidual(n_variables * width, n_variables, dropout, context)
+        # Its last norm would begin by spreading the weights at random; so they begin nearly equal.
+        nn.init.constant_(self.weigh.leave.norm.weight, 0.1)
         self.each = GatedResidual(width, width, dropout, linear=partial(GroupedLinear, groups=n_variables))
 
     def forward(
