@@ -1,24 +1,22 @@
-"""The one training loop. It knows windows, batches and a loss, and no architecture."""
+"""The one training loop, in one process or several. It knows windows, batches and a loss, and no architecture."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import copy
 import logging
-import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from models.batch import BatchSource
+from models.checkpoint import Checkpoint
 from models.device import seeded, torch_threads
+from models.distributed import Team, current_team
 from models.windows import Windows
 
 logger = logging.getLogger(__name__)
@@ -86,6 +84,7 @@ class TrainingHistory:
         seconds: time spent in the loop.
         n_windows, n_holdout: windows to train on and held out.
         device, threads: what it ran on.
+        processes: how many shared each batch.
     """
 
     train_loss: list[float] = field(default_factory=list)
@@ -96,6 +95,25 @@ class TrainingHistory:
     n_holdout: int = 0
     device: str = "cpu"
     threads: int = 1
+    processes: int = 1
+
+
+@dataclass
+class Training:
+    """A training between two passes, as far as it is not the optimizer's.
+
+    Attributes:
+        chosen, held: positions of the windows to train on and of those held out.
+        history: of the passes done.
+    """
+
+    module: nn.Module
+    windows: Windows
+    chosen: np.ndarray
+    held: np.ndarray
+    config: TrainConfig
+    random_state: int
+    history: TrainingHistory
 
 
 def split_by_time(windows: Windows, holdout: float) -> tuple[np.ndarray, np.ndarray]:
@@ -128,6 +146,10 @@ def train(
     The same arguments on the same kind of machine give the same bits; torch's global generators and thread count are
     as before afterwards. With ``checkpoint``, every pass is saved to that file: an interrupted training that is
     called again goes on from there and ends with the weights it would have had; the file goes away at the end.
+
+    In a team of several processes (``models.distributed``) the leading one calls this and the others ``serve``. The
+    batches are the same as one process's, so is the loss but for rounding, and for dropout, whose noise each draws for
+    itself; as many processes give the same bits again.
     """
     began = time.monotonic()
     chosen, held = split_by_time(windows, config.holdout)
@@ -140,40 +162,98 @@ def train(
         held = held[np.linspace(0, len(held) - 1, config.holdout_windows).astype(np.int64)]
 
     module.to(device)
-    source = BatchSource(windows, device)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    history = TrainingHistory(n_windows=len(chosen), n_holdout=len(held), device=str(device))
+    optimizer = make_optimizer(module, config)
+    team = current_team()
+    history = TrainingHistory(n_windows=len(chosen), n_holdout=len(held), device=str(device), processes=team.size)
+    training = Training(module, windows, chosen, held, config, random_state, history)
     best = copy_of(module.state_dict())
     run = None if checkpoint is None else Checkpoint(Path(checkpoint), module, windows, config, random_state)
     if run is not None and run.path.exists():
         best = run.load(module, optimizer, history, device)
     spent = history.seconds
 
-    with torch_threads(config.threads) as history.threads:
-        while len(history.train_loss) < config.epochs and not exhausted(history, config.patience):
-            epoch = len(history.train_loss)
-            epoch_seed = int(np.random.SeedSequence([random_state, epoch]).generate_state(1)[0])
-            order = np.random.default_rng(epoch_seed).permutation(chosen)
-            order = order[: config.windows_per_epoch or None]
-            with seeded(epoch_seed, device):
-                history.train_loss.append(run_epoch(module, source, order, config, optimizer))
-            if len(held):
-                history.holdout_loss.append(mean_loss(module, source, held, epoch_seed))
-            losses = history.holdout_loss
-            if not losses or losses[-1] <= min(losses):
-                history.best_epoch = epoch + 1
-                best = copy_of(module.state_dict())
-            history.seconds = spent + time.monotonic() - began
-            logger.debug("epoch %d: loss %.5f, held out %s", epoch + 1, history.train_loss[-1], losses[-1:])
-            if run is not None:
-                run.save(module, optimizer, history, best)
-            if progress is not None:
-                progress(epoch + 1, config.epochs, history.train_loss[-1], losses[-1] if losses else None)
+    def after_pass(best: dict[str, torch.Tensor]) -> None:
+        history.seconds = spent + time.monotonic() - began
+        if run is not None:
+            run.save(module, optimizer, history, best)
+        if progress is not None:
+            done, losses = len(history.train_loss), history.holdout_loss
+            progress(done, config.epochs, history.train_loss[-1], losses[-1] if losses else None)
+
+    if team.size > 1:
+        team.send(job_of(training, optimizer, device))
+    best = run_passes(training, optimizer, device, best, team, after_pass)
     module.load_state_dict(best)
     module.eval()
     if run is not None:
         run.path.unlink(missing_ok=True)
     return history
+
+
+def serve(team: Team) -> None:
+    """Take part in the trainings of the team's leading process until it has no more."""
+    while (job := team.receive()) is not None:
+        training, optimizer_state, kind = job
+        device = team.device(kind)
+        module = training.module.to(device)
+        optimizer = make_optimizer(module, training.config)
+        optimizer.load_state_dict(optimizer_state)
+        run_passes(training, optimizer, device, copy_of(module.state_dict()), team)
+
+
+def job_of(training: Training, optimizer: torch.optim.Optimizer, device: torch.device) -> tuple[Training, dict, str]:
+    """What the other processes need to take part, with every tensor on the CPU: their device may be another."""
+    state = optimizer.state_dict()
+    moments = {number: {k: v.cpu() for k, v in each.items()} for number, each in state["state"].items()}
+    on_cpu = replace(training, module=copy.deepcopy(training.module).cpu())
+    return on_cpu, {**state, "state": moments}, device.type
+
+
+def make_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Of all the module's parameters, which must be on their device."""
+    return torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+def run_passes(
+    training: Training,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    best: dict[str, torch.Tensor],
+    team: Team,
+    after_pass: Callable[[dict[str, torch.Tensor]], None] | None = None,
+) -> dict[str, torch.Tensor]:
+    """The passes that ``training`` lacks, the same in every process of the team; the best weights.
+
+    Args:
+        best: the best weights so far.
+        after_pass: told the best weights after each pass.
+    """
+    module, config, history, held = training.module, training.config, training.history, training.held
+    source = BatchSource(training.windows, device)
+    with torch_threads(config.threads) as history.threads:
+        while len(history.train_loss) < config.epochs and not exhausted(history, config.patience):
+            epoch = len(history.train_loss)
+            epoch_seed = seed_of(training.random_state, epoch)
+            order = np.random.default_rng(epoch_seed).permutation(training.chosen)
+            order = order[: config.windows_per_epoch or None]
+            noise = epoch_seed if team.rank == 0 else seed_of(training.random_state, epoch, team.rank)
+            with seeded(noise, device):
+                history.train_loss.append(run_epoch(module, source, order, config, optimizer, team))
+            if len(held):
+                history.holdout_loss.append(mean_loss(module, source, held, noise, team))
+            losses = history.holdout_loss
+            if not losses or losses[-1] <= min(losses):
+                history.best_epoch = epoch + 1
+                best = copy_of(module.state_dict())
+            logger.debug("epoch %d: loss %.5f, held out %s", epoch + 1, history.train_loss[-1], losses[-1:])
+            if after_pass is not None:
+                after_pass(best)
+    return best
+
+
+def seed_of(*numbers: int) -> int:
+    """A seed that these numbers decide."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def exhausted(history: TrainingHistory, patience: int) -> bool:
@@ -187,18 +267,22 @@ def run_epoch(
     order: np.ndarray,
     config: TrainConfig,
     optimizer: torch.optim.Optimizer,
+    team: Team,
 ) -> float:
-    """One pass over the windows at ``order``; their mean loss."""
+    """One pass over the windows at ``order``, a part of each batch in each process; the mean loss of them all."""
     module.train()
     total = torch.zeros((), device=source.start.device)
     for at in range(0, len(order), config.batch_size):
         chosen = order[at : at + config.batch_size]
-        loss = module.loss(source.batch(chosen))
+        loss, weight = part_loss(module, source, chosen, team)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        loss = loss.detach()
+        gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+        team.average([loss, *gradients], weight)
         nn.utils.clip_grad_norm_(module.parameters(), config.clip_norm)
         optimizer.step()
-        total += loss.detach() * len(chosen)
+        total += loss * len(chosen)
     mean = total.item() / len(order)
     if not np.isfinite(mean):
         raise FloatingPointError(
@@ -208,75 +292,39 @@ def run_epoch(
 
 
 @torch.no_grad()
-def mean_loss(module: nn.Module, source: BatchSource, chosen: np.ndarray, seed: int = 0) -> float:
-    """Mean loss over the windows at ``chosen``, in evaluation mode; ``seed`` is for losses that draw samples."""
+def mean_loss(
+    module: nn.Module, source: BatchSource, chosen: np.ndarray, seed: int = 0, team: Team | None = None
+) -> float:
+    """Mean loss over the windows at ``chosen``, in evaluation mode; ``seed`` is for losses that draw samples.
+
+    Args:
+        team: the processes that share the windows, if this is one of several that all ask.
+    """
+    team = team or Team()
     module.eval()
     total = torch.zeros((), device=source.start.device)
     with seeded(seed, source.start.device):
         for at in range(0, len(chosen), EVALUATION_BATCH):
-            part = chosen[at : at + EVALUATION_BATCH]
-            total += module.loss(source.batch(part)) * len(part)
+            batch = chosen[at : at + EVALUATION_BATCH]
+            loss, weight = part_loss(module, source, batch, team)
+            team.average([loss], weight)
+            total += loss * len(batch)
     return total.item() / len(chosen)
+
+
+def part_loss(
+    module: nn.Module, source: BatchSource, chosen: np.ndarray, team: Team
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss of this process's part of a batch, and its weight among the parts: how many entries were observed.
+
+    A loss that is a mean over observed entries is then, averaged, the whole batch's. One that is a mean over windows
+    is so too where all windows are observed alike, and else differs a little.
+    """
+    own, counts = team.part(chosen)
+    batch = source.batch(own)
+    return module.loss(batch), batch.mask.sum() * counts
 
 
 def copy_of(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A state dictionary that further training does not change."""
     return {name: tensor.detach().clone() for name, tensor in state.items()}
-
-
-class Checkpoint:
-    """One training's state after its last complete pass, in one safetensors file that replaces itself atomically.
-
-    Attributes:
-        path: the file.
-        identity: hash of what was trained, on what and how; another training's file is refused.
-    """
-
-    def __init__(self, path: Path, module: nn.Module, windows: Windows, config: TrainConfig, random_state: int):
-        digest = hashlib.sha256()
-        digest.update(json.dumps([asdict(config), random_state, type(module).__qualname__]).encode())
-        for array in (windows.values, windows.observed, windows.start, windows.date_idx):
-            digest.update(np.ascontiguousarray(array).data)
-        for table in (windows.exog, windows.static):
-            if table is not None:
-                digest.update(np.ascontiguousarray(table.to_numpy()).data)
-        for name, tensor in sorted(module.state_dict().items()):
-            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-        self.path = path
-        self.identity = digest.hexdigest()
-
-    def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, history: TrainingHistory, best: dict) -> None:
-        """Writes the file anew, whole or not at all."""
-        tensors = {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
-        for number, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
-        part = self.path.with_name(self.path.name + ".part")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"identity": self.identity, "history": json.dumps(asdict(history))}
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, part, metadata)
-        os.replace(part, self.path)
-
-    def load(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer, history: TrainingHistory, device: torch.device
-    ) -> dict[str, torch.Tensor]:
-        """Puts the saved state into the arguments; returns the best weights so far."""
-        groups: dict[str, dict] = {"module": {}, "best": {}, "optimizer": {}}
-        with safe_open(self.path, "pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("identity") != self.identity:
-                raise ValueError(f"checkpoint {self.path} is from another training (other data, model or settings)")
-            for key in file.keys():  # noqa: SIM118 - not a dictionary
-                group, name = key.split(".", 1)
-                groups[group][name] = file.get_tensor(key)
-        module.load_state_dict(groups["module"])
-        state: dict[int, dict] = {}
-        for key, value in groups["optimizer"].items():
-            number, name = key.split(".", 1)
-            state.setdefault(int(number), {})[name] = value
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-        for name, value in json.loads(metadata["history"]).items():
-            if name not in ("device", "threads"):
-                setattr(history, name, value)
-        logger.info("training goes on after epoch %d, from %s", len(history.train_loss), self.path)
-        return {name: tensor.to(device) for name, tensor in groups["best"].items()}

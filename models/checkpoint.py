@@ -1,0 +1,82 @@
+"""The state of an unfinished training in a file, so that it can go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from models.windows import Windows
+
+if TYPE_CHECKING:
+    from models.training import TrainConfig, TrainingHistory
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpoint:
+    """One training's state after its last complete pass, in one safetensors file that replaces itself atomically.
+
+    Attributes:
+        path: the file.
+        identity: hash of what was trained, on what and how; another training's file is refused.
+    """
+
+    def __init__(self, path: Path, module: nn.Module, windows: Windows, config: TrainConfig, random_state: int):
+        digest = hashlib.sha256()
+        digest.update(json.dumps([asdict(config), random_state, type(module).__qualname__]).encode())
+        for array in (windows.values, windows.observed, windows.start, windows.date_idx):
+            digest.update(np.ascontiguousarray(array).data)
+        for table in (windows.exog, windows.static):
+            if table is not None:
+                digest.update(np.ascontiguousarray(table.to_numpy()).data)
+        for name, tensor in sorted(module.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        self.path = path
+        self.identity = digest.hexdigest()
+
+    def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, history: TrainingHistory, best: dict) -> None:
+        """Writes the file anew, whole or not at all."""
+        tensors = {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+        for number, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+        part = self.path.with_name(self.path.name + ".part")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {"identity": self.identity, "history": json.dumps(asdict(history))}
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, part, metadata)
+        os.replace(part, self.path)
+
+    def load(
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, history: TrainingHistory, device: torch.device
+    ) -> dict[str, torch.Tensor]:
+        """Puts the saved state into the arguments; returns the best weights so far."""
+        groups: dict[str, dict] = {"module": {}, "best": {}, "optimizer": {}}
+        with safe_open(self.path, "pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("identity") != self.identity:
+                raise ValueError(f"checkpoint {self.path} is from another training (other data, model or settings)")
+            for key in file.keys():  # noqa: SIM118 - not a dictionary
+                group, name = key.split(".", 1)
+                groups[group][name] = file.get_tensor(key)
+        module.load_state_dict(groups["module"])
+        state: dict[int, dict] = {}
+        for key, value in groups["optimizer"].items():
+            number, name = key.split(".", 1)
+            state.setdefault(int(number), {})[name] = value
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        for name, value in json.loads(metadata["history"]).items():
+            if name not in ("device", "threads", "processes"):
+                setattr(history, name, value)
+        logger.info("training goes on after epoch %d, from %s", len(history.train_loss), self.path)
+        return {name: tensor.to(device) for name, tensor in groups["best"].items()}
