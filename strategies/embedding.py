@@ -51,11 +51,14 @@ class Embedded:
         joined: ``(n_assets, n_dims)``, indexed by symbol, of unit length.
         complete: by symbol, True where the asset had enough windows to be embedded.
         components: what ``rows`` reduces to; 0 = nothing.
+        uncertainty: by symbol, the mean variance of the newest window's embedding, NaN where there is none; None where
+            the encoder states no variance.
     """
 
     joined: pd.DataFrame
     complete: pd.Series
     components: int
+    uncertainty: pd.Series | None = None
 
     def rows(self, symbols: list[str]) -> pd.DataFrame:
         """The embeddings of these symbols, in this order, of unit length; only these decide the common directions."""
@@ -76,7 +79,7 @@ class PanelEmbedder:
     def __init__(self, encoder: Encoder, config: EmbeddingConfig):
         self.encoder = encoder
         self.config = config
-        self._known: dict[bytes, np.ndarray] = {}
+        self._known: dict[bytes, tuple[np.ndarray, np.ndarray | None]] = {}
 
     def embed(self, panel: Panel) -> Embedded:
         """Embeddings at the close of the panel's last day; the panel has features."""
@@ -89,7 +92,8 @@ class PanelEmbedder:
             return Embedded(nothing, pd.Series(False, index=panel.symbols), components=0)
         picked = picked[:, some]
         steps = [self._encode(windows, chosen) for chosen in picked.T]
-        embeddings = np.stack(steps, axis=1)  # assets, steps, dims
+        embeddings = np.stack([embedded for embedded, _ in steps], axis=1)  # assets, steps, dims
+        _, uncertainty = steps[-1]
         present = picked >= 0
         if self.config.kind == "last":
             joined, complete = embeddings[:, -1], present[:, -1]
@@ -100,6 +104,7 @@ class PanelEmbedder:
             pd.DataFrame(unit_sphere(joined), index=panel.symbols),
             pd.Series(complete, index=panel.symbols),
             components=self.config.components if self.config.kind == "trajectory" else 0,
+            uncertainty=None if uncertainty is None else pd.Series(uncertainty, index=panel.symbols),
         )
 
     def at(self, panel: Panel, days: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +119,7 @@ class PanelEmbedder:
         windows = panel_windows(panel, self.encoder.lookback)
         rows = panel.dates.searchsorted(days, side="right") - 1
         picked = latest_windows(windows, len(panel.symbols), rows)
-        return np.stack([self._encode(windows, chosen) for chosen in picked.T], axis=1), picked >= 0
+        return np.stack([self._encode(windows, chosen)[0] for chosen in picked.T], axis=1), picked >= 0
 
     def _dates(self, panel: Panel) -> np.ndarray:
         """Panel rows the windows end at (the last row at or before each date), oldest first."""
@@ -129,8 +134,9 @@ class PanelEmbedder:
         rows = panel.dates.searchsorted(pd.DatetimeIndex(days), side="right") - 1
         return rows[rows >= 0] if (rows >= 0).any() else np.array([len(panel.dates) - 1])
 
-    def _encode(self, windows: Windows, chosen: np.ndarray) -> np.ndarray:
-        """Embeddings of one date's windows, ``(n_assets, embed_dim)``; zero where ``chosen`` is -1."""
+    def _encode(self, windows: Windows, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """One date's windows: embeddings ``(n_assets, embed_dim)``, zero where ``chosen`` is -1, and the mean of each
+        one's variances ``(n_assets,)``, NaN there; None where the encoder states no variance."""
         present = chosen >= 0
         values, observed = windows.gather(chosen[present])
         content = values.tobytes() + np.packbits(observed).tobytes() + present.tobytes()
@@ -138,9 +144,17 @@ class PanelEmbedder:
             content += self.encoder.covariates_.content(windows, chosen[present])
         key = hashlib.blake2b(content).digest()
         if key not in self._known:
-            embedded = self.encoder.transform(windows.take(chosen[present]))
-            self._known[key] = np.zeros((len(chosen), embedded.shape[1]), dtype=np.float32)
-            self._known[key][present] = embedded
+            taken = windows.take(chosen[present])
+            if isinstance(self.encoder, Encoder):
+                mean, var = self.encoder.transform_with_variance(taken)
+            else:
+                mean, var = self.encoder.transform(taken), None
+            embedded, uncertainty = np.zeros((len(chosen), mean.shape[1]), dtype=np.float32), None
+            embedded[present] = mean
+            if var is not None:
+                uncertainty = np.full(len(chosen), np.nan)
+                uncertainty[present] = var.mean(axis=1)
+            self._known[key] = embedded, uncertainty
         return self._known[key]
 
 

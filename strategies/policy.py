@@ -65,7 +65,8 @@ class Decision:
         selected: the names picked, in cluster order.
         embeddings: the rows that were clustered, of unit length, ``(n_assets, n_dims)``, same index as ``labels``.
         diagnostics: ``excluded`` (symbol -> why it could not be held), ``notes`` (sentences for the report),
-            ``linkage`` (scipy's linkage matrix over the rows of ``embeddings``).
+            ``linkage`` (scipy's linkage matrix over the rows of ``embeddings``), ``uncertainty`` (mean variance of the
+            newest window's embedding by symbol, same index as ``labels``; None where the encoder states none).
     """
 
     asof: pd.Timestamp
@@ -198,7 +199,12 @@ class ClusterPolicy:
             sharpe=sharpe,
             selected=selected,
             embeddings=embeddings,
-            diagnostics={"excluded": excluded, "notes": notes, "linkage": self.clusterer.linkage_},
+            diagnostics={
+                "excluded": excluded,
+                "notes": notes,
+                "linkage": self.clusterer.linkage_,
+                "uncertainty": None if embedded.uncertainty is None else embedded.uncertainty[eligible],
+            },
         )
 
     def _sharpe(self, returns: pd.DataFrame, config: SelectionConfig) -> pd.Series:
@@ -218,5 +224,6 @@ class ClusterPolicy:
                 "excluded": excluded,
                 "notes": ["no asset is eligible: all in cash"],
                 "linkage": np.empty((0, 4)),
+                "uncertainty": None,
             },
         )

@@ -14,6 +14,7 @@ from models.training import TrainConfig
 from strategies.embedding import EmbeddingConfig
 from strategies.policy import ClusterPolicy, PortfolioState
 from strategies.selection import SelectionConfig, sharpe_ratios, top_sharpe_per_cluster
+from strategies.windows import panel_windows
 from tests.conftest import three_clusters
 
 SELECTION = SelectionConfig(sharpe_sessions=120, min_sessions=120, volatility_sessions=120)
@@ -122,3 +123,18 @@ def test_a_training_span_too_short_for_a_window_is_refused(panel):
 def test_ties_go_to_the_first_name_and_nan_is_never_selected():
     sharpe = pd.Series({"B": 1.0, "A": 1.0, "C": np.nan})
     assert top_sharpe_per_cluster(sharpe, pd.Series({"B": 0, "A": 0, "C": 1})) == ["A"]
+
+
+def test_the_uncertainty_of_an_embedding_reaches_the_decision(panel, decided):
+    _, without = decided
+    assert without.diagnostics["uncertainty"] is None
+    encoder = Encoder("vae", train=TrainConfig(epochs=1, windows_per_epoch=640), lookback=10)
+    policy = ClusterPolicy(encoder, Ward(3), EmbeddingConfig(kind="last"), SELECTION)
+    decision = policy.fit(panel.until(panel.dates[300])).decide(panel, PortfolioState())
+    windows = panel_windows(panel, 10, first=len(panel.dates) - 1)
+    variance = pd.Series(
+        encoder.transform_with_variance(windows)[1].mean(axis=1), index=np.array(panel.symbols)[windows.asset_idx]
+    )
+    uncertainty = decision.diagnostics["uncertainty"]
+    assert list(uncertainty.index) == list(decision.labels.index) and uncertainty.between(0, 1).all()
+    np.testing.assert_allclose(uncertainty, variance[uncertainty.index], rtol=1e-6)
