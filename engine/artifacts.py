@@ -92,7 +92,10 @@ def stored_encoder(run_dir: Path, day: pd.Timestamp) -> tuple[Path, pd.Timestamp
 
 
 def clusters_table(decisions: list[Decision]) -> pd.DataFrame:
-    """Columns date, symbol, cluster, sharpe, selected: a row per clustered asset and decision."""
+    """Columns date, symbol, cluster, sharpe, selected: a row per clustered asset and decision.
+
+    ``uncertainty``, the mean variance of the asset's newest embedding, follows where the encoder states one.
+    """
     parts = [
         pd.DataFrame(
             {
@@ -102,6 +105,7 @@ def clusters_table(decisions: list[Decision]) -> pd.DataFrame:
                 "sharpe": d.sharpe.reindex(d.labels.index).to_numpy(),
                 "selected": d.labels.index.isin(d.selected),
             }
+            | _uncertainty(d)
         )
         for d in decisions
         if len(d.labels)
@@ -111,6 +115,11 @@ def clusters_table(decisions: list[Decision]) -> pd.DataFrame:
         if parts
         else pd.DataFrame(columns=["date", "symbol", "cluster", "sharpe", "selected"])
     )
+
+
+def _uncertainty(decision: Decision) -> dict[str, np.ndarray]:
+    found = decision.diagnostics.get("uncertainty")
+    return {} if found is None else {"uncertainty": found.reindex(decision.labels.index).to_numpy()}
 
 
 def embeddings_table(decisions: list[Decision]) -> pd.DataFrame:
