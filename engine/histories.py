@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,10 @@ from engine.market import benchmark_of, panel_of, read_source, universe_symbols,
 from engine.poison import NEW, poison_raw
 from engine.walk_forward import fold_for
 from feeds import currency as fx
-from feeds.macro import PUBLICATION_LAG, find_macro_file
+from feeds.inputs import with_inputs
+from feeds.panel import Panel
+from feeds.publication import ALIASES, PUBLICATION_LAG, find_macro_file, known_on
+from feeds.sentiment import SCORES, known_at_close, next_session
 from feeds.sources.raw import RawData
 from strategies.policy import Policy
 
@@ -56,11 +59,13 @@ def check_run(
             return fold.train_start, fold.train_end
 
         reporter.stage("check")
-        changes = [*WAYS, *(["published"] if histories.macro is not None else [])]
+        changes = [*WAYS, *(["published"] if histories.published else [])]
         tolerance = 0.0 if make_policy is None else ROUNDING
         report = examine(histories.build, days, span, changes, config.trading, tolerance, reporter.advance)
-    if histories.macro is None:
-        report.notes.append("no macro file among the data: the rate of cash is a constant, nothing of it to change")
+    if not histories.published:
+        report.notes.append("no file of macro figures or sentiment: the rate of cash is a constant, nothing to change")
+    if config.inputs.macro_path == "fred":
+        report.notes.append("inputs.macro from FRED: its figures were not changed; name a file to have them checked")
     return report
 
 
@@ -70,7 +75,7 @@ class RunHistories:
 
     Args:
         make_policy: see ``check_run``.
-        folder: where changed copies of the macro file are put.
+        folder: where changed copies of files of macro figures and sentiment are put.
     """
 
     config: RunConfig
@@ -79,30 +84,39 @@ class RunHistories:
     folder: Path
 
     def __post_init__(self):
-        self.macro = find_macro_file(self.config.cash.path or None, self.config.data.path)
+        config = self.config
+        self.macro = find_macro_file(config.cash.path or None, config.data.path)
+        if self.macro is not None:  # named, so that a policy that reads it itself is led to the changed copies too
+            self.config = replace(config, cash=replace(config.cash, path=str(self.macro)))
         self._true: Inputs | None = None
+
+    @property
+    def published(self) -> bool:
+        """Whether there are dated figures or texts beside prices."""
+        return self.macro is not None or bool(self.config.inputs.sentiment) or self._inputs_file() is not None
 
     def build(self, change: str | None, day: pd.Timestamp | None, number: int) -> Inputs:
         """The inputs of one history (``engine.leakage.Build``)."""
         if change is None:
-            self._true = self._true or self._inputs(self.config, self.raw, None)
+            self._true = self._true or self._inputs(self.config, self._panel(self.config, self.raw))
             return self._true
+        end = self._true.panel.dates[-1]
+        if change == "published":  # the bars are those of the true history
+            config = self._other_figures(day, cut=False)
+            bare = replace(self._true.panel, exog=None)
+            return self._inputs(config, with_inputs(bare, config.inputs, config.data.calendar, config.data.path))
         rng = np.random.default_rng([self.config.engine.seed, number])
-        raw, config = self.raw, self.config
-        if change in WAYS:
-            raw = poison_raw(raw, day, WAYS[change], rng, self._spared())
+        raw = poison_raw(self.raw, day, WAYS[change], rng, self._spared())
+        config = self._other_figures(day, cut=True) if change == "truncated" else self.config
         if change == "listed":
             config = replace(config, data=replace(config.data, include=(*config.data.include, *NEW)))
-        if self.macro is not None and change in ("truncated", "published"):
-            path = self._macro_without(day, cut=change == "truncated")
-            config = replace(config, cash=replace(config.cash, path=str(path)))
-            if config.inputs.macro and self._inputs_file() == self.macro:
-                config = replace(config, inputs=replace(config.inputs, macro_path=str(path)))
-        return self._inputs(config, raw, self._true.panel.dates[-1])
+        return self._inputs(config, self._panel(config, raw, end))
 
-    def _inputs(self, config: RunConfig, raw: RawData, end: pd.Timestamp | None) -> Inputs:
+    def _panel(self, config: RunConfig, raw: RawData, end: pd.Timestamp | None = None) -> Panel:
         panel, _ = panel_of(config, raw)
-        panel = up_to_end(config, panel) if end is None else panel.until(end)
+        return up_to_end(config, panel) if end is None else panel.until(end)
+
+    def _inputs(self, config: RunConfig, panel: Panel) -> Inputs:
         cash, _ = pipeline.cash_returns(panel, config.cash, config.data.path)
         panel = pipeline.with_features(panel, config.features)
         if self.make_policy is None:
@@ -112,26 +126,80 @@ class RunHistories:
         beside = {} if panel.exog is None else {name: panel.exog[name] for name in panel.exog.columns}
         return Inputs(panel, make, {"cash": cash} | beside)
 
-    def _inputs_file(self) -> Path | None:
-        """The macro file that exogenous channels are read from."""
-        named = self.config.inputs.macro_path
-        return None if named == "fred" else find_macro_file(named or None, self.config.data.path)
-
     def _spared(self) -> set[str]:
         """The benchmark and the exchange rates: without them there is no run."""
         rates = {symbol for symbol in self.raw.bars if fx.pair_of(symbol) is not None}
         return {benchmark_of(self.config), *rates}
 
-    def _macro_without(self, day: pd.Timestamp, cut: bool) -> Path:
-        """A copy of the macro file whose figures published after ``day`` are cut or changed."""
-        parquet = self.macro.suffix == ".parquet"
-        table = pd.read_parquet(self.macro) if parquet else pd.read_csv(self.macro)
-        lag = pd.to_timedelta(table["series"].map(PUBLICATION_LAG).fillna(0), unit="D")
-        later = pd.to_datetime(table["date"]) + lag > day
-        path = self.folder / f"macro{self.macro.suffix}"
-        table = table[~later] if cut else table.assign(value=table["value"].where(~later, table["value"] * -50 + 700))
+    def _inputs_file(self) -> Path | None:
+        """The macro file that exogenous channels are read from."""
+        named = self.config.inputs.macro_path
+        if not self.config.inputs.macro or named == "fred":
+            return None
+        return find_macro_file(named or None, self.config.data.path, "inputs.macro_path")
+
+    def _other_figures(self, day: pd.Timestamp, cut: bool) -> RunConfig:
+        """The configuration with copies of its files in which what was published after ``day`` is another or cut."""
+        config = self.config
+        lags = config.inputs.lag_by_series
+        if self.macro is not None:
+            path = self._copy(self.macro, "cash", lambda table: figures_after(table, day, lags), cut)
+            config = replace(config, cash=replace(config.cash, path=path))
+        if self._inputs_file() is not None:
+            path = self._copy(self._inputs_file(), "inputs", lambda table: figures_after(table, day, lags), cut)
+            config = replace(config, inputs=replace(config.inputs, macro_path=path))
+        if config.inputs.sentiment:
+            calendar = config.data.calendar
+            path = self._copy(
+                Path(config.inputs.sentiment), "mood", lambda table: texts_after(table, day, calendar), cut
+            )
+            config = replace(config, inputs=replace(config.inputs, sentiment=path))
+        return config
+
+    def _copy(self, file: Path, use: str, later: Callable[[pd.DataFrame], np.ndarray], cut: bool) -> str:
+        """A copy of a table of figures or texts, its rows where ``later`` says so left out or changed."""
+        parquet = file.suffix == ".parquet"
+        table = pd.read_parquet(file) if parquet else pd.read_csv(file)
+        after = later(table)
+        path = self.folder / f"{use}{file.suffix}"
+        table = table[~after] if cut else _changed(table, after)
         if parquet:
             table.to_parquet(path, index=False)
         else:
             table.to_csv(path, index=False)
-        return path
+        return str(path)
+
+
+def figures_after(table: pd.DataFrame, day: pd.Timestamp, lags: Mapping[str, int]) -> np.ndarray:
+    """Which rows of a table (date, series, value) were published after ``day``.
+
+    By ``feeds.publication``, not by the date they bear; a series it does not know, by that date.
+    """
+    dates = pd.DatetimeIndex(pd.to_datetime(table["date"])).as_unit("ns")
+    after = np.asarray(dates > day)
+    names = table["series"].replace(ALIASES)
+    for name, places in names.groupby(names).indices.items():
+        if name in PUBLICATION_LAG or name in lags:
+            places = places[np.argsort(dates[places], kind="stable")]
+            after[places] = known_on(name, dates[places], lags) > day
+    return after
+
+
+def texts_after(table: pd.DataFrame, day: pd.Timestamp, calendar: str) -> np.ndarray:
+    """Which rows of daily scores (date) or of dated texts (timestamp) were not known by the close of ``day``."""
+    if "timestamp" in table.columns:
+        known = known_at_close(pd.DatetimeIndex(pd.to_datetime(table["timestamp"], utc=True)), calendar)
+    else:
+        known = next_session(pd.DatetimeIndex(pd.to_datetime(table["date"])), calendar)
+    return np.asarray((known > day) | known.isna())
+
+
+def _changed(table: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
+    """The table with other figures in these rows: far off where they are figures, opposite where they are scores."""
+    table = table.copy()
+    for name in table.columns.intersection(["value", *SCORES]):
+        figures = pd.to_numeric(table[name], errors="coerce").astype(float)
+        table[name] = figures.where(~rows, figures * -50 + 700 if name == "value" else -0.5 * figures + 0.3)
+    if "text" in table.columns:
+        table["text"] = table["text"].where(~rows, "A terrible, awful, horrible disaster.")
+    return table

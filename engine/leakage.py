@@ -241,8 +241,8 @@ def examine(
         known, decision = _trace(truth, day, span_for(day))
         if isinstance(decision, Failure):
             raise ValueError(
-                f"policy: its {'fit' if decision.stage == 'training' else 'decide'} failed for {day.date()} on the data "
-                f"as they are: {decision}"
+                f"policy: {'fit' if decision.stage == 'training' else 'decide'} failed for {day.date()} on the data as "
+                f"they are: {decision}"
             ) from decision.error
         tell(f"{day.date()} as it was")
         if unstable is None:
