@@ -19,6 +19,7 @@ from rich.table import Table
 from engine import commands, explain
 from engine.audit import audit
 from engine.config import describe, dump, make_config, merge, parse_setting, presets, read_preset, read_toml
+from engine.fitting import training_team
 from engine.leakage import CHANGES
 from engine.ledger import Ledger
 from engine.pipeline import Silent, run
@@ -201,7 +202,9 @@ def run_command(ctx, preset, config_file, settings, out, model_from, report, qui
       run --set trading.rebalance=quarter --currency EUR
       run --preset rolling --set walk_forward.refit=month     trained anew every month
     """
-    with faults():
+    with faults(), training_team() as leads:
+        if not leads:  # started by torchrun to help with the training, which is done
+            return
         if model_from and not config_file and ctx.get_parameter_source("preset") is not ParameterSource.COMMANDLINE:
             config_file = commands.config_of(model_from)  # the same run again, but for what is asked for here
         config = resolve(ctx, preset, config_file, settings)
@@ -553,21 +556,21 @@ def _show_verdicts(outcome) -> None:
 def _show_leakage(report) -> None:
     days = ", ".join(f"{day:%Y-%m-%d}" for day in report.checked["day"].unique())
     stages = report.stages()
-    table = Table(title=f"Decided on {days}", title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for name, side in (("stage", "left"), ("values compared", "right"), ("differ", "right")):
         table.add_column(name, justify=side)
     for name, row in stages.iterrows():
         table.add_row(name, f"{row['values']:,}", f"[red]{row['differ']:,}" if row["differ"] else "0")
-    out = Console()
-    out.print(table)
+    click.echo(f"Decided on {days}, as it was and with other futures")
+    Console().print(table)
     for finding in report.findings:
-        out.print(f"LEAK in {finding}", highlight=False, markup=False)
+        click.secho(f"LEAK in {finding}", fg="red")
         for change in finding.changes:
-            out.print(f"  seen when {CHANGES[change]}", highlight=False, markup=False)
+            click.echo(f"  seen when {CHANGES[change]}")
     for note in report.notes:
-        out.print(f"note: {note}", highlight=False, markup=False)
-    found = "no leak found" if report.clean else f"{len(report.findings)} found"
-    out.print(f"{found}, in {report.seconds:.0f} s", highlight=False)
+        click.echo(f"note: {note}")
+    found = "No leak found" if report.clean else f"{len(report.findings)} found"
+    click.echo(f"{found}, in {report.seconds:.0f} s")
 
 
 def _show_metrics(outcome) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import pandas as pd
 from engine.parallel import run_all
 from engine.walk_forward import Fold, fold_for
 from feeds.panel import Panel
+from models.distributed import current_team, join, leave, started_by_torchrun
 from models.encoder import Encoder
-from models.training import Progress
+from models.training import Progress, serve
 from models.windows import Windows
 from strategies.policy import ClusterPolicy
 from strategies.windows import panel_windows
@@ -25,6 +27,34 @@ ANCHOR_ROWS, ANCHOR_STRIDE, MOST_ANCHORS = 63, 5, 2048
 
 #: ``(fold, warm) -> the policy to train for it``.
 PolicyFactory = Callable[[Fold, bool], ClusterPolicy]
+
+
+@contextmanager
+def training_team() -> Iterator[bool]:
+    """Where torchrun started several processes, they train together inside; yields whether this one leads.
+
+    The leading one runs the program; the others have taken their part in its trainings when they come to the block,
+    and have nothing left to do. A process started alone leads.
+    """
+    if not started_by_torchrun():
+        yield True
+        return
+    team = join()
+    try:
+        if team.rank:
+            serve(team)
+        yield team.rank == 0
+        dismiss_team()
+    finally:
+        leave()
+
+
+def dismiss_team() -> None:
+    """Let the other processes go: nothing will be trained any more. Nothing happens where there are none."""
+    team = current_team()
+    if team.rank == 0 and team.size > 1:
+        team.send(None)
+    leave()
 
 
 def fit_fold(
@@ -63,11 +93,12 @@ def fit_folds(
 
     Args:
         warm_start: start each training but the first from the one before it, which ties them to their order; else
-            they are independent, and ``workers`` processes share them.
+            they are independent, and ``workers`` processes share them (not where torchrun's processes share each
+            training: then they follow one another too).
         advance: told ``(done, total, text)``: trainings, or the passes of a single one.
     """
     watch = FitProgress(len(planned), advance)
-    if workers > 1 and len(planned) > 1 and not warm_start:
+    if workers > 1 and len(planned) > 1 and not warm_start and current_team().size == 1:
         calls = [(fold, panel, make(fold, False), work) for fold in planned]
         return dict(zip([fold.number for fold in planned], run_all(fit_fold, calls, workers, watch.one), strict=True))
     fitted: dict[int, Encoder] = {}

@@ -20,7 +20,7 @@ import psutil
 from engine import artifacts
 from engine.backtest import BacktestResult, run_backtest
 from engine.config import RunConfig, dump, to_dict
-from engine.fitting import FoldPolicies, PolicyFactory, align_folds, fit_folds
+from engine.fitting import FoldPolicies, PolicyFactory, align_folds, dismiss_team, fit_folds
 from engine.ledger import Ledger, enter
 from engine.market import load_panel
 from engine.metrics import compute_metrics
@@ -36,6 +36,7 @@ from feeds.macro import cash_returns
 from feeds.panel import Panel
 from feeds.sources.raw import DataError
 from models.clustering import Ward
+from models.distributed import current_team
 from models.encoder import Encoder
 from strategies.allocation import ALLOCATORS
 from strategies.continuity import with_lasting_names
@@ -116,7 +117,7 @@ def run(
     sessions = panel.sessions[panel.sessions >= dates[0]]
     benchmark = panel.session_closes()[panel.benchmark]
     same_for_any_workers = to_dict(replace(config, engine=replace(config.engine, workers=1)))
-    key = work_key(same_for_any_workers, fingerprint, str(model_from), versions())
+    key = work_key(same_for_any_workers, fingerprint, str(model_from), versions(), current_team().size)
     with work_folder(out, key) as work:
         with clock.stage("fit"):
             if model_from is None:
@@ -127,6 +128,7 @@ def run(
             else:
                 planned, encoders = stored_folds(planned, make, model_from)
                 apart = {}
+            dismiss_team()
         policy_for = FoldPolicies(planned, encoders, make)
         notes = PassportNotes(policy_for, config.engine.seed)
         with clock.stage("backtest"):
@@ -309,6 +311,7 @@ def describe_run(
         "seed": config.engine.seed,
         "device": history.device,
         "threads": history.threads,
+        "processes": history.processes,
         "cash": cash_source,
         "inputs": describe_inputs(config.inputs, panel),
         "universe": {"tradable": len(panel.tradable), "rows": len(panel.dates), "sessions": len(panel.sessions)},
