@@ -111,7 +111,9 @@ def parse_answer(text: str, name: str) -> pd.Series:
     if dates.isna().any() or (values.isna() & ~empty).any():
         row = table[(dates.isna() | (values.isna() & ~empty)).to_numpy()].iloc[0]
         raise NoAnswer(f"a row that is no date and value: {', '.join(row)}")
-    series = pd.Series(values.to_numpy(dtype=float), pd.DatetimeIndex(dates).as_unit("ns"), name=name).dropna()
+    series = pd.Series(
+        values.to_numpy(dtype=float), pd.DatetimeIndex(dates.to_numpy()).as_unit("ns"), name=name
+    ).dropna()
     if series.empty:
         raise NoAnswer("the answer holds no values")
     return series[~series.index.duplicated(keep="last")].sort_index()
