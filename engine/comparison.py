@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from engine.backtest import BacktestResult, run_backtest
 from engine.config import RunConfig
-from engine.metrics import annual_turnover, cash_per_session, performance, trading_costs
+from engine.metrics import ANNUALIZATION, annual_turnover, cash_per_session, performance
+from engine.portfolios import Targets, simulate
 from feeds.panel import Panel
 from strategies.allocation import ALLOCATORS
 from strategies.baselines import RULES, SLOW, Baseline, Recorded, unavailable
@@ -19,7 +21,28 @@ from strategies.policy import Decision, PortfolioState
 Advance = Callable[[int, int, str], None]
 
 #: What a table of policies says of each, and how.
-FIGURES = ("total_return", "cagr", "volatility", "sharpe", "max_drawdown")
+FIGURES = ("total_return", "cagr", "volatility", "sharpe", "max_drawdown", "turnover", "cost_bps", "names")
+
+#: Names held above which the vectorised path trades a policy.
+WIDE = 60
+
+
+@dataclass(frozen=True)
+class Traded:
+    """What a comparison needs to know of one policy.
+
+    Attributes:
+        net, gross: simple daily returns after and before costs.
+        costs: money paid per session.
+        turnover: one-way, per year.
+        weights: targets, index decision day, a column per symbol ever held.
+    """
+
+    net: pd.Series
+    gross: pd.Series
+    costs: pd.Series
+    turnover: float
+    weights: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -31,7 +54,7 @@ class Comparison:
         gross: the same before costs.
         costs: money paid per session, commission and spread, same shape.
         turnover: one-way turnover per year, by policy.
-        metrics: by policy, what ``metrics.json`` says of the strategy.
+        metrics: by policy, see ``figures``.
         picks: target weights by policy: index decision day, a column per symbol ever held.
         left_out: baselines that could not be carried out, and why.
     """
@@ -46,15 +69,7 @@ class Comparison:
 
     def table(self) -> pd.DataFrame:
         """A row per policy, best Sharpe ratio first: figures as fractions, turnover and costs (bps) per year, names."""
-        rows = {
-            name: {key: found[key] for key in FIGURES}
-            | {
-                "turnover": found["turnover"],
-                "cost_bps": found["costs"]["bps_per_year"],
-                "names": float((self.picks[name] > 0).sum(axis=1).mean()),
-            }
-            for name, found in self.metrics.items()
-        }
+        rows = {name: {key: found[key] for key in FIGURES} for name, found in self.metrics.items()}
         table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("policy")
         return table.sort_values("sharpe", ascending=False, kind="stable")
 
@@ -159,42 +174,72 @@ def trade_all(
     progress: Advance | None = None,
     left_out: dict[str, str] | None = None,
 ) -> Comparison:
-    """Trade each policy's decisions through the engine; all have the same dates."""
-    results = {}
+    """Trade each policy's decisions; all have the same dates.
+
+    Those of few names go through ``engine.backtest``. Where hundreds are held, the vectorised path, which gives the
+    same, is some twenty times as fast.
+    """
+    traded = {}
     for number, (name, decisions) in enumerate(made.items(), start=1):
-        dates = pd.DatetimeIndex([decision.asof for decision in decisions])
-        replay = Replay(decisions)
-        results[name] = run_backtest(panel, lambda now, p=replay: p, dates, config.trading, clock=config.engine.clock)
+        wide = np.mean([len(decision.weights) for decision in decisions]) > WIDE
+        traded[name] = (trade_wide if wide else trade)(panel, config, decisions)
         if progress is not None:
             progress(number, len(made), name)
-    return comparison_of(results, cash, left_out or {})
+    return comparison_of(traded, cash, left_out or {})
 
 
-def comparison_of(results: dict[str, BacktestResult], cash: pd.Series | float, left_out: dict[str, str]) -> Comparison:
-    """Backtests side by side."""
-    metrics = {name: figures(result, cash) for name, result in results.items()}
+def trade(panel: Panel, config: RunConfig, decisions: Sequence[Decision]) -> Traded:
+    """Trade decisions through the engine."""
+    dates = pd.DatetimeIndex([decision.asof for decision in decisions])
+    replay = Replay(decisions)
+    return of_backtest(run_backtest(panel, lambda now: replay, dates, config.trading, clock=config.engine.clock))
+
+
+def of_backtest(result: BacktestResult) -> Traded:
+    """What a comparison needs of a backtest."""
+    net = result.returns["strategy"]
+    value = result.value.reindex(net.index)
+    costs = (result.gross - net) * result.value.shift(1).reindex(net.index)
+    return Traded(
+        net, result.gross, costs, annual_turnover(result.transactions, value), result.weights.drop(columns="CASH")
+    )
+
+
+def trade_wide(panel: Panel, config: RunConfig, decisions: Sequence[Decision]) -> Traded:
+    """Trade decisions of many names through the vectorised path."""
+    weights = pd.DataFrame({d.asof: d.weights for d in decisions}).T.sort_index(axis=1).fillna(0.0).astype(float)
+    picks = np.broadcast_to(panel.symbols.get_indexer(weights.columns), (1, *weights.shape))
+    held = weights.to_numpy()[None]
+    targets = Targets(np.where(held > 0, picks, -1), held)
+    found = simulate(panel, targets, pd.DatetimeIndex(weights.index), config.trading)
+    net, gross = (pd.Series(series[0], found.sessions) for series in (found.net, found.gross))
+    value = config.trading.capital * (1 + net).cumprod()
+    before = value.shift(1, fill_value=config.trading.capital)
+    per_year = ANNUALIZATION / len(net)
+    turnover = float(found.traded[0]) / 2 / float(value.mean()) * per_year
+    return Traded(net, gross, (gross - net) * before, turnover, weights.rename_axis("date"))
+
+
+def comparison_of(traded: dict[str, Traded], cash: pd.Series | float, left_out: dict[str, str]) -> Comparison:
+    """Policies side by side."""
     return Comparison(
-        returns=pd.DataFrame({name: result.returns["strategy"] for name, result in results.items()}),
-        gross=pd.DataFrame({name: result.gross for name, result in results.items()}),
-        costs=pd.DataFrame({name: costs_per_session(result) for name, result in results.items()}),
-        turnover=pd.Series({name: found["turnover"] for name, found in metrics.items()}, dtype=float),
-        metrics=metrics,
-        picks={name: result.weights.drop(columns="CASH") for name, result in results.items()},
+        returns=pd.DataFrame({name: found.net for name, found in traded.items()}).rename_axis("date"),
+        gross=pd.DataFrame({name: found.gross for name, found in traded.items()}).rename_axis("date"),
+        costs=pd.DataFrame({name: found.costs for name, found in traded.items()}).rename_axis("date"),
+        turnover=pd.Series({name: found.turnover for name, found in traded.items()}, dtype=float),
+        metrics={name: figures(found, cash) for name, found in traded.items()},
+        picks={name: found.weights for name, found in traded.items()},
         left_out=left_out,
     )
 
 
-def costs_per_session(result: BacktestResult) -> pd.Series:
-    """Commission and spread paid, in the account's currency, at the sessions of ``result.returns``."""
-    before = result.value.shift(1).reindex(result.gross.index)
-    return (result.gross - result.returns["strategy"]) * before
-
-
-def figures(result: BacktestResult, cash: pd.Series | float) -> dict:
-    """Performance, turnover and costs of one backtest."""
-    returns = result.returns["strategy"]
-    value = result.value.reindex(returns.index)
-    return performance(returns, cash_per_session(cash, returns.index)) | {
-        "turnover": annual_turnover(result.transactions, value),
-        "costs": trading_costs(result.transactions, value),
+def figures(found: Traded, cash: pd.Series | float) -> dict[str, float]:
+    """Performance net of costs, turnover and costs (basis points of the account) per year, names held."""
+    account = (1 + found.net).cumprod()
+    capital = account / (1 + found.net)  # before each session, as a multiple of the first
+    spent = float(((found.gross - found.net) * capital).sum()) / float(account.mean())
+    return performance(found.net, cash_per_session(cash, found.net.index)) | {
+        "turnover": found.turnover,
+        "cost_bps": spent * ANNUALIZATION / len(found.net) * 1e4,
+        "names": float((found.weights > 0).sum(axis=1).mean()),
     }
