@@ -1,4 +1,4 @@
-"""What a run's result hangs on: factors, ranks inside clusters, costs, volume, years, falls, the day of the month.
+"""What a run's result hangs on: factors, ranks inside clusters, costs, years, falls, the day of the month.
 
 Functions of a panel and of what a run did; plain values come back, None or an empty list where nothing can be said.
 """
@@ -14,7 +14,7 @@ from engine import statistics as st
 from feeds.panel import Panel
 from strategies.allocation import ALLOCATORS
 from strategies.policy import Decision
-from strategies.selection import SelectionConfig, top_sharpe_per_cluster
+from strategies.selection import SelectionConfig
 
 YEAR, MONTH = 252, 21
 #: Assets that make a class a factor.
@@ -90,37 +90,6 @@ def ranks_that_lasted(decisions: Sequence[Decision], closes: pd.DataFrame) -> pd
     return pd.Series(found, dtype=float)
 
 
-def traded_volume(transactions: pd.DataFrame, value: pd.Series, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
-    """Each trade as a share of the account, and the value usually traded in its asset per day.
-
-    The latter is the median over the 20 bars before, of volume times total-return close (where dividends were
-    re-invested into the price, a little more than the money that changed hands); NaN where no volume is known.
-
-    Args:
-        transactions: columns date, symbol, value.
-        value: of the account at each session.
-    """
-    names = [name for name in transactions["symbol"].unique() if name in panel.symbols]
-    money = (panel.close[names] * panel.volume[names]).where(panel.volume[names] > 0)
-    usual = money.rolling(20, min_periods=5).median().shift(1)
-    known = transactions[transactions["symbol"].isin(names) & (transactions["value"] != 0)]
-    rows = usual.index.get_indexer(pd.DatetimeIndex(known["date"]), method="ffill")
-    daily = usual.to_numpy()[rows, usual.columns.get_indexer(known["symbol"])]
-    at = value.index.get_indexer(pd.DatetimeIndex(known["date"]), method="ffill").clip(min=0)
-    return known["value"].abs().to_numpy() / value.to_numpy()[at], np.where(rows >= 0, daily, np.nan)
-
-
-def room(transactions: pd.DataFrame, value: pd.Series, panel: Panel, shares=(0.01, 0.05, 0.10)) -> dict | None:
-    """Account sizes at which 95 % of the trades stay under 1, 5 and 10 % of a day's volume; None without volume."""
-    if not len(transactions):
-        return None
-    sizes, daily = traded_volume(transactions, value, panel)
-    if not np.isfinite(daily).any():
-        return None
-    accounts = {f"{share:.0%}": st.capacity(sizes, daily, share) for share in shares}
-    return {"accounts": accounts, "unknown": float(np.mean(~np.isfinite(daily)))}
-
-
 def cost_room(net: pd.Series, gross: pd.Series, rivals: pd.DataFrame, traded: float) -> dict:
     """Costs in basis points of the traded value: what the run paid, and what would eat its edge up.
 
@@ -158,11 +127,25 @@ def in_falls(table: pd.DataFrame, market: str, n: int = 3) -> list[dict]:
     return rows
 
 
+def trailing_sharpe(returns: pd.DataFrame, cash: pd.Series, selection: SelectionConfig) -> pd.DataFrame:
+    """The Sharpe ratio that clusters' winners are chosen by, not annualised, at every session and for every asset.
+
+    Args:
+        returns: at every session, ``(n_sessions, n_assets)``; NaN before an asset's first.
+        cash: simple return of cash per session.
+    """
+    if selection.excess_of_cash:
+        returns = returns.sub(cash.reindex(returns.index, method="ffill").fillna(0.0), axis=0)
+    past = returns.rolling(selection.sharpe_sessions, min_periods=2)
+    deviation = past.std()
+    return (past.mean() / deviation).where(deviation > 1e-12)
+
+
 def picks_on_other_days(
     decisions: Sequence[Decision],
     returns: pd.DataFrame,
-    cash: pd.Series,
-    selection: SelectionConfig,
+    sharpe: pd.DataFrame | None,
+    per_cluster: int,
     allocate: str,
     offset: int,
 ) -> dict[pd.Timestamp, pd.Series]:
@@ -170,43 +153,50 @@ def picks_on_other_days(
     before, who wins in them is chosen anew on what was known by then.
 
     Args:
-        returns: at every session, ``(n_sessions, n_assets)``; NaN before an asset's first.
-        cash: of cash at the same sessions.
+        returns: as in ``trailing_sharpe``.
+        sharpe: what ``trailing_sharpe`` gives; None = the ratios of the decision stay too.
 
     Returns:
         By new day; a day that the run does not reach is left out.
     """
     found, sessions = {}, returns.index
-    excess = returns.sub(cash.reindex(sessions, method="ffill").fillna(0.0), axis=0)
-    excess = excess if selection.excess_of_cash else returns
     for decision in decisions:
         row = sessions.get_loc(decision.asof) + offset
         if row >= len(sessions) - 1:
             break
-        if offset == 0:
-            found[decision.asof] = decision.weights
+        names = decision.labels.index
+        if offset == 0 or not len(names):
+            found[sessions[row]] = decision.weights
             continue
-        names, sharpe = decision.labels.index, decision.sharpe
-        if selection.sharpe_span == "trailing":
-            past = excess[names].iloc[max(0, row + 1 - selection.sharpe_sessions) : row + 1]
-            deviation = past.std()
-            sharpe = (past.mean() / deviation).where(deviation > 1e-12)
-        chosen = top_sharpe_per_cluster(sharpe, decision.labels, selection.per_cluster)
-        found[sessions[row]] = ALLOCATORS[allocate](returns.iloc[: row + 1], chosen)
+        ratios = (decision.sharpe if sharpe is None else sharpe.iloc[row]).reindex(names).to_numpy(dtype=float)
+        chosen = names[best_of_clusters(ratios, decision.labels.to_numpy(), names.to_numpy(dtype=str), per_cluster)]
+        weigh = ALLOCATORS[allocate]
+        found[sessions[row]] = weigh(returns.iloc[: row + 1], list(chosen))
     return found
+
+
+def best_of_clusters(sharpe: np.ndarray, labels: np.ndarray, names: np.ndarray, k: int = 1) -> np.ndarray:
+    """Positions of what ``strategies.selection.top_sharpe_per_cluster`` picks, in arrays."""
+    order = np.lexsort((names, -sharpe, labels))
+    order = order[np.isfinite(sharpe[order])]
+    sorted_labels = labels[order]
+    first = np.searchsorted(sorted_labels, sorted_labels)
+    return order[np.arange(len(order)) - first < k]
 
 
 def average_member_weights(decision: Decision) -> pd.Series:
     """The weights that random picks from the same clusters have in the mean.
 
-    What the decision put on the picks of a cluster is spread evenly over all its members.
+    What the decision put on the picks of a cluster is spread evenly over all its members that could have been picked:
+    those with a Sharpe ratio.
 
     >>> labels = pd.Series({"A": 0, "B": 0, "C": 1})
     >>> made = Decision(pd.NaT, pd.Series({"A": 0.5, "C": 0.4}), labels, labels, ["A", "C"], pd.DataFrame(), {})
     >>> average_member_weights(made).to_dict()
     {'A': 0.25, 'B': 0.25, 'C': 0.4}
     """
-    held = decision.weights[decision.weights.index.isin(decision.labels.index)]
-    by_cluster = held.groupby(decision.labels.loc[held.index]).sum()
-    spread = decision.labels.map(by_cluster).fillna(0.0) / decision.labels.map(decision.labels.value_counts())
+    labels = decision.labels[decision.sharpe.reindex(decision.labels.index).notna()]
+    held = decision.weights[decision.weights.index.isin(labels.index)]
+    by_cluster = held.groupby(labels.loc[held.index]).sum()
+    spread = labels.map(by_cluster).fillna(0.0) / labels.map(labels.value_counts())
     return spread[spread > 0].astype(float)

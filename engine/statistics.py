@@ -312,21 +312,6 @@ def break_even_cost(edge_before_costs: float, traded: float) -> float | None:
     return edge_before_costs / traded * 1e4 if traded > 0 else None
 
 
-def capacity(shares_of_account: np.ndarray, daily_volume: np.ndarray, share: float, all_but: float = 0.05) -> float:
-    """Account size at which trades stay under ``share`` of a day's volume, all but that fraction of them.
-
-    Args:
-        shares_of_account: value of each trade over the account's value, above 0.
-        daily_volume: usual value traded per day in the same asset, the account's currency; NaN = not known, left out.
-
-    >>> capacity(np.array([0.05, 0.05]), np.array([1e6, 4e6]), share=0.01, all_but=0.0)
-    200000.0
-    """
-    limits = share * daily_volume / shares_of_account
-    limits = limits[np.isfinite(limits)]
-    return float(np.quantile(limits, all_but)) if len(limits) else math.nan
-
-
 def deepest_drawdowns(returns: pd.Series, n: int = 3, floor: float = 0.05) -> list[tuple]:
     """The deepest falls from a peak, none inside another: ``(first session, last session, return)``, deepest first.
 

@@ -163,12 +163,9 @@ def test_the_rank_correlation_sees_inside_clusters_only():
     assert math.isnan(st.within_cluster_ic(score, outcome, pd.Series(range(6), names)))
 
 
-def test_break_even_cost_and_capacity_by_hand():
+def test_the_break_even_cost_by_hand():
     assert st.break_even_cost(0.01, 2.0) == pytest.approx(50)
     assert st.break_even_cost(0.01, 0.0) is None
-    trades, volume = np.array([0.1, 0.05, 0.05]), np.array([1e6, 2e5, np.nan])
-    assert st.capacity(trades, volume, 0.05, all_but=0.0) == pytest.approx(0.05 * 2e5 / 0.05)
-    assert math.isnan(st.capacity(trades, volume * np.nan, 0.05))
 
 
 def test_the_deepest_falls_are_found_and_do_not_overlap():
