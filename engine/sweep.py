@@ -19,6 +19,7 @@ from engine.config import make_config, merge, read_toml, to_dict
 from engine.ledger import Ledger, LedgerError
 from engine.parallel import processes, run_all
 from engine.pipeline import Reporter, Silent, run
+from models.distributed import started_by_torchrun
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,8 @@ def run_sweep(
             the same place for all of them.
         ledger: where the trials are counted; None = the user's own.
     """
+    if started_by_torchrun():
+        raise ValueError("sweep: torchrun shares one training between processes; start a sweep without it (--workers)")
     reporter, ledger = reporter or Silent(), ledger or Ledger()
     reporter.stage("sweep")
     out = Path(out).resolve()  # a worker may run elsewhere
