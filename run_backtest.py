@@ -158,7 +158,7 @@ def layered(ctx: click.Context, preset: str, config_file: str | None, settings: 
         if not Path(config_file).is_file():
             raise FileNotFoundError(f"--config {config_file}: no such file")
         layers.append(read_toml(Path(config_file)))
-    layers += [parse_setting(text) for text in settings]
+    layers.append(merge(*(parse_setting(text) for text in settings)))
     layers.append(ctx.meta.get("plain", {}))
     return merge(*layers)
 

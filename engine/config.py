@@ -237,6 +237,9 @@ def read_toml(path: Path) -> dict:
 def merge(*layers: dict) -> dict:
     """Nested dictionaries laid over one another; the later wins, key by key.
 
+    A layer that names another encoder than those below it leaves their ``model`` section behind, whose keys are that
+    encoder's.
+
     >>> merge({"data": {"source": "files", "currency": "USD"}}, {"data": {"currency": "EUR"}})
     {'data': {'source': 'files', 'currency': 'EUR'}}
     """
@@ -245,6 +248,10 @@ def merge(*layers: dict) -> dict:
         for section, values in layer.items():
             if not isinstance(values, dict):
                 raise ValueError(f"{section}: got {values!r}, expected a section with keys, as in [{section}]")
+        named = result.get("encoder", {}).get("name")
+        if named is not None and layer.get("encoder", {}).get("name", named) != named:
+            result.pop("model", None)
+        for section, values in layer.items():
             result[section] = {**result.get(section, {}), **values}
     return result
 
@@ -285,7 +292,7 @@ def make_config(settings: dict) -> RunConfig:
     except TypeError as error:
         raise ValueError(f"encoder.name: {error}") from error
     _check_inputs(built.get("inputs", InputsConfig()), encoder.name, network)
-    built["model"] = _build("model", network.config_class, settings.get("model", {}))
+    built["model"] = _build_model(encoder.name, network, settings.get("model", {}))
     return RunConfig(**built)
 
 
@@ -305,7 +312,8 @@ def describe(config: RunConfig) -> list[tuple[str, str, Any, Any, str]]:
     for item in fields(RunConfig):
         part = getattr(config, item.name)
         meanings, defaults = _meanings(type(part)), _plain(type(part)())
-        rows += [(item.name, key, value, defaults[key], meanings.get(key, "")) for key, value in _plain(part).items()]
+        for key, value in _plain(part).items():
+            rows.append((item.name, key, value, defaults.get(key), meanings.get(key, "")))
     return rows
 
 
@@ -340,6 +348,17 @@ def _check_inputs(inputs: InputsConfig, name: str, network: type) -> None:
     ):
         if wanted and not takes_input(network, argument):
             raise ValueError(f"{key}: encoder {name!r} does not take them: its constructor has no {argument}")
+
+
+def _build_model(encoder: str, network: type, values: dict) -> Any:
+    """The section ``model``: the encoder's own ``config_class``, or for a class without one the values as they are."""
+    if not hasattr(network, "config_class"):
+        return dict(values)
+    known = {item.name for item in fields(network.config_class)}
+    for key in values:
+        if key not in known:
+            raise ValueError(f"unknown key model.{key} of encoder {encoder!r}; available: {', '.join(sorted(known))}")
+    return _build("model", network.config_class, values)
 
 
 def _build(section: str, cls: type, values: dict):

@@ -27,7 +27,8 @@ class EncoderConfig:
     """Which encoder, and on which windows it is trained.
 
     Attributes:
-        name: a name in models.encoder.ENCODERS, or "package.module:ClassName" for your own.
+        name: "transformer", "vae", "lstm", "gru", "lstm_attention", "tft", or "package.module:ClassName" for your own;
+            it decides which keys [model] has.
         lookback: bars per window.
         stride: a training window ends every so many bars of an asset.
         clip: bound of the scaled features, in interquartile ranges from the median.

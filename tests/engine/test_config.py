@@ -1,8 +1,11 @@
 import tomllib
+from dataclasses import dataclass
 
 import pytest
+from torch import nn
 
 from engine.config import RunConfig, describe, dump, make_config, merge, parse_setting, presets, read_preset, to_dict
+from models.encoder import ENCODERS
 from strategies.selection import SelectionConfig
 
 
@@ -74,3 +77,66 @@ def test_every_key_has_a_meaning():
 def test_values_are_shown_beside_their_defaults():
     config = RunConfig(selection=SelectionConfig(per_cluster=2))
     assert ("selection", "per_cluster", 2, 1) in [row[:4] for row in describe(config)]
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_the_model_section_is_the_named_encoders(name):
+    config = make_config({"encoder": {"name": name}})
+    assert config.model == ENCODERS[name].config_class()
+    assert make_config(tomllib.loads(dump(config))) == config
+    assert not [key for section, key, _, _, meaning in describe(config) if section == "model" and not meaning]
+    with pytest.raises(ValueError, match=rf"unknown key model\.depth of encoder '{name}'; available: .*embed_dim"):
+        make_config({"encoder": {"name": name}, "model": {"depth": 3}})
+
+
+class Small(nn.Module):
+    """An encoder of the user's own, with no configuration."""
+
+    def encode(self, batch): ...
+
+    def loss(self, batch): ...
+
+
+@dataclass(frozen=True)
+class LargeConfig:
+    """Its shape.
+
+    Attributes:
+        width: how wide.
+    """
+
+    width: int = 8
+
+
+class Large(Small):
+    config_class = LargeConfig
+
+
+def test_an_encoder_of_ones_own_brings_its_own_keys():
+    name = f"{__name__}:Large"
+    config = make_config({"encoder": {"name": name}, "model": {"width": 16}})
+    assert config.model == LargeConfig(16) and make_config(tomllib.loads(dump(config))) == config
+    assert ("model", "width", 16, 8, "how wide.") in describe(config)
+    with pytest.raises(ValueError, match=r"model\.width: got 'much', expected int"):
+        make_config({"encoder": {"name": name}, "model": {"width": "much"}})
+
+
+def test_an_encoder_without_a_configuration_class_is_told_what_the_section_says():
+    for section in ({}, {"width": 16}):
+        config = make_config({"encoder": {"name": f"{__name__}:Small"}, "model": section})
+        assert config.model == section and make_config(tomllib.loads(dump(config))) == config
+        assert [row[1] for row in describe(config) if row[0] == "model"] == list(section)
+
+
+def test_another_encoder_leaves_the_keys_of_the_one_below_behind():
+    seed = read_preset("seed")
+    vae = make_config(merge(seed, {"encoder": {"name": "vae"}, "model": {"hidden": 32}}))
+    assert vae.model == ENCODERS["vae"].config_class(hidden=32) and vae.train.epochs == 15
+    layers = (
+        {"encoder": {"name": "gru"}, "model": {"hidden": 8}},
+        {"encoder": {"name": "gru"}},
+        {"model": {"n_layers": 2}},
+    )
+    assert merge(*layers)["model"] == {"hidden": 8, "n_layers": 2}
+    unnamed = merge({"model": {"hidden": 8}}, {"encoder": {"name": "gru"}})  # one below that names none is the default
+    assert unnamed["model"] == {"hidden": 8}
