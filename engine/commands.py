@@ -19,6 +19,7 @@ from engine.market import benchmark_of, load_panel, universe_symbols
 from engine.pipeline import Reporter, make_policy, use_model, versions
 from engine.report import write_report
 from feeds.features import with_features
+from feeds.inputs import describe_inputs
 from feeds.macro import cash_returns
 from feeds.panel import Panel
 from feeds.sources.yahoo import cache_folder, fetch
@@ -175,6 +176,8 @@ def doctor(config: RunConfig) -> list[tuple[str, str]]:
     symbols = universe_symbols(config)
     rows.append(("universe", "everything the source has" if symbols is None else f"{len(symbols)} symbols"))
     rows.append(("benchmark", benchmark_of(config)))
+    for each in describe_inputs(config.inputs):
+        rows.append((f"input {each['name']}", f"{each['meaning']}; known after: {each['lag']}"))
     rows.append(("training", f"{config.dates.train_start} to {config.dates.train_end}"))
     rows.append(("test", f"{config.dates.start} to {config.dates.end or 'the end of the data'}"))
     return rows

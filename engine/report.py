@@ -130,6 +130,7 @@ def facts(inputs: ReportInputs) -> list[tuple[str, str]]:
         ("Trained on", " to ".join(run.get("training", {}).get("span", [])) or None),
         ("Windows", f"{windows:,}" if (windows := run.get("training", {}).get("windows")) else None),
         ("Cash earns", run.get("cash")),
+        ("Inputs beside prices", "; ".join(f"{row['name']} ({row['lag']})" for row in run.get("inputs", [])) or None),
         ("Fingerprints", _listed({of: text[:16] for of, text in run.get("fingerprint", {}).items()})),
         ("Versions", _listed(run.get("versions", {}))),
     ]
@@ -142,6 +143,16 @@ def stages(run: dict) -> list[tuple[str, float, float | None]]:
     rows = [(name, value, peaks.get(name)) for name, value in seconds.items()]
     return [*rows, ("all stages", sum(seconds.values()), max(peaks.values(), default=None))] if rows else []
 
+
+REVISED = (
+    "The economic series count from the day they were published, but with the values as revised since: on that day "
+    "another figure was read."
+)
+
+SCORED = (
+    "A text counts from the first close after it. Texts are often collected and corrected later, and a language model "
+    "may have been trained on what followed."
+)
 
 SURVIVORSHIP = (
     "The list of instruments was drawn up with today's knowledge. Names that failed or were delisted before are "
@@ -267,6 +278,10 @@ def caveats(inputs: ReportInputs) -> list[tuple[str, str]]:
         known.insert(
             2, ("No carry", "Forex positions earn the change of the rate only: no interest is paid on either leg.")
         )
+    if inputs.config.get("inputs", {}).get("macro"):
+        known.append(("Revised values", REVISED))
+    if inputs.config.get("inputs", {}).get("sentiment"):
+        known.append(("Scored texts", SCORED))
     if not metrics["strategy"]["costs"]["total"]:
         known.insert(0, ("No costs", "This run charged neither commission nor spread; a real account would pay both."))
     if run["simulated"]:

@@ -25,6 +25,12 @@ ALLOWED = {
     "pyfolio": ("engine/report",),
     "matplotlib": ("engine/report",),
     "yfinance": ("feeds/sources/yahoo.py",),
+    "socket": ("feeds/sources/", "engine/live/"),
+    "urllib": ("feeds/sources/", "engine/live/"),
+    "requests": ("feeds/sources/", "engine/live/"),
+    "feedparser": ("feeds/sources/",),
+    "vaderSentiment": ("feeds/sentiment.py",),
+    "transformers": ("feeds/sentiment.py",),
     "click": ("run_backtest.py",),
     "rich": ("run_backtest.py",),
 }
