@@ -61,6 +61,6 @@ def check_run(run_dir: Path, ledger: Ledger, chain: Chain) -> list[str]:
 def describe(ledger: Ledger) -> str:
     """Where a ledger is and how many trials it holds, or why it cannot be read."""
     try:
-        return f"{ledger.path} ({len(ledger)} trials)"
+        return f"{ledger.path} ({ledger.count()} trials)"
     except LedgerError as error:
         return f"cannot be read: {error}"

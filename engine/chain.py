@@ -83,5 +83,5 @@ def row_hash(previous: str, row: Sequence, packed: bytes) -> str:
 
 def _sound(previous: str, row: Sequence, packed: bytes, stated: str) -> bool:
     """Whether a row is what its hash says; a value of another type than was written is not."""
-    typed = isinstance(packed, bytes) and all(isinstance(value, int | str) for value in row)
+    typed = isinstance(packed, bytes) and all(isinstance(value, int | str) for value in (previous, *row))
     return typed and stated == row_hash(previous, row, packed)

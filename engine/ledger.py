@@ -192,7 +192,7 @@ class Ledger:
         columns = [found[key] for key in trials]  # in the order asked for; KeyError where one is not there
         if not columns:
             return pd.DataFrame(index=pd.DatetimeIndex([], name="date"))
-        return pd.concat(columns, axis=1, keys=list(trials)).sort_index().rename_axis("date")
+        return pd.concat(columns, axis=1, keys=list(trials), sort=True).rename_axis("date")
 
     def family(self, trial: str) -> pd.DataFrame:
         """The rows of ``trials()`` that a trial has to be judged among, itself included.
@@ -237,7 +237,7 @@ class Ledger:
         except LedgerError as error:
             return Chain([str(error)], {}, {})
 
-    def __len__(self) -> int:
+    def count(self) -> int:
         """Number of trials."""
         return sum(count for (count,) in self._read("SELECT count(*) FROM trials"))
 
@@ -271,7 +271,7 @@ def enter(trial: Trial, ledger: Ledger | None = None) -> dict:
         ``trial``, ``head`` and ``count`` of the receipt; or ``error``.
     """
     try:
-        return vars((ledger or Ledger()).append(trial))
+        return vars((Ledger() if ledger is None else ledger).append(trial))
     except LedgerError as error:
         log.warning("the run is not counted among your trials: %s", error)
         return {"error": str(error)}

@@ -109,7 +109,8 @@ def run_sweep(
     """
     if started_by_torchrun():
         raise ValueError("sweep: torchrun shares one training between processes; start a sweep without it (--workers)")
-    reporter, ledger = reporter or Silent(), ledger or Ledger()
+    reporter = reporter or Silent()
+    ledger = Ledger() if ledger is None else ledger
     reporter.stage("sweep")
     out = Path(out).resolve()  # a worker may run elsewhere
     out.mkdir(parents=True, exist_ok=True)

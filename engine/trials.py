@@ -153,6 +153,11 @@ def pack(returns: pd.DataFrame) -> bytes:
 def unpack(packed: bytes) -> pd.DataFrame:
     """What ``pack`` packed."""
     n = len(packed) // 20
-    days = np.frombuffer(packed, "<i4", n).astype("datetime64[D]").astype("datetime64[ns]")
-    strategy, benchmark = np.frombuffer(packed, "<f8", 2 * n, offset=4 * n).reshape(2, n)
-    return pd.DataFrame({"strategy": strategy, "benchmark": benchmark}, pd.DatetimeIndex(days, name="date"))
+    values = np.frombuffer(packed, "<f8", 2 * n, offset=4 * n).astype(float).reshape(2, n)
+    return pd.DataFrame(values.T, _days(packed[: 4 * n]), ["strategy", "benchmark"])
+
+
+@functools.lru_cache(maxsize=256)
+def _days(packed: bytes) -> pd.DatetimeIndex:
+    """The same index for the same days: many trials are tested on the same, and join at once then."""
+    return pd.DatetimeIndex(np.frombuffer(packed, "<i4").astype("datetime64[D]").astype("datetime64[ns]"), name="date")
