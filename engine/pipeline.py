@@ -20,12 +20,16 @@ import psutil
 from engine import artifacts
 from engine.backtest import BacktestResult, run_backtest
 from engine.config import RunConfig, dump, to_dict
+from engine.finished import FinishedRun
 from engine.fitting import FoldPolicies, PolicyFactory, align_folds, dismiss_team, fit_folds
 from engine.ledger import Ledger, enter
 from engine.market import load_panel
 from engine.metrics import compute_metrics
 from engine.parallel import processes
 from engine.report import write_report
+from engine.report_inputs import read_run
+from engine.significance import Assessment, assess
+from engine.significance import write as write_assessment
 from engine.trials import code_version, fingerprint_of_returns, trial_of
 from engine.walk_forward import Fold, fold_seed, folds, that_decide, warm_training
 from engine.work import work_folder, work_key
@@ -68,13 +72,15 @@ class Silent:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run: where it lies, what it found, and its place in the ledger (as in run.json)."""
+    """A finished run: where it lies, what it found, its place in the ledger (as in run.json), and how far it can be
+    believed (None where that was not asked for)."""
 
     folder: Path
     metrics: dict
     verdicts: pd.DataFrame
     result: BacktestResult
     ledger: dict
+    assessment: Assessment | None = None
 
 
 def run(
@@ -156,11 +162,17 @@ def run(
                 # Before anyone sees the result; killed from here on, the same command is the same trial.
                 facts["ledger"] = enter(trial_of(facts, result.returns, metrics, out), ledger)
                 artifacts.write_json(draft / "run.json", facts | clock.measured())
+            assessed = None
+            if config.significance.on:
+                with clock.stage("significance"):
+                    finished = FinishedRun(draft, config, panel, cash, result.decisions, read_run(draft))
+                    assessed = assess(finished, ledger, reporter.advance)
+                    write_assessment(assessed, draft)
             if report:
                 with clock.stage("report"):
                     write_report(draft)
             artifacts.write_json(draft / "run.json", facts | clock.measured())
-    return Outcome(Path(out), metrics, verdicts, result, facts["ledger"])
+    return Outcome(Path(out), metrics, verdicts, result, facts["ledger"], assessed)
 
 
 def plan_folds(config: RunConfig, panel: Panel, dates: pd.DatetimeIndex) -> list[Fold]:

@@ -24,6 +24,7 @@ QUICK = (
     "selection.min_sessions=120",
     "selection.volatility_sessions=120",
     "dates.history_days=200",
+    "significance.on=false",
 )
 
 DATES = ("--train-start", "2023-04-03", "--train-end", "2024-03-28", "--start", "2024-04-01")
