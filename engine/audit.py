@@ -53,7 +53,7 @@ def check_run(run_dir: Path, ledger: Ledger, chain: Chain) -> list[str]:
     trial = read_trial(run_dir)
     if trial.outcome != facts["fingerprint"]["returns"]:
         problems.append("returns.csv is not what the run wrote")
-    if not chain.problems and key in chain.numbers and ledger.trial(key).headline != trial.headline:
+    if not chain.problems and key in chain.rows and ledger.trial(key).headline != trial.headline:
         problems.append("metrics.json states other figures than the ledger")
     return problems
 

@@ -9,10 +9,11 @@ run.json files that saw the old one.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from engine.trials import canonical, trial_key
+from engine.trials import canonical, config_hash
 
 #: What stands before the first row.
 GENESIS = "0" * 64
@@ -25,12 +26,12 @@ class Chain:
     Attributes:
         problems: what is wrong, in words; empty where it is sound.
         hashes: by number of the row.
-        numbers: of the row, by trial.
+        rows: by trial: what its row states, by column.
     """
 
     problems: list[str]
     hashes: dict[int, str]
-    numbers: dict[str, int]
+    rows: dict[str, dict]
 
     def disagreements(self, run: dict) -> list[str]:
         """What a run.json's content and the ledger disagree on."""
@@ -39,40 +40,47 @@ class Chain:
             return [f"the run is not in the ledger: {entry['error']}"]
         problems = []
         trial, head, count = entry["trial"], entry["head"], entry["count"]
-        prints = run["fingerprint"]
-        states = trial_key(run["config"], prints["data"], prints["code"], prints["returns"])
-        if states != trial:
-            problems.append(f"run.json has been changed: what it states makes trial {states}, not {trial}")
         if count not in self.hashes:
             problems.append(f"rows are missing: the run saw {count}, the ledger holds {len(self.hashes)}")
         elif self.hashes[count] != head:
             problems.append(f"row {count} is not the one that the run saw last")
-        if trial not in self.numbers:
-            problems.append(f"trial {trial} is not in the ledger")
-        elif self.numbers[trial] > count:
-            problems.append(f"trial {trial} is row {self.numbers[trial]}, after the {count} rows that the run saw")
-        return problems
+        row = self.rows.get(trial)
+        if row is None:
+            return [*problems, f"trial {trial} is not in the ledger"]
+        if row["number"] > count:
+            problems.append(f"trial {trial} is row {row['number']}, after the {count} rows that the run saw")
+        if self.problems:
+            return problems  # what its rows state is worth nothing then
+        if config_hash(json.loads(row["config"])) != config_hash(run["config"]):
+            problems.append("run.json states other settings than the ledger")
+        prints = run["fingerprint"]
+        stated = {"data": prints["data"], "code": prints["code"], "outcome": prints["returns"]}
+        stated["seed"] = run["config"]["engine"]["seed"]
+        wrong = [name for name, value in stated.items() if row[name] != value]
+        return problems + [f"run.json states another {name} than the ledger" for name in wrong]
 
 
-def check_chain(rows: Iterable[Sequence]) -> Chain:
+def check_chain(columns: Sequence[str], rows: Iterable[Sequence]) -> Chain:
     """Check rows against their hashes.
 
     Args:
-        rows: by number: the row's values (number and trial first), the hash it states, and its packed returns.
+        columns: names of a row's values, among them number and trial.
+        rows: by number: the row's values, the hash it states, and its packed returns.
     """
     problems: list[str] = []
     hashes: dict[int, str] = {}
-    numbers: dict[str, int] = {}
+    known: dict[str, dict] = {}
     head, expected = GENESIS, 1
-    for *row, stated, packed in rows:
-        number, trial = row[:2]
+    for *values, stated, packed in rows:
+        row = dict(zip(columns, values, strict=True))
+        number, trial = row["number"], row["trial"]
         if number != expected:
             problems.append(f"row {expected} is missing or has been moved: the next one is row {number}")
-        elif not _sound(head, row, packed, stated):
+        elif not _sound(head, values, packed, stated):
             problems.append(f"row {number} (trial {trial}), or the hash of the row before it, has been changed")
-        hashes[number], numbers[trial] = stated, number
+        hashes[number], known[trial] = stated, row
         head, expected = stated, number + 1
-    return Chain(problems, hashes, numbers)
+    return Chain(problems, hashes, known)
 
 
 def row_hash(previous: str, row: Sequence, packed: bytes) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from engine import artifacts
 from engine.ledger import Ledger
-from engine.trials import APART, Trial, trial_of
+from engine.trials import Trial, is_part, trial_of
 
 #: The fewest digits of a key that name a trial on the command line.
 FEWEST_DIGITS = 4
@@ -76,7 +76,7 @@ def differences(first: Trial, second: Trial) -> list[Difference]:
     rows = zip(ASPECTS, _aspects(first), _aspects(second), strict=True)
     found = [Difference(what, a, b, cause) for (what, cause), a, b in rows if a != b]
     found += [
-        Difference(".".join(key), a, b, "" if key in APART else "settings")
+        Difference(".".join(key), a, b, "settings" if is_part(*key) else "")
         for key, a, b in _unlike(first.config, second.config)
         if key != ("engine", "seed")
     ]

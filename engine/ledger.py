@@ -233,7 +233,7 @@ class Ledger:
         """Every row's hash, checked."""
         names = ", ".join(map(_quoted, COLUMNS))
         try:
-            return check_chain(self._read(f"SELECT {names}, hash, returns FROM trials ORDER BY number"))
+            return check_chain(COLUMNS, self._read(f"SELECT {names}, hash, returns FROM trials ORDER BY number"))
         except LedgerError as error:
             return Chain([str(error)], {}, {})
 

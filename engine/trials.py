@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-#: Settings that are no part of a trial: the seed, which stands beside them; where files lie (the data's fingerprint
-#: says what is in them); the machine's part, which gives the same results, or else other returns; and how a result is
-#: judged.
+#: Settings, or whole sections of them, that are no part of a trial: the seed, which stands beside them; where files lie
+#: (the data's fingerprint says what is in them); the machine's part, which gives the same results, or else other
+#: returns; and how a result is judged, which does not change it.
 APART = (
-    ("engine", "seed"), ("engine", "workers"), ("engine", "clock"), ("engine", "device"),
-    ("data", "path"), ("cash", "path"), ("significance", "on"), ("significance", "portfolios"),
+    "engine.seed", "engine.workers", "engine.clock", "engine.device", "data.path", "cash.path", "inputs.macro_path",
+    "inputs.sentiment", "significance",
 )  # fmt: skip
 
 #: Of ``metrics.json``, what the ledger keeps of each trial.
@@ -117,10 +117,19 @@ def config_hash(config: dict) -> str:
     True
     """
     kept = {
-        section: {key: value for key, value in values.items() if (section, key) not in APART}
+        section: {key: value for key, value in values.items() if is_part(section, key)}
         for section, values in config.items()
     }
     return hashlib.sha256(canonical(kept).encode()).hexdigest()
+
+
+def is_part(section: str, key: str) -> bool:
+    """Whether a setting can make another trial.
+
+    >>> is_part("trading", "rebalance"), is_part("engine", "workers")
+    (True, False)
+    """
+    return section not in APART and f"{section}.{key}" not in APART
 
 
 def trial_key(config: dict, data: str, code: str, outcome: str) -> str:

@@ -223,7 +223,7 @@ CHANGES = st.one_of(
 @settings(max_examples=80, deadline=None)
 @given(row=st.integers(1, 5), change=CHANGES)
 def test_any_changed_value_is_noticed(copied, row, change):
-    ledger, _ = copied()
+    ledger, runs = copied()
     name, value = change
     file = sqlite3.connect(ledger.path)
     (before,) = file.execute(f'SELECT "{name}" FROM trials WHERE number = ?', (row,)).fetchone()
@@ -232,7 +232,7 @@ def test_any_changed_value_is_noticed(copied, row, change):
     if value == before or (taken and name in ("number", "trial")) or (name == "number" and not isinstance(value, int)):
         return
     tamper(ledger, (f'UPDATE trials SET "{name}" = ? WHERE number = ?', value, row))
-    assert ledger.verify() != []
+    assert ledger.verify() != [] and ledger.verify(runs[row - 1]) != []
 
 
 @settings(max_examples=40, deadline=None)
@@ -273,10 +273,10 @@ def test_a_sound_ledger_and_its_runs_agree(copied):
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [
-        (("config", "trading", "rebalance"), "week", "run.json has been changed"),
-        (("config", "engine", "seed"), 9, "run.json has been changed"),
-        (("fingerprint", "data"), "f" * 64, "run.json has been changed"),
-        (("fingerprint", "returns"), "f" * 64, "run.json has been changed"),
+        (("config", "trading", "rebalance"), "week", "run.json states other settings"),
+        (("config", "engine", "seed"), 9, "run.json states another seed"),
+        (("fingerprint", "data"), "f" * 64, "run.json states another data"),
+        (("fingerprint", "returns"), "f" * 64, "run.json states another outcome"),
         (("ledger", "trial"), "0" * 16, "is not in the ledger"),
         (("ledger", "head"), "0" * 64, "row 3 is not the one that the run saw last"),
         (("ledger", "count"), 2, "row 2 is not the one that the run saw last"),
@@ -339,7 +339,7 @@ def test_processes_that_append_at_once_lose_and_break_nothing(ledger, tmp_path):
     assert set(ledger.trials()["seed"]) == set(range(25))
     chain = ledger.chain()
     for trial, count, head in receipts:
-        assert chain.hashes[int(count)] == head and chain.numbers[trial] <= int(count)
+        assert chain.hashes[int(count)] == head and chain.rows[trial]["number"] <= int(count)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
