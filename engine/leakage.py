@@ -300,16 +300,20 @@ class Hit:
 def findings_of(hits: Sequence[Hit]) -> list[Finding]:
     """One finding per cause: hits that show first in the same stage belong together.
 
-    A cut-off history lacks later listings and publications too: where one of the changes that touch nothing else
-    shows the same, and none that leaves those alone does, that one is the cause.
+    New listings tell a cause of their own only where other futures of the same symbols make no such difference: what
+    looks at all of the future sees those too. A cut-off history lacks later listings and publications: what it alone
+    shows beside one of these is theirs.
     """
     groups: dict[tuple[str, str], list[Hit]] = {}
+    general = {hit.shows_in for hit in hits if hit.change in ("exchanged", "spoilt")}
+    told = {hit.shows_in: TELLS[hit.change] for hit in hits if hit.change in TELLS}
     for hit in hits:
-        groups.setdefault((TELLS.get(hit.change, hit.shows_in), hit.shows_in), []).append(hit)
-    for (cause, shows_in), group in list(groups.items()):
-        told = [key for key in groups if key[1] == shows_in and key[0] in TELLS.values() and key != (cause, shows_in)]
-        if told and cause not in TELLS.values() and {hit.change for hit in group} == {"truncated"}:
-            groups[told[0]] += groups.pop((cause, shows_in))
+        cause = TELLS.get(hit.change, hit.shows_in)
+        if hit.change == "listed" and hit.shows_in in general:
+            cause = hit.shows_in
+        elif hit.change == "truncated" and hit.shows_in not in general:
+            cause = told.get(hit.shows_in, cause)
+        groups.setdefault((cause, hit.shows_in), []).append(hit)
     found = []
     for (cause, shows_in), group in groups.items():
         earliest = min(group, key=lambda hit: (hit.found[shows_in].day or hit.day, hit.day))
@@ -398,7 +402,8 @@ def _differences(
                 differ += difference.count
                 if stage not in found or _earlier(difference, found[stage]):
                     found[stage] = difference
-        rows.append({"stage": stage, "values": values, "differ": differ})
+        if values:
+            rows.append({"stage": stage, "values": values, "differ": differ})
     return found
 
 

@@ -113,7 +113,8 @@ def poison_frames(
     known = {name: frame[frame.index <= day] for name, frame in frames.items()}
     if way is None:
         return known
-    after = way({name: frame[frame.index > day] for name, frame in frames.items()}, rng, spared)
+    to_come = {name for name, rows in known.items() if rows.empty}  # kept: which symbols there are is for ``listed``
+    after = way({name: frame[frame.index > day] for name, frame in frames.items()}, rng, {*spared, *to_come})
     return {name: pd.concat([known[name], rows]) if name in known else rows for name, rows in after.items()}
 
 

@@ -90,15 +90,15 @@ def of_fit(policy: Any) -> dict[str, Items]:
 
 
 def of_decision(decision: Any, panel: Panel) -> dict[str, Items]:
-    """A decision's fields, as far as it has them; excluded symbols only where they have a bar in ``panel``."""
+    """A decision's fields, as far as it has them; why symbols are excluded only for those with a bar in ``panel``."""
     items: dict[str, Items] = {}
     for stage in STAGES:
         if stage in OF_DECISION and getattr(decision, OF_DECISION[stage], None) is not None:
             items[stage] = {OF_DECISION[stage]: table(getattr(decision, OF_DECISION[stage]))}
     excluded = (getattr(decision, "diagnostics", None) or {}).get("excluded")
     if excluded is not None:
-        begun = set(panel.symbols[panel.close.notna().to_numpy().any(axis=0)])
-        items["eligibility"] = {"excluded": table({name: why for name, why in excluded.items() if name in begun})}
+        begun = panel.symbols[panel.close.notna().to_numpy().any(axis=0)]
+        items["eligibility"] = {"excluded": table({name: excluded.get(name, "no") for name in begun})}
     return items
 
 
