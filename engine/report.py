@@ -16,6 +16,7 @@ from engine import report_plots as plots
 from engine.report_inputs import ReportInputs, read_run
 from engine.report_passport import passport_page
 from engine.report_pyfolio import Sheet, tear_sheets
+from engine.report_verdict import verdict_page
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ def make_pictures(inputs: ReportInputs) -> dict[str, bytes]:
     if inputs.stability is not None and len(inputs.stability) > 1:
         refits = [pd.Timestamp(fold["decides_from"]) for fold in run.get("folds", [])[1:]]
         drawn["stability"] = plots.plot_stability(inputs.stability, refits)
+    if inputs.luck is not None and len(inputs.luck):
+        drawn["luck"] = plots.plot_luck(inputs.luck, inputs.evidence["luck"])
     embeddings, last = last_embeddings(inputs), last_decision(inputs)
     if len(embeddings) > 1:
         labels, selected = last["cluster"].reindex(embeddings.index), list(last.index[last["selected"].astype(bool)])
@@ -97,6 +100,7 @@ def render(inputs: ReportInputs, pictures: dict[str, bytes], sheets: list[Sheet]
         years=calendar_table(inputs.returns),
         picks=picks(inputs),
         lasting=lasting(inputs),
+        verdict=verdict_page(inputs.evidence, inputs.baselines),
         passports=passport_page(inputs.passports, inputs.config),
         trades=transaction_summary(inputs.transactions),
         verdicts=inputs.symbols["verdict"].value_counts().to_dict(),

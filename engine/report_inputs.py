@@ -33,6 +33,9 @@ class ReportInputs:
             that could not be reached) and ``folds`` (a row per training: its spans, seconds and losses).
         stability: columns as in ``strategies.continuity.stability``; None where the run recorded none.
         passports: columns as in ``strategies.passport.passports``; None where the run recorded none.
+        evidence: how far the run can be believed (``engine.significance``); None where that was not worked out.
+        luck: its random portfolios: columns kind, sharpe, total_return.
+        baselines: its table of policies, indexed by policy.
     """
 
     returns: pd.DataFrame
@@ -48,6 +51,9 @@ class ReportInputs:
     run: dict
     stability: pd.DataFrame | None = None
     passports: pd.DataFrame | None = None
+    evidence: dict | None = None
+    luck: pd.DataFrame | None = None
+    baselines: pd.DataFrame | None = None
 
 
 def read_run(run_dir: Path) -> ReportInputs:
@@ -70,7 +76,19 @@ def read_run(run_dir: Path) -> ReportInputs:
         run=json.loads((run_dir / "run.json").read_text(encoding="utf-8")),
         stability=_read_long(run_dir / "stability.csv") if (run_dir / "stability.csv").is_file() else None,
         passports=_read_long(run_dir / "passports.csv") if (run_dir / "passports.csv").is_file() else None,
+        **_read_assessment(run_dir),
     )
+
+
+def _read_assessment(run_dir: Path) -> dict:
+    """What ``engine.significance`` left in a run directory; nothing where it was not asked for."""
+    if not (run_dir / "significance.json").is_file():
+        return {}
+    return {
+        "evidence": json.loads((run_dir / "significance.json").read_text(encoding="utf-8")),
+        "luck": pd.read_csv(run_dir / "luck.csv"),
+        "baselines": pd.read_csv(run_dir / "baselines.csv", index_col="policy"),
+    }
 
 
 def _read_wide(path: Path) -> pd.DataFrame:

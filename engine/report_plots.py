@@ -278,6 +278,46 @@ def _overlap(a, b) -> float:
     return max(width, 0.0) * max(height, 0.0)
 
 
+#: What the random portfolios of ``plot_luck`` are, by kind.
+LUCK_TITLES = {
+    "picks": "One asset by lot from each of its clusters",
+    "partitions": "Its way of picking, from groups drawn by lot",
+}
+
+
+def plot_luck(luck: pd.DataFrame, places: dict, axes: list[Axes] | None = None) -> Axes:
+    """Where the strategy's total return lies among those of random portfolios, a panel per kind.
+
+    Args:
+        luck: columns ``kind`` and ``total_return``.
+        places: by kind, the strategy's own ``total_return`` and its percentile (``engine.significance.places``).
+
+    Returns:
+        The first panel.
+    """
+    kinds = [kind for kind in LUCK_TITLES if kind in places]
+    if axes is None:
+        figure = Figure(figsize=(10, 3.3), layout="constrained")
+        axes = list(figure.subplots(1, len(kinds), sharex=True, squeeze=False)[0])
+    for ax, kind in zip(axes, kinds, strict=True):
+        drawn = luck.loc[luck["kind"] == kind, "total_return"].to_numpy(dtype=float)
+        own = places[kind]["total_return"]
+        beaten = own["percentile"]
+        _style(ax, "", f"Portfolios (of {len(drawn):,})")
+        ax.set_title(LUCK_TITLES[kind], loc="left", fontsize=11, weight="bold", color=INK, pad=10)
+        ax.hist(drawn, bins=40, color=GROSS, edgecolor="white", lw=0.3)
+        ax.axvline(own["own"], color=LOSS, lw=2)
+        left = own["own"] > np.mean(ax.get_xlim())
+        ax.annotate(
+            f"strategy {own['own']:+.1%}\nbetter than {beaten:.0%}", (own["own"], 0.97), xytext=(-6 if left else 6, 0),
+            xycoords=("data", "axes fraction"), textcoords="offset points", ha="right" if left else "left", va="top",
+            fontsize=9.5, color=LOSS, weight="bold", bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1},
+        )  # fmt: skip
+        ax.set_xlabel("Total return over the run, before costs (%)", fontsize=9, color=MUTED)
+        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return axes[0]
+
+
 def _new_axes(width: float, height: float) -> Axes:
     return Figure(figsize=(width, height), layout="constrained").add_subplot()
 
