@@ -1,4 +1,5 @@
 import doctest
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -7,12 +8,25 @@ import pytest
 import strategies.cluster_stability
 from models.clustering import Ward, unit_sphere
 from strategies.cluster_stability import STRETCHES, cluster_stability, recurrence, resampled_rows
-from strategies.embedding import Embedded
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """Embeddings as ``strategies.embedding.Embedded`` holds them: rows joined, and what is clustered of them."""
+
+    joined: pd.DataFrame
+    components: int
+
+    def rows(self, symbols):
+        chosen = self.joined.loc[symbols]
+        if not self.components:
+            return chosen
+        left, strength, _ = np.linalg.svd(chosen.to_numpy(), full_matrices=False)
+        return pd.DataFrame(unit_sphere((left * strength)[:, : self.components]), chosen.index)
 
 
 def embedded(rows, components=0):
-    joined = pd.DataFrame(unit_sphere(rows), [f"S{i:02d}" for i in range(len(rows))])
-    return Embedded(joined, pd.Series(True, joined.index), components)
+    return Reduced(pd.DataFrame(unit_sphere(rows), [f"S{i:02d}" for i in range(len(rows))]), components)
 
 
 def drawn(found, n_clusters):

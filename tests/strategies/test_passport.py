@@ -107,6 +107,15 @@ def test_planted_clusters_show_in_every_figure(table):
         assert row[f"beta_{kind}"] == pytest.approx(1.0)  # the class is the cluster
 
 
+def test_correlations_and_betas_known_are_those_of_the_last_252_sessions(table, panel, days):
+    row = table[(table["date"] == days[1]) & (table["cluster"] == 1)].iloc[0]
+    members = row["members"].split(";")
+    found = np.corrcoef(np.log(panel.close).diff().iloc[341 - 252 : 341][members].to_numpy().T)
+    assert row["within"] == pytest.approx(found[np.triu_indices(6, 1)].mean())
+    year = panel.close.pct_change().iloc[341 - 252 : 341]
+    assert row["beta_benchmark"] == pytest.approx(np.polyfit(year["MKT"], year[members].mean(axis=1), 1)[0])
+
+
 def test_what_came_after_is_counted_from_the_day_after_to_the_next_decision(table, panel, days):
     later = table.drop_duplicates("date")
     assert later["later_sessions"].tolist() == [40, 40, 39]
