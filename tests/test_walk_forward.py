@@ -1,20 +1,24 @@
 """A whole walk-forward from the command line: no look-ahead, killed and gone on with, side by side."""
 
 import random
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
 import pandas as pd
+import psutil
 import pytest
 from click.testing import CliRunner
 
 import engine.fitting
 import engine.pipeline
 import models.training
+from engine.poison import exchanged, negated, scaled
 from run_backtest import main
-from tests.kill_run import kill_in_stage
+from tests.kill_run import ROOT, kill_in_stage
 from tests.market_files import run_options, write_market
-from tests.test_look_ahead import differences, negated, poison, scaled, shuffled
+from tests.test_look_ahead import differences, poison
 from tests.walk_forward_files import read_facts, rolling_options, trainings
 
 #: A decision inside the first fold, the one on which the second fold is trained, and one inside the third.
@@ -81,7 +85,7 @@ def test_clusters_keep_their_names_over_a_refit(clean):
     assert stability["adjusted_rand"].mean() > 0.8 and stability["moved"].sum() / stability["common"].sum() < 0.15
 
 
-@pytest.mark.parametrize(("how", "day"), [(scaled, DAYS[0]), (shuffled, DAYS[1]), (negated, DAYS[2])])
+@pytest.mark.parametrize(("how", "day"), [(scaled, DAYS[0]), (exchanged, DAYS[1]), (negated, DAYS[2])])
 def test_the_future_changes_nothing_decided_or_trained_up_to_a_day(market, clean, tmp_path, how, day):
     day = pd.Timestamp(day)
     poison(market[1], how, day, tmp_path / "data")
@@ -115,7 +119,7 @@ def test_a_planted_leak_is_found(market, tmp_path, monkeypatch, leak):
     leak(monkeypatch)
     day = pd.Timestamp(DAYS[1])
     leaky = run(market[0], tmp_path / "leaky")
-    poison(market[1], shuffled, day, tmp_path / "data")
+    poison(market[1], exchanged, day, tmp_path / "data")
     assert "trainings" in moved(leaky, run(tmp_path / "data", tmp_path / "run"), day)
 
 
@@ -227,3 +231,52 @@ def test_twenty_kills_in_all_stages_and_the_same_bytes(market, clean, tmp_path, 
     with capsys.disabled():
         print(counts.rename_axis("stage").rename("kills").to_string())
     assert len(died) >= 20 and counts.min() >= 3
+
+
+def torchrun(data, out, *more, restarts=0):
+    """A walk-forward as two processes under torchrun (``--``: torchrun would take --start for its own)."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts)]
+    program = ["--", str(ROOT / "run_backtest.py"), *rolling_options(data, out, *more)]
+    return subprocess.Popen([sys.executable, *launcher, *program], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def kill_helper(launcher, marker):
+    """Kill the second process with -9 once a path like ``marker`` is there."""
+    while not list(marker.parent.parent.glob(f"{marker.parent.name}/{marker.name}")):
+        assert launcher.poll() is None, launcher.stderr.read()
+        time.sleep(0.005)
+    (helper,) = (each for each in psutil.Process(launcher.pid).children() if each.environ().get("RANK") == "1")
+    helper.kill()
+
+
+@pytest.mark.acceptance
+def test_a_walk_forward_under_torchrun_trains_like_one_process_and_survives_a_lost_one(market, tmp_path):
+    calm = ("--set", "model.dropout=0")
+    alone = run(market[0], tmp_path / "alone", *calm)
+    for name, restarts in (("together", 0), ("restarted", 1)):
+        launcher = torchrun(market[0], tmp_path / name, *calm, restarts=restarts)
+        if restarts:
+            kill_helper(launcher, tmp_path / ".unfinished-*" / "fold-000")
+        _, errors = launcher.communicate(timeout=300)
+        assert launcher.returncode == 0, errors
+    facts, shared = read_facts(alone), read_facts(tmp_path / "together")
+    assert shared["processes"] == 2
+    for one, two in zip(facts["folds"], shared["folds"], strict=True):
+        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-3)
+        assert two["holdout_loss"] == pytest.approx(one["holdout_loss"], rel=1e-3)
+        assert two["windows"] == one["windows"]
+    assert same(tmp_path / "together", tmp_path / "restarted")
+    assert trainings(tmp_path / "together") == trainings(tmp_path / "restarted")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone", "restarted", "together"]
+
+
+@pytest.mark.acceptance
+def test_a_lost_helper_ends_a_run_under_torchrun_with_a_message_and_it_goes_on(market, tmp_path):
+    launcher = torchrun(market[0], tmp_path / "run")
+    kill_helper(launcher, tmp_path / ".unfinished-*" / "fold-000")
+    began = time.monotonic()
+    launcher.communicate(timeout=120)
+    assert launcher.returncode != 0 and time.monotonic() - began < 60 and not (tmp_path / "run").exists()
+    again = torchrun(market[0], tmp_path / "run")
+    _, errors = again.communicate(timeout=300)
+    assert again.returncode == 0, errors
