@@ -120,7 +120,20 @@ def leading_components(rows: np.ndarray, n_components: int) -> np.ndarray:
     """
     if n_components < 1:
         raise ValueError(f"n_components must be at least 1, got {n_components}")
-    strengths, vectors = np.linalg.eigh(rows @ rows.T)  # n_assets is far below n_dims; strengths ascend
+    return coordinates(rows @ rows.T, n_components)  # n_assets is far below n_dims
+
+
+def coordinates(products: np.ndarray, n_components: int) -> np.ndarray:
+    """Rows with these inner products, cut to their strongest directions: as ``leading_components``, from products.
+
+    Args:
+        products: ``(n_assets, n_assets)``, symmetric.
+
+    >>> coordinates(np.array([[4.0, 0.0], [0.0, 1.0]]), 1)
+    array([[2.],
+           [0.]])
+    """
+    strengths, vectors = np.linalg.eigh(products)  # strengths ascend
     vectors = (vectors * np.sqrt(np.maximum(strengths, 0)))[:, ::-1][:, :n_components]
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
     return vectors * np.where(largest < 0, -1.0, 1.0)

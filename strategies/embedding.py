@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from feeds.panel import Panel
-from models.clustering import leading_components, trajectory, unit_sphere
+from models.attention import cross_attention
+from models.clustering import coordinates, trajectory, unit_sphere
 from models.encoder import Encoder
 from models.windows import Windows
 from strategies.windows import panel_windows
@@ -24,14 +25,19 @@ class EmbeddingConfig:
             `step` at dates common to all assets, joined: what moves together lies together.
         span: business days the trajectory reaches back.
         step: business days between its windows.
-        components: strongest common directions that a trajectory is reduced to before clustering; 0 = none, all of it.
+        attention_layers: layers of attention across assets that trajectories pass through (`models/attention.py`);
+            0 = none.
+        attention_spread: share of the assets that one of them attends to.
+        components: length of the embedding: strongest common directions of the trajectories that are kept; 0 = all.
         max_gap: share of the trajectory's windows an asset may lack (late listing, halts).
     """
 
     kind: str = "trajectory"
     span: int = 504
     step: int = 5
-    components: int = 20
+    attention_layers: int = 3
+    attention_spread: float = 0.0125
+    components: int = 64
     max_gap: float = 0.25
 
     def __post_init__(self):
@@ -39,8 +45,11 @@ class EmbeddingConfig:
             raise ValueError(f"embedding.kind: got {self.kind!r}, expected 'last' or 'trajectory'")
         if not 1 <= self.step <= self.span:
             raise ValueError(f"embedding.step: got {self.step}, expected 1..{self.span} (embedding.span)")
-        if self.components < 0:
-            raise ValueError(f"embedding.components: got {self.components}, expected 0 or more")
+        for name in ("attention_layers", "components"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"embedding.{name}: got {getattr(self, name)}, expected 0 or more")
+        if not 0 < self.attention_spread <= 1:
+            raise ValueError(f"embedding.attention_spread: got {self.attention_spread}, expected a share of 1")
 
 
 @dataclass(frozen=True)
@@ -50,23 +59,29 @@ class Embedded:
     Attributes:
         joined: ``(n_assets, n_dims)``, indexed by symbol, of unit length.
         complete: by symbol, True where the asset had enough windows to be embedded.
-        components: what ``rows`` reduces to; 0 = nothing.
+        config: how ``rows`` are made from ``joined``.
         uncertainty: by symbol, the mean variance of the newest window's embedding, NaN where there is none; None where
             the encoder states no variance.
     """
 
     joined: pd.DataFrame
     complete: pd.Series
-    components: int
+    config: EmbeddingConfig
     uncertainty: pd.Series | None = None
 
     def rows(self, symbols: list[str]) -> pd.DataFrame:
-        """The embeddings of these symbols, in this order, of unit length; only these decide the common directions."""
+        """The embeddings of these symbols, in this order, of unit length.
+
+        Only these attend to one another and decide the common directions. They depend on the inner products of
+        ``joined`` only.
+        """
         chosen = self.joined.loc[symbols]
-        if not self.components:
+        config = self.config
+        if config.kind == "last" or not (config.attention_layers or config.components):
             return chosen
-        reduced = leading_components(chosen.to_numpy(), self.components)
-        return pd.DataFrame(unit_sphere(reduced), index=chosen.index)
+        joined = chosen.to_numpy()
+        products = cross_attention(joined @ joined.T, config.attention_layers, config.attention_spread)
+        return pd.DataFrame(unit_sphere(coordinates(products, config.components or len(chosen))), index=chosen.index)
 
 
 class PanelEmbedder:
@@ -89,7 +104,7 @@ class PanelEmbedder:
         some = (picked >= 0).any(axis=0)
         if not some[-1]:
             nothing = pd.DataFrame(np.zeros((len(panel.symbols), 1)), index=panel.symbols)
-            return Embedded(nothing, pd.Series(False, index=panel.symbols), components=0)
+            return Embedded(nothing, pd.Series(False, index=panel.symbols), self.config)
         picked = picked[:, some]
         steps = [self._encode(windows, chosen) for chosen in picked.T]
         embeddings = np.stack([embedded for embedded, _ in steps], axis=1)  # assets, steps, dims
@@ -103,7 +118,7 @@ class PanelEmbedder:
         return Embedded(
             pd.DataFrame(unit_sphere(joined), index=panel.symbols),
             pd.Series(complete, index=panel.symbols),
-            components=self.config.components if self.config.kind == "trajectory" else 0,
+            self.config,
             uncertainty=None if uncertainty is None else pd.Series(uncertainty, index=panel.symbols),
         )
 

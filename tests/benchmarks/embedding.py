@@ -34,7 +34,8 @@ from feeds.ingest import build_panel
 from feeds.panel import Panel
 from feeds.sources.files import read_files
 from feeds.universe import describe, load_universe
-from models.clustering import Ward, unit_sphere
+from models.attention import cross_attention
+from models.clustering import Ward, coordinates, unit_sphere
 from models.encoder import Encoder
 from models.reference import WindowPCA, untrained
 from models.training import TrainConfig
@@ -163,19 +164,33 @@ def class_labels(trial: Trial, seed: int) -> list[pd.Series]:
     return [classical.class_labels(trial.panel.assets.loc[trial.names])]
 
 
-LAST, TRAJECTORY = EmbeddingConfig(kind="last"), EmbeddingConfig(kind="trajectory", components=20)
+#: Forms of an encoder's embedding: as it is, as it was before attention across assets, and the product's.
+LAST, TRAJECTORY, ATTENDED = (
+    EmbeddingConfig(kind="last"),
+    EmbeddingConfig(kind="trajectory", attention_layers=0, components=20),
+    EmbeddingConfig(kind="trajectory"),
+)
 
 
 def from_windows(fit: Callable[[Windows, int], Encoder | WindowPCA]):
-    """Three methods from one encoder of windows: the last one, their trajectory, its 20 strongest directions."""
+    """Methods from one encoder of windows: the last one, their trajectory as it is, its 20 strongest directions, and
+    after attention across assets."""
 
     def methods(trial: Trial, seed: int) -> list[pd.Series]:
         encoder = fit(trial.windows(), seed)
-        last, reduced = (PanelEmbedder(encoder, config).embed(trial.panel) for config in (LAST, TRAJECTORY))
-        embedded = (last, replace(reduced, components=0), reduced)
+        last, joined = (PanelEmbedder(encoder, config).embed(trial.panel) for config in (LAST, TRAJECTORY))
+        plain = replace(TRAJECTORY, components=0)
+        embedded = (last, *(replace(joined, config=config) for config in (plain, TRAJECTORY, ATTENDED)))
         return [clustered(each.rows(trial.names).to_numpy(), trial.names) for each in embedded]
 
     return methods
+
+
+def attended_returns(returns: np.ndarray) -> np.ndarray:
+    """The product's attention across assets on standardised returns: what is left of it without an encoder."""
+    rows = unit_sphere(classical.standardised(returns).T)
+    attended = cross_attention(rows @ rows.T, ATTENDED.attention_layers, ATTENDED.attention_spread)
+    return coordinates(attended, ATTENDED.components)
 
 
 def trained_encoder(windows: Windows, seed: int) -> Encoder:
@@ -186,8 +201,8 @@ def untrained_encoder(windows: Windows, seed: int) -> Encoder:
     return untrained(Encoder(random_state=seed), windows)
 
 
-def three(name: str) -> tuple[str, ...]:
-    return tuple(f"{name}, {form}" for form in ("last window", "trajectory", "trajectory to 20"))
+def forms(name: str) -> tuple[str, ...]:
+    return tuple(f"{name}, {form}" for form in ("last window", "trajectory", "trajectory to 20", "attended"))
 
 
 @dataclass(frozen=True)
@@ -208,10 +223,11 @@ FAMILIES = {
     "pca20": Family(("PCA-20",), from_returns(classical.principal_components)),
     "pca40": Family(("PCA-40",), from_returns(lambda returns: classical.principal_components(returns, 40))),
     "svd20": Family(("SVD-20 uncentred",), from_returns(classical.singular_components)),
+    "returns-attended": Family(("returns, attended",), from_returns(attended_returns)),
     "hindsight": Family(("hindsight PCA-20",), hindsight),
-    "window-pca": Family(three("window PCA-64"), from_windows(lambda windows, seed: WindowPCA().fit(windows))),
-    "untrained": Family(three("untrained"), from_windows(untrained_encoder), seeded=True),
-    "trained": Family(three("trained"), from_windows(trained_encoder), seeded=True),
+    "window-pca": Family(forms("window PCA-64"), from_windows(lambda windows, seed: WindowPCA().fit(windows))),
+    "untrained": Family(forms("untrained"), from_windows(untrained_encoder), seeded=True),
+    "trained": Family(forms("trained"), from_windows(trained_encoder), seeded=True),
 }
 LEARNED = ("window-pca", "untrained", "trained")
 #: Classical rows that an embedding must not be dominated by. Not among them: what knows the test year, what uses other
@@ -235,7 +251,7 @@ def load(paths: list[Path], files: list[str] | None, universe: str, exclude: lis
 def run(panel: Panel, years: list[int], families: list[str], seeds: int, cache: Path | None) -> list[dict]:
     """One row per (method, year, seed): figures, labels, seconds; ``stability`` where the next year was run too."""
     settings = [fingerprint(panel), list(panel.tradable), asdict(TrainConfig()), asdict(EncoderConfig())]
-    settings += [asdict(LAST), asdict(TRAJECTORY), asdict(SelectionConfig()), TRAIN_YEARS, N_CLUSTERS]
+    settings += [asdict(LAST), asdict(TRAJECTORY), asdict(ATTENDED), asdict(SelectionConfig()), TRAIN_YEARS, N_CLUSTERS]
     store = Store(cache, hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12])
     returns = log_returns(panel)
     rows = []

@@ -14,7 +14,17 @@ from tests.conftest import data_folder, make_panel
 from tests.market_files import write_market
 
 GROUPS = 20
-QUICK = ["random", "average", "correlation-raw", "correlation", "pca20", "svd20", "hindsight", "window-pca"]
+QUICK = [
+    "random",
+    "average",
+    "correlation-raw",
+    "correlation",
+    "pca20",
+    "svd20",
+    "returns-attended",
+    "hindsight",
+    "window-pca",
+]
 
 
 @pytest.fixture(scope="module")

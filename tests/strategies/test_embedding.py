@@ -106,6 +106,8 @@ def test_latest_windows_against_a_search_by_hand():
         ({"kind": "mean"}, "embedding.kind: got 'mean', expected 'last' or 'trajectory'"),
         ({"step": 600}, "embedding.step: got 600, expected 1..504"),
         ({"components": -1}, "embedding.components: got -1"),
+        ({"attention_layers": -1}, "embedding.attention_layers: got -1, expected 0 or more"),
+        ({"attention_spread": 0}, "embedding.attention_spread: got 0, expected a share of 1"),
     ],
 )
 def test_wrong_settings_are_named(kwargs, message):
