@@ -260,9 +260,13 @@ class Encoder(BaseEstimator):
         self._check_fitted(windows)
         if not len(windows):
             raise ValueError("windows: none to rebuild")
-        source = BatchSource(self.covariates_.transform(scale(windows, self.scaler_, self.clip)), self._device())
         with torch_threads(self._train_config().threads):
-            return mean_loss(self.module_, source, np.arange(len(windows)), self.random_state)
+            return mean_loss(self.module_, self.source(windows), np.arange(len(windows)), self.random_state)
+
+    def source(self, windows: Windows) -> BatchSource:
+        """Batches of unscaled windows as ``module_`` reads them, on its device."""
+        self._check_fitted(windows)
+        return BatchSource(self.covariates_.transform(scale(windows, self.scaler_, self.clip)), self._device())
 
     def fingerprint(self) -> str:
         """SHA-256 of all that decides an embedding: weights, scaler, class and configuration."""

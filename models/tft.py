@@ -186,6 +186,10 @@ class TemporalFusionTransformer(Autoencoder):
         _, weights, attention = self.read(batch)
         return attention.unsqueeze(2) * weights
 
+    def attention_by_bar(self, batch: Batch) -> torch.Tensor:
+        """How much the embedding attends to each bar, ``(B, T)``; rows sum to 1."""
+        return self.read(batch)[2]
+
     def variable_weights(self, batch: Batch) -> torch.Tensor:
         """Selection weight of each channel, mean of the bars, ``(B, F + n_exog)``; rows sum to 1."""
         return self.read(batch)[1].mean(dim=1)

@@ -111,6 +111,19 @@ class TransformerAutoencoder(Autoencoder):
             tokens = tokens + self.statics(batch).sum(dim=1, keepdim=True)
         return tokens + self.positions
 
+    def attention_by_bar(self, batch: Batch) -> torch.Tensor:
+        """How much the embedding attends to each bar in the last layer, mean of the heads, ``(B, T)``; rows sum to 1.
+
+        A patch's attention is shared evenly among its bars.
+        """
+        tokens = self.inputs(batch)
+        *before, last = self.attention.layers
+        for layer in before:
+            tokens = layer(tokens)
+        by_token = last.self_attn(tokens, tokens, tokens, need_weights=True)[1]  # (B, from, to)
+        by_token = by_token.mean(dim=1) if self.config.pooling == "mean" else by_token[:, -1]
+        return by_token.repeat_interleave(self.config.patch, dim=1) / self.config.patch
+
     def pool(self, tokens: torch.Tensor) -> torch.Tensor:
         """``(B, tokens, embed_dim)`` to ``(B, embed_dim)``."""
         return tokens.mean(dim=1) if self.config.pooling == "mean" else tokens[:, -1]
