@@ -59,7 +59,7 @@ def random_picks(
     random_state: int = 0,
     per_cluster: int = 1,
 ) -> Luck:
-    """``n`` portfolios that hold, of each cluster of each decision, names drawn by lot.
+    """What ``n`` portfolios earn that hold, of each cluster of each decision, names drawn by lot.
 
     A name that the strategy could not have picked (its Sharpe ratio is not known) is not drawn.
 
@@ -67,19 +67,8 @@ def random_picks(
         decisions: with ``labels`` and ``sharpe`` of every eligible asset.
         cash: simple return of cash per session, or one annual rate.
     """
-    rng = np.random.default_rng([random_state, 1])
-
-    def draw(groups: list[np.ndarray]) -> np.ndarray:
-        drawn = []
-        for members in groups:
-            if per_cluster == 1:
-                drawn.append(members[rng.integers(len(members), size=(n, 1))])
-            else:
-                lots = rng.random((n, len(members))).argsort(axis=1)
-                drawn.append(members[lots[:, :per_cluster]])
-        return np.concatenate(drawn, axis=1)
-
-    return _traded(panel, decisions, trading, cash, n, draw)
+    drawn = draw(by_lot, panel, decisions, trading, n, random_state, per_cluster)
+    return measured(simulate(panel, drawn, _days(decisions), trading), cash)
 
 
 def random_partitions(
@@ -91,63 +80,77 @@ def random_partitions(
     random_state: int = 0,
     per_cluster: int = 1,
 ) -> Luck:
-    """``n`` portfolios that hold the best Sharpe ratios of each of as many groups, of the same sizes, drawn by lot.
+    """What ``n`` portfolios earn that hold the best Sharpe ratios of each of as many groups, of the same sizes, by lot.
 
     Args: see ``random_picks``.
     """
-    rng = np.random.default_rng([random_state, 2])
-
-    def draw(groups: list[np.ndarray]) -> np.ndarray:
-        ranked = np.sort(np.concatenate(groups))  # positions are ranks: the highest is the best
-        shuffled = rng.permuted(np.tile(ranked, (n, 1)), axis=1)
-        edges = np.cumsum([0, *map(len, groups)])
-        best = [
-            np.sort(shuffled[:, a:b], axis=1)[:, -per_cluster:] if per_cluster > 1 else shuffled[:, a:b].max(1)[:, None]
-            for a, b in pairwise(edges)
-        ]
-        return np.concatenate(best, axis=1)
-
-    return _traded(panel, decisions, trading, cash, n, draw)
+    drawn = draw(best_of_random_groups, panel, decisions, trading, n, random_state, per_cluster)
+    return measured(simulate(panel, drawn, _days(decisions), trading), cash)
 
 
-def _traded(
+def by_lot(groups: list[np.ndarray], n: int, per_group: int, rng: np.random.Generator) -> np.ndarray:
+    """``per_group`` members of each group (all, where it has fewer), ``(n, n_names)``."""
+    drawn = []
+    for members in groups:
+        if per_group == 1:
+            drawn.append(members[rng.integers(len(members), size=(n, 1))])
+        else:
+            drawn.append(members[rng.random((n, len(members))).argsort(axis=1)[:, :per_group]])
+    return np.concatenate(drawn, axis=1)
+
+
+def best_of_random_groups(groups: list[np.ndarray], n: int, per_group: int, rng: np.random.Generator) -> np.ndarray:
+    """The highest members of groups of these sizes that everything is dealt into anew, ``(n, n_names)``."""
+    dealt = rng.permuted(np.tile(np.sort(np.concatenate(groups)), (n, 1)), axis=1)
+    best = []
+    for first, last in pairwise(np.cumsum([0, *map(len, groups)])):
+        group = dealt[:, first:last]
+        best.append(group.max(axis=1)[:, None] if per_group == 1 else np.sort(group, axis=1)[:, -per_group:])
+    return np.concatenate(best, axis=1)
+
+
+def draw(
+    how: Callable[[list[np.ndarray], int, int, np.random.Generator], np.ndarray],
     panel: Panel,
     decisions: Sequence[Decision],
     trading: TradingConfig,
-    cash: pd.Series | float,
     n: int,
-    draw: Callable[[list[np.ndarray]], np.ndarray],
-) -> Luck:
-    """Draw the portfolios of every decision and trade them.
+    random_state: int = 0,
+    per_cluster: int = 1,
+) -> Targets:
+    """Targets of ``n`` portfolios drawn by lot, anew at each decision.
 
     Args:
-        draw: ``groups -> picks (n, n_names)``; both are ranks by Sharpe ratio, 0 = the worst.
+        how: ``by_lot`` or ``best_of_random_groups``; it is given the clusters as ranks by Sharpe ratio, 0 = the worst.
     """
     if n < 1:
         raise ValueError(f"n: got {n}, expected at least 1")
     found = []
     for decision in decisions:
-        known = decision.sharpe.dropna()
-        # Ascending; equal ratios: the name first in the alphabet is the better, as in top_sharpe_per_cluster.
-        names = _ranked(known)
+        names = _ranked(decision.sharpe.dropna())
         labels = decision.labels[names].to_numpy()
         groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
         if groups:
-            picks = draw(groups)
-            found.append((panel.symbols.get_indexer(names)[picks], weigh(panel, decision, names, picks, trading)))
+            rng = np.random.default_rng([random_state, decision.asof.toordinal(), how is by_lot])
+            ranks = how(groups, n, per_cluster, rng)
+            found.append((panel.symbols.get_indexer(names)[ranks], weigh(panel, decision, names, ranks, trading)))
         else:
             found.append((np.empty((n, 0), dtype=np.int64), np.empty((n, 0))))
-    width = max(picks.shape[1] for picks, _ in found)
+    width = max(columns.shape[1] for columns, _ in found)
     picks = np.full((n, len(found), width), -1, dtype=np.int32)
     weights = np.zeros(picks.shape)
     for number, (columns, shares) in enumerate(found):
         picks[:, number, : columns.shape[1]] = columns
         weights[:, number, : columns.shape[1]] = shares
-    dates = pd.DatetimeIndex([decision.asof for decision in decisions])
-    return measured(simulate(panel, Targets(picks, weights), dates, trading), cash)
+    return Targets(picks, weights)
+
+
+def _days(decisions: Sequence[Decision]) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex([decision.asof for decision in decisions])
 
 
 def _ranked(sharpe: pd.Series) -> pd.Index:
+    """Worst first; of equal ratios the name first in the alphabet is the better, as in ``top_sharpe_per_cluster``."""
     table = pd.DataFrame({"sharpe": sharpe, "name": sharpe.index})
     return table.sort_values(["sharpe", "name"], ascending=[True, False]).index
 
@@ -163,7 +166,8 @@ def weigh(panel: Panel, decision: Decision, names: pd.Index, picks: np.ndarray, 
     returns = recent_returns(panel.until(decision.asof), list(names), YEAR)
     alone = allocate(returns, list(names)).reindex(names).to_numpy()
     chosen = alone[picks]
-    weights = chosen / chosen.sum(axis=1, keepdims=True)
+    together = chosen.sum(axis=1, keepdims=True)
+    weights = chosen / np.where(together > 0, together, 1.0)
     first = allocate(returns, list(names[picks[0]])).reindex(names[picks[0]]).to_numpy()
     if np.allclose(first, weights[0], rtol=1e-9, atol=0.0):
         return weights
@@ -261,7 +265,8 @@ def decompose(
 def capacity(transactions: pd.DataFrame, panel: Panel, capital: float) -> dict:
     """The starting capital at which the run's orders reach a share of the value traded on the day they filled.
 
-    Orders grow in proportion to the capital. A day's value traded is its close times its volume.
+    Orders grow in proportion to the capital. A day's value traded is its close times its volume; a panel's prices hold
+    re-invested dividends, so for an asset that paid many it is too high by what they have added since its first bar.
 
     Args:
         transactions: columns ``date``, ``symbol`` and ``value`` (signed or not), as in ``BacktestResult``.
