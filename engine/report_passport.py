@@ -12,7 +12,7 @@ from strategies.passport import SEPARATOR
 SHOWN, EARLIER, LEAST_SHARE = 6, 24, 0.05
 
 #: Hennig's limits (``strategies.cluster_stability``): from this stability on, in words.
-FIRMNESS = ((0.75, "firm"), (0.6, "borders doubtful"), (-np.inf, "not to be trusted"))
+FIRMNESS = ((0.75, "firm"), (0.6, "doubtful at the borders"), (-np.inf, "not to be trusted"))
 
 
 def passport_page(table: pd.DataFrame | None, config: dict) -> dict | None:
@@ -29,11 +29,13 @@ def passport_page(table: pd.DataFrame | None, config: dict) -> dict | None:
     n_clusters = int(last["cluster"].max()) + 1
     first = last.iloc[0]
     later = table[table["later_sessions"] > 0]
+    words = last["stability"].map(firmness).value_counts()
     return {
         "date": asof.date(),
         "until": _day(first["later_until"]),
         "sessions": int(first["later_sessions"]),
         "cards": [card(row, table[table["cluster"] == row["cluster"]], n_clusters) for _, row in last.iterrows()],
+        "firmness": [(word, int(words[word])) for _, word in FIRMNESS if word in words],
         "market": alike(first, "market_"),
         "decisions": table["date"].nunique(),
         "later": {name: later[f"later_{name}"].mean() for name in ("within", "between")},
@@ -93,7 +95,7 @@ def firmness(stability: float) -> str:
     """A stability in a word.
 
     >>> firmness(0.8), firmness(0.7), firmness(0.3)
-    ('firm', 'borders doubtful', 'not to be trusted')
+    ('firm', 'doubtful at the borders', 'not to be trusted')
     """
     return next((word for least, word in FIRMNESS if stability >= least), "")
 

@@ -69,7 +69,7 @@ def test_every_cluster_of_the_last_decision_has_a_card_in_its_colour(section, in
         assert "government bond 75%, equity 25%" in said and "forex" not in said
         assert "Mar 2020 (0.40)" in said and "government bond (correlation 0.60), beta to SPY 0.30" in said
     words = [text(card).split("Stability ")[1].split(" Moves")[0] for card in cards[:3]]
-    assert words == ["0.90 firm", "0.70 borders doubtful", "0.30 not to be trusted"]
+    assert words == ["0.90 firm", "0.70 doubtful at the borders", "0.30 not to be trusted"]
 
 
 def test_what_was_known_and_what_came_after_are_told_apart(section):
@@ -77,6 +77,10 @@ def test_what_was_known_and_what_came_after_are_told_apart(section):
     assert "members correlated 0.50 with their own cluster and 0.10 with others in the year before" in said
     assert "0.40 and 0.20 in the days after" in said and "Since, 20 sessions" in said
     assert "the market as a whole looked most like Dec 2018 (0.60)" in said
+
+
+def test_how_many_clusters_are_firm_is_said_in_words(section):
+    assert "Of 6 clusters, 2 are firm , 2 are doubtful at the borders , 2 are not to be trusted" in text(section)
 
 
 def test_earlier_decisions_are_folded_away_and_not_too_many(inputs):
