@@ -214,6 +214,8 @@ def run_command(ctx, preset, config_file, settings, out, model_from, report, qui
     if not quiet:
         _show_verdicts(outcome)
         _show_metrics(outcome)
+        if outcome.assessment is not None:
+            _show_verdict(outcome.assessment.verdict)
         if "count" in outcome.ledger:
             console.print(f"Trials counted so far: {outcome.ledger['count']} (`trials` lists them)")
     click.echo(outcome.folder / "report.html" if report else outcome.folder)
@@ -477,6 +479,23 @@ def trials_verify(folders, as_json):
         sys.exit(4)
 
 
+@main.command("significance", epilog=EXIT_CODES)
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("-q", "--quiet", is_flag=True, help="Print only where the evidence is.")
+def significance_command(run_dir, quiet):
+    """How far RUN_DIR's result can be believed: the verdict in words, and significance.json, luck.csv and baselines.csv.
+
+    The prices are loaded again and must be those of the run. One test decides, fixed beforehand: do the picks earn more
+    than random picks from the same clusters? Every other run on the same history, as the ledger counts them, makes the
+    test stricter. `run` does this by itself; do it again after other runs, or for a run made with significance.on=false.
+    """
+    with faults(), reporter(quiet) as progress:
+        found, reported = commands.judge(run_dir, progress)
+    if not quiet:
+        _show_verdict(found.verdict)
+    click.echo(run_dir / ("report.html" if reported else "significance.json"))
+
+
 @main.group("config")
 def config_group() -> None:
     """Look at the configuration."""
@@ -571,6 +590,16 @@ def _show_leakage(report) -> None:
         click.echo(f"note: {note}")
     found = "No leak found" if report.clean else f"{len(report.findings)} found"
     click.echo(f"{found}, in {report.seconds:.0f} s")
+
+
+def _show_verdict(verdict) -> None:
+    console.print(f"\n[bold]Verdict:[/bold] {verdict.headline}", highlight=False)
+    groups = (("supported", verdict.supports), ("not supported", verdict.against), ("needed", verdict.needed))
+    for label, points in groups:
+        for point in points:
+            console.print(f"  {label}: {point}", highlight=False, markup=False, soft_wrap=True)
+    for heading, text in verdict.caveats:
+        console.print(f"  but: {heading}: {text}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_metrics(outcome) -> None:

@@ -18,6 +18,7 @@ from engine.ledger import Ledger
 from engine.market import benchmark_of, load_panel, universe_symbols
 from engine.pipeline import Reporter, make_policy, use_model, versions
 from engine.report import write_report
+from engine.significance import Assessment, assess_run
 from feeds.features import with_features
 from feeds.inputs import describe_inputs
 from feeds.macro import cash_returns
@@ -161,6 +162,21 @@ def rebuild_report(run_dir: Path) -> Path:
     """Write a run directory's report anew."""
     artifacts.read_run_json(run_dir)
     return write_report(Path(run_dir))
+
+
+def judge(run_dir: Path, reporter: Reporter) -> tuple[Assessment, bool]:
+    """Work out how far a finished run can be believed, write it there, and its report anew where it has one.
+
+    Returns:
+        What was found, and whether a report was written.
+    """
+    reporter.stage("significance")
+    found = assess_run(Path(run_dir), advance=reporter.advance)
+    reported = (Path(run_dir) / "report.html").is_file()
+    if reported:
+        reporter.stage("report")
+        write_report(Path(run_dir))
+    return found, reported
 
 
 def doctor(config: RunConfig) -> list[tuple[str, str]]:

@@ -304,7 +304,9 @@ def plot_luck(luck: pd.DataFrame, places: dict, axes: list[Axes] | None = None) 
         own = places[kind]["total_return"]
         beaten = own["percentile"]
         _style(ax, "", f"Portfolios (of {len(drawn):,})")
-        ax.set_title(LUCK_TITLES[kind], loc="left", fontsize=11, weight="bold", color=INK, pad=10)
+        ax.set_title(
+            LUCK_TITLES[kind], loc="left", fontsize=11, weight="bold", color=INK, pad=24
+        )  # above a mark on the right
         ax.hist(drawn, bins=40, color=GROSS, edgecolor="white", lw=0.3)
         ax.axvline(own["own"], color=LOSS, lw=2)
         left = own["own"] > np.mean(ax.get_xlim())

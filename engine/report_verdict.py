@@ -60,8 +60,10 @@ def verdict_page(evidence: dict | None, baselines: pd.DataFrame | None) -> dict 
 def _table(baselines: pd.DataFrame | None, evidence: dict) -> list[dict]:
     rows = []
     for name, row in (baselines if baselines is not None else pd.DataFrame()).iterrows():
-        own = MEANINGS.get(name, "")
-        rows.append({"policy": name, "meaning": own, "own": name == STRATEGY} | row.where(row.notna(), None).to_dict())
+        meaning = MEANINGS.get(name, "the market, bought and held" if name.startswith("benchmark") else "")
+        rows.append(
+            {"policy": name, "meaning": meaning, "own": name == STRATEGY} | row.where(row.notna(), None).to_dict()
+        )
     return rows
 
 
@@ -74,8 +76,8 @@ def _picking(evidence: dict) -> list[tuple[str, str, str]]:
             "Skill at picking (decides the verdict)",
             f"{signed(test['alpha_year'])} a year, p = {p_value(test['p_adjusted'])}",
             "Return beyond the average member of the same clusters, at the same exposure to it and before costs on "
-            "both sides. p is how often luck alone does at least as well; at 0.05 or less the verdict speaks of evidence. "
-            f"Newey-West errors; information ratio {number(test['information_ratio'])}.",
+            "both sides. p is how often luck alone does at least as well; at 0.05 or less the verdict speaks of "
+            f"evidence. Newey-West errors; information ratio {number(test['information_ratio'])}.",
         ),
         (
             "The same after the run's costs",

@@ -91,7 +91,7 @@ def _reading(evidence: dict) -> str:
         return "No test was made, so nothing is claimed."
     reading = (
         f"The test was fixed beforehand: alpha against the average member of the same clusters, at equal exposure and "
-        f"equal costs, one-sided at {evidence['level']:.0%}. p = {p_value(test['p'])}"
+        f"equal costs, one-sided at {evidence['level'] * 100:.0f} %. p = {p_value(test['p'])}"
     )
     if trials["count"] > 1:
         reading += (
@@ -127,8 +127,8 @@ def _against(evidence: dict) -> list[str]:
     found, test, sharpe = [], evidence["primary"], evidence["sharpe"]
     if test and not test["found"]:
         found.append(
-            "Skill at picking: random picks from the same clusters do as well "
-            f"{often(test['p_adjusted'])} by luck (p = {p_value(test['p_adjusted'])})."
+            "Skill at picking from clusters: without any, the picks would do as well "
+            f"{often(test['p_adjusted'])} (p = {p_value(test['p_adjusted'])})."
         )
     elif test and test["net_alpha_year"] <= 0:
         found.append(
@@ -137,20 +137,21 @@ def _against(evidence: dict) -> list[str]:
         )
     for row in evidence["claims"]:
         if not row["found"]:
-            way = "higher" if row["difference"] > 0 else "lower"
-            found.append(
-                f"That it beats {rival(row)} after costs: Sharpe ratio {way} by {abs(row['difference']):.2f}, "
-                f"interval {number(row['low'])} to {number(row['high'])} (p = {p_value(row['p_adjusted'])}, adjusted)."
+            what = (
+                f"Sharpe ratio higher by {row['difference']:.2f}, which luck makes {often(row['p_adjusted'])}"
+                if row["difference"] > 0
+                else f"its Sharpe ratio was lower by {abs(row['difference']):.2f}"
             )
+            found.append(f"That it beats {rival(row)} after costs: {what}.")
     if sharpe and sharpe["deflated"] < 1 - evidence["level"]:
         found.append(
-            f"That the account earns more than cash in the long run: Sharpe ratio {number(sharpe['sharpe_year'])} ± "
-            f"{sharpe['error_year']:.2f}, above 0 with a probability of {_most(sharpe['deflated'])}, trials counted."
+            f"That the account beats cash in the long run: its Sharpe ratio of {number(sharpe['sharpe_year'])} may be off "
+            f"by {2 * sharpe['error_year']:.1f} either way."
         )
     if (pbo := evidence["overfitting"]) and pbo["probability"] > 0.5:
         found.append(
-            f"That the best of what was tried stays the best: in {pbo['probability']:.0%} of the ways to halve the "
-            f"record the winner of one half of {pbo['candidates']} candidates is below the middle in the other."
+            "That the best of what was tried stays the best: whoever leads in one half of the record is in the worse half "
+            f"of the field in the other, {pbo['probability'] * 100:.0f} times of 100."
         )
     return found
 
