@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,11 @@ def check_run(run_dir: Path, ledger: Ledger, chain: Chain) -> list[str]:
 
 
 def describe(ledger: Ledger) -> str:
-    """Where a ledger is and how many trials it holds, or why it cannot be read."""
+    """Where a ledger is and how many trials it holds, or why it cannot be read or written."""
     try:
-        return f"{ledger.path} ({ledger.count()} trials)"
+        found = f"{ledger.path} ({ledger.count()} trials)"
     except LedgerError as error:
         return f"cannot be read: {error}"
+    place = next(path for path in (ledger.path, *ledger.path.absolute().parents) if path.exists())
+    writable = os.access(place, os.W_OK) and (place == ledger.path or place.is_dir())
+    return found if writable else f"{found}: cannot be written"

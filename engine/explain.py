@@ -66,9 +66,8 @@ def read_trial(run_dir: Path) -> Trial:
     if "ledger" not in facts:
         raise ValueError(f"{run_dir}: made by a version that kept no ledger; the same command makes it anew")
     metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
-    # Only this parser gives back the very bits that were written.
-    returns = pd.read_csv(run_dir / "returns.csv", index_col="date", parse_dates=True, float_precision="round_trip")
-    return trial_of(facts, returns, metrics, run_dir)
+    texts = pd.read_csv(run_dir / "returns.csv", index_col="date", parse_dates=True, dtype=str)
+    return trial_of(facts, texts.map(float), metrics, run_dir)  # float() gives back the very bits that were written
 
 
 def differences(first: Trial, second: Trial) -> list[Difference]:

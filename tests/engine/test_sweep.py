@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from engine.sweep import read_grid, run_trial
+from engine.ledger import Ledger
+from engine.sweep import check_counted, read_grid, run_trial
 from run_backtest import main
+from tests.engine.made_trials import make_trial
 from tests.market_files import run_options, write_market
 
 GRID = """
@@ -78,6 +80,7 @@ def test_a_sweep_is_one_table_and_goes_on_where_it_was(market, grid, tmp_path, m
     table = pd.read_csv(out / "trials.csv")
     assert table["clustering.n_clusters"].tolist() == [3, 4]
     assert table["error"].isna().all() and (table["seconds"] > 0).all()
+    assert table["ledger"].isin(Ledger().trials().index).all() and table["ledger"].is_unique  # counted here
     first = out / table.loc[0, "trial"]
     metrics = json.loads((first / "metrics.json").read_text())
     assert table.loc[0, "sharpe"] == pytest.approx(metrics["strategy"]["sharpe"])
@@ -94,7 +97,8 @@ def test_a_sweep_is_one_table_and_goes_on_where_it_was(market, grid, tmp_path, m
     assert done == [first.name]
     assert (first / "weights.csv").read_bytes() == weights  # alone in this process, as beside others in another
     assert sorted(os.listdir(out)) == sorted([*table["trial"], "trials.csv"])
-    assert pd.read_csv(out / "trials.csv").drop(columns="seconds").equals(table.drop(columns="seconds"))
+    apart = ["seconds", "ledger"]  # whoever edits the code while this runs gets another trial, rightly
+    assert pd.read_csv(out / "trials.csv").drop(columns=apart).equals(table.drop(columns=apart))
 
 
 def test_a_trial_that_cannot_run_is_a_row_with_its_error(market, grid, tmp_path):
@@ -103,3 +107,13 @@ def test_a_trial_that_cannot_run_is_a_row_with_its_error(market, grid, tmp_path)
     table = pd.read_csv(tmp_path / "sweep" / "trials.csv", keep_default_na=False)
     assert table.loc[0, "error"] == "" and "loss became" in table.loc[1, "error"]
     assert f"failed: {table.loc[1, 'trial']}" in output
+
+
+def test_finished_trials_that_the_ledger_does_not_hold_are_a_warning(tmp_path, caplog):
+    """A worker of a cluster that keeps another ledger, or none."""
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    known = ledger.append(make_trial()).trial
+    check_counted(pd.DataFrame({"error": ["", "no data"], "ledger": [known, None]}), ledger)
+    assert caplog.text == ""
+    check_counted(pd.DataFrame({"error": ["", "", "", "no data"], "ledger": [known, "", "elsewhere", None]}), ledger)
+    assert f"2 of 3 trials are not counted in the ledger {ledger.path}" in caplog.text
