@@ -483,11 +483,11 @@ def trials_verify(folders, as_json):
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("-q", "--quiet", is_flag=True, help="Print only where the evidence is.")
 def significance_command(run_dir, quiet):
-    """How far RUN_DIR's result can be believed: the verdict in words, and significance.json, luck.csv and baselines.csv.
+    """How far RUN_DIR's result can be believed, in words; the evidence goes into RUN_DIR.
 
     The prices are loaded again and must be those of the run. One test decides, fixed beforehand: do the picks earn more
     than random picks from the same clusters? Every other run on the same history, as the ledger counts them, makes the
-    test stricter. `run` does this by itself; do it again after other runs, or for a run made with significance.on=false.
+    test stricter. `run` does this by itself; do it again after other runs, or after a run with significance.on=false.
     """
     with faults(), reporter(quiet) as progress:
         found, reported = commands.judge(run_dir, progress)

@@ -138,20 +138,20 @@ def _against(evidence: dict) -> list[str]:
     for row in evidence["claims"]:
         if not row["found"]:
             what = (
-                f"Sharpe ratio higher by {row['difference']:.2f}, which luck makes {often(row['p_adjusted'])}"
+                f"its Sharpe ratio was higher by {row['difference']:.2f}, a lead that luck gives {often(row['p_adjusted'])}"
                 if row["difference"] > 0
                 else f"its Sharpe ratio was lower by {abs(row['difference']):.2f}"
             )
             found.append(f"That it beats {rival(row)} after costs: {what}.")
     if sharpe and sharpe["deflated"] < 1 - evidence["level"]:
         found.append(
-            f"That the account beats cash in the long run: its Sharpe ratio of {number(sharpe['sharpe_year'])} may be off "
-            f"by {2 * sharpe['error_year']:.1f} either way."
+            f"That the account beats cash in the long run: its Sharpe ratio of {number(sharpe['sharpe_year'])} may be "
+            f"off by {2 * sharpe['error_year']:.1f} either way."
         )
     if (pbo := evidence["overfitting"]) and pbo["probability"] > 0.5:
         found.append(
-            "That the best of what was tried stays the best: whoever leads in one half of the record is in the worse half "
-            f"of the field in the other, {pbo['probability'] * 100:.0f} times of 100."
+            "That the best of what was tried stays the best: whoever leads in one half of the record is in the worse "
+            f"half of the field in the other, {pbo['probability'] * 100:.0f} times of 100."
         )
     return found
 
@@ -165,6 +165,8 @@ def _needed(evidence: dict) -> list[str]:
             found.append("More years of such a record would not help: the picks did worse than random ones.")
         elif test["years_needed"] <= years:
             found.append("Another record as good as this one, and no more trials on the same history.")
+        elif test["years_needed"] > 100:
+            found.append("More than a hundred years as good as these, before such a record is told from luck.")
         else:
             more = max(1, round(test["years_needed"] - years))
             found.append(
