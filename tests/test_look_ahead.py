@@ -5,86 +5,40 @@ be equal. The check is then shown to be able to fail: leaks are planted in the p
 """
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-import engine.backtest
-import engine.pipeline
-import feeds.ingest
 import feeds.macro
-import models.encoder
-import strategies.policy
-from feeds.features import Features
+from engine.poison import WAYS, exchanged, jumped, listed, poison_frames
 from feeds.sources.simulated import BENCHMARK
 from run_backtest import main
-from strategies.selection import sharpe_ratios
+from tests.leaks import (
+    centred_window,
+    same_bar_fill,
+    scaler_on_all_history,
+    whole_sample_quality,
+    whole_sample_sharpe,
+)
 from tests.market_files import run_options, write_market
 
-PRICES = ["open", "high", "low", "close"]
-
-
-def scaled(frames, rng):
-    return {name: f.assign(**{c: f[c] * 1000 for c in PRICES}, volume=f["volume"] * 7) for name, f in frames.items()}
-
-
-def negated(frames, rng):
-    # Some of the bars: where nothing tradable is left the run would end on that very day.
-    signs = {name: np.where(rng.random(len(f)) < 0.4, -1, 1) for name, f in frames.items()}
-    return {name: f.assign(**{c: signs[name] * f[c] for c in PRICES}) for name, f in frames.items()}
-
-
-def missing(frames, rng):
-    return {name: f.mask(pd.Series(rng.random(len(f)) < 0.4, f.index)) for name, f in frames.items()}
-
-
-def doubled(frames, rng):
-    return {name: pd.concat([f, f.assign(close=f["close"] * 1.3)]) for name, f in frames.items()}
-
-
-def split(frames, rng):
-    return {
-        name: f.assign(split=np.where(np.arange(len(f)) == 3, 7.0, 0.0), dividend=f["close"] * 0.05)
-        for name, f in frames.items()
-    }
-
-
-def shuffled(frames, rng):
-    names = sorted(name for name in frames if not name.endswith("=X"))
-    others = dict(zip(names, rng.permutation(names), strict=True))
-    return {name: frames[others[name]] if name in others else f for name, f in frames.items()}
-
-
-def deleted(frames, rng):
-    gone = [name for name in sorted(frames) if name != BENCHMARK and not name.endswith("=X")][:3]
-    return {name: f.iloc[:0] if name in gone else f for name, f in frames.items()}
-
-
-def jumped(frames, rng):
-    """A split nobody recorded, on a few symbols."""
-    chosen = [name for name in sorted(frames) if name.startswith("SIM.EQ")][:6]
-    return {
-        name: f.assign(**{c: np.where(np.arange(len(f)) > 5, f[c] * 3, f[c]) for c in PRICES}) if name in chosen else f
-        for name, f in frames.items()
-    }
-
-
-POISONS = (scaled, negated, missing, doubled, split, shuffled, deleted, jumped)
+POISONS = [
+    WAYS[name] for name in ("scaled", "negated", "missing", "doubled", "split", "exchanged", "deleted", "jumped")
+]
 
 
 def poison(frames, how, day, folder):
     """Write the files anew, each row after ``day`` changed by ``how``; with new listings that begin after ``day``."""
     folder.mkdir(parents=True)
-    after = how({name: frame.loc[frame.index > day] for name, frame in frames.items()}, np.random.default_rng(0))
-    for name, frame in frames.items():
-        pd.concat([frame.loc[:day], after[name]]).rename_axis("date").to_parquet(folder / f"{name}.parquet")
-    if how is shuffled:
-        listed = frames[BENCHMARK].loc[lambda f: f.index > day]
-        for i in range(3):
-            listed.assign(close=listed["close"] * (1 + i)).to_parquet(folder / f"SIM.NEW{i}.parquet")
+    rates = {name for name in frames if name.endswith("=X")}
+    spared = rates if how is exchanged else {BENCHMARK, *rates}
+    changed = poison_frames(frames, day, how, np.random.default_rng(0), spared)
+    if how is exchanged:
+        changed = poison_frames(changed, day, listed, np.random.default_rng(0), spared)
+    for name, frame in changed.items():
+        frame.rename_axis("date").to_parquet(folder / f"{name}.parquet")
 
 
 def run(data, out, *more):
@@ -140,12 +94,12 @@ def test_the_future_changes_nothing_up_to_a_decision_day(market, clean, tmp_path
 
 def test_the_future_changes_nothing_up_to_the_end_of_training(market, clean, tmp_path):
     day = decision_days(clean).iloc[0]
-    poison(market[1], shuffled, day, tmp_path / "data")
+    poison(market[1], exchanged, day, tmp_path / "data")
     assert not differences(clean, run(tmp_path / "data", tmp_path / "run"), day)
 
 
 def test_the_poison_does_reach_what_comes_after(market, clean, tmp_path):
-    poison(market[1], shuffled, decision_days(clean).iloc[3], tmp_path / "data")
+    poison(market[1], exchanged, decision_days(clean).iloc[3], tmp_path / "data")
     poisoned = run(tmp_path / "data", tmp_path / "run")
     assert "clusters" in differences(clean, poisoned, decision_days(clean).iloc[5])
 
@@ -181,75 +135,12 @@ def test_a_rate_not_yet_published_changes_nothing_and_an_unlagged_one_is_found(
 # Leaks, planted one at a time -------------------------------------------------------------------------------------
 
 
-def scaler_on_all_history(monkeypatch):
-    seen = {}
-    honest = engine.pipeline.with_features
-
-    def keep(panel, config):
-        seen["values"] = honest(panel, config).features.values.reshape(-1, 5)
-        return honest(panel, config)
-
-    def fit_scaler(windows):
-        rows = seen["values"][np.isfinite(seen["values"]).all(axis=1)]
-        return models.encoder.RobustScaler().fit(rows)
-
-    monkeypatch.setattr(engine.pipeline, "with_features", keep)
-    monkeypatch.setattr(models.encoder, "fit_scaler", fit_scaler)
-
-
-def same_bar_fill(monkeypatch):
-    class Eager(engine.backtest.ClockCerebro):
-        def run(self, **kwargs):
-            self.broker.set_coc(True)
-            return super().run(**kwargs)
-
-    monkeypatch.setattr(engine.backtest, "ClockCerebro", Eager)
-
-
-def centred_window(monkeypatch):
-    honest = engine.pipeline.with_features
-
-    def centre(panel, config):
-        panel = honest(panel, config)
-        values = panel.features.values.copy()
-        values[:-10, :, 4] = values[10:, :, 4]
-        return replace(panel, features=Features(values, panel.features.observed, config))
-
-    monkeypatch.setattr(engine.pipeline, "with_features", centre)
-
-
-def whole_sample_quality(monkeypatch):
-    honest = feeds.ingest.clean
-
-    def clean(frame, config, **kwargs):
-        bars, counts = honest(frame, config, **kwargs)
-        if frame["close"].pct_change(fill_method=None).abs().max() > 0.5:  # dropped for what happens one day
-            bars = bars.iloc[:0]
-        return bars, counts
-
-    monkeypatch.setattr(feeds.ingest, "clean", clean)
-
-
-def full_sample_sharpe(monkeypatch):
-    seen = {}
-    honest = engine.pipeline.with_features
-
-    def keep(panel, config):
-        seen["returns"] = panel.session_returns()
-        return honest(panel, config)
-
-    monkeypatch.setattr(engine.pipeline, "with_features", keep)
-    monkeypatch.setattr(
-        strategies.policy.ClusterPolicy, "_sharpe", lambda self, r, config: sharpe_ratios(seen["returns"][r.columns])
-    )
-
-
 LEAKS = (
-    (scaler_on_all_history, shuffled, "model"),
+    (scaler_on_all_history, exchanged, "model"),
     (same_bar_fill, None, "fills on the decision's own day"),
-    (centred_window, shuffled, "clusters"),
+    (centred_window, exchanged, "clusters"),
     (whole_sample_quality, jumped, "weights"),
-    (full_sample_sharpe, shuffled, "clusters"),
+    (whole_sample_sharpe, exchanged, "clusters"),
 )
 
 

@@ -11,11 +11,6 @@ from click.testing import CliRunner
 from sklearn.preprocessing import RobustScaler
 
 import engine.backtest
-import engine.histories
-import engine.pipeline
-import feeds.macro
-import models.encoder
-import strategies.policy
 from engine.config import make_config, merge
 from engine.histories import RunHistories, check_run, figures_after, texts_after
 from engine.leakage import check_policy, examine
@@ -33,6 +28,14 @@ from strategies.embedding import EmbeddingConfig
 from strategies.policy import ClusterPolicy, Decision
 from strategies.selection import SelectionConfig, sharpe_ratios
 from tests.conftest import data_folder, three_clusters
+from tests.leaks import (
+    centred_window,
+    same_bar_fill,
+    scaler_on_all_history,
+    survivors_only,
+    unlagged_series,
+    whole_sample_sharpe,
+)
 
 PANEL = three_clusters(n_days=260, per_cluster=4)
 DAY = PANEL.sessions[200]
@@ -348,73 +351,6 @@ def test_texts_count_by_the_session_they_were_known_at():
 
 
 # Leaks planted in the pipeline, on a simulated and on the real market ------------------------------------------------
-
-
-def scaler_on_all_history(monkeypatch):
-    seen = {}
-    honest = engine.pipeline.with_features
-
-    def keep(panel, config):
-        panel = honest(panel, config)
-        seen["rows"] = panel.features.values.reshape(-1, len(FEATURES))
-        return panel
-
-    def fit_scaler(windows):
-        return RobustScaler().fit(seen["rows"][np.isfinite(seen["rows"]).all(axis=1)])
-
-    monkeypatch.setattr(engine.pipeline, "with_features", keep)
-    monkeypatch.setattr(models.encoder, "fit_scaler", fit_scaler)
-
-
-def same_bar_fill(monkeypatch):
-    class Eager(engine.backtest.ClockCerebro):
-        def run(self, **kwargs):
-            self.broker.set_coc(True)
-            return super().run(**kwargs)
-
-    monkeypatch.setattr(engine.backtest, "ClockCerebro", Eager)
-
-
-def centred_window(monkeypatch):
-    honest = engine.pipeline.with_features
-
-    def centre(panel, config):
-        panel = honest(panel, config)
-        values = panel.features.values.copy()
-        values[:-10, :, 4] = values[10:, :, 4]
-        return replace(panel, features=Features(values, panel.features.observed, config))
-
-    monkeypatch.setattr(engine.pipeline, "with_features", centre)
-
-
-def unlagged_series(monkeypatch):
-    """Channels are dated by the month they describe."""
-    monkeypatch.setattr(feeds.macro, "known_on", lambda series, dates, lags=None: dates)
-
-
-def survivors_only(monkeypatch):
-    honest = engine.histories.panel_of
-
-    def panel_of(config, raw):
-        panel, verdicts = honest(config, raw)
-        return panel.select(list(panel.symbols[panel.close.iloc[-8:].notna().any()])), verdicts
-
-    monkeypatch.setattr(engine.histories, "panel_of", panel_of)
-
-
-def whole_sample_sharpe(monkeypatch):
-    seen = {}
-    honest = engine.pipeline.with_features
-
-    def keep(panel, config):
-        seen["returns"] = panel.session_returns()
-        return honest(panel, config)
-
-    def sharpe(self, returns, config):
-        return sharpe_ratios(seen["returns"][returns.columns])
-
-    monkeypatch.setattr(engine.pipeline, "with_features", keep)
-    monkeypatch.setattr(strategies.policy.ClusterPolicy, "_sharpe", sharpe)
 
 
 LEAKS = {

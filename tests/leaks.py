@@ -1,0 +1,97 @@
+"""Leaks to plant in the pipeline, one at a time, with pytest's ``monkeypatch``: what a check must find."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from sklearn.preprocessing import RobustScaler
+
+import engine.backtest
+import engine.histories
+import engine.pipeline
+import feeds.ingest
+import feeds.macro
+import models.encoder
+import strategies.policy
+from feeds.features import FEATURES, Features
+from strategies.selection import sharpe_ratios
+
+
+def scaler_on_all_history(monkeypatch):
+    seen = {}
+    honest = engine.pipeline.with_features
+
+    def keep(panel, config):
+        panel = honest(panel, config)
+        seen["rows"] = panel.features.values.reshape(-1, len(FEATURES))
+        return panel
+
+    def fit_scaler(windows):
+        return RobustScaler().fit(seen["rows"][np.isfinite(seen["rows"]).all(axis=1)])
+
+    monkeypatch.setattr(engine.pipeline, "with_features", keep)
+    monkeypatch.setattr(models.encoder, "fit_scaler", fit_scaler)
+
+
+def same_bar_fill(monkeypatch):
+    class Eager(engine.backtest.ClockCerebro):
+        def run(self, **kwargs):
+            self.broker.set_coc(True)
+            return super().run(**kwargs)
+
+    monkeypatch.setattr(engine.backtest, "ClockCerebro", Eager)
+
+
+def centred_window(monkeypatch):
+    honest = engine.pipeline.with_features
+
+    def centre(panel, config):
+        panel = honest(panel, config)
+        values = panel.features.values.copy()
+        values[:-10, :, 4] = values[10:, :, 4]
+        return replace(panel, features=Features(values, panel.features.observed, config))
+
+    monkeypatch.setattr(engine.pipeline, "with_features", centre)
+
+
+def unlagged_series(monkeypatch):
+    """Channels are dated by the month they describe."""
+    monkeypatch.setattr(feeds.macro, "known_on", lambda series, dates, lags=None: dates)
+
+
+def survivors_only(monkeypatch):
+    honest = engine.histories.panel_of
+
+    def panel_of(config, raw):
+        panel, verdicts = honest(config, raw)
+        return panel.select(list(panel.symbols[panel.close.iloc[-8:].notna().any()])), verdicts
+
+    monkeypatch.setattr(engine.histories, "panel_of", panel_of)
+
+
+def whole_sample_sharpe(monkeypatch):
+    seen = {}
+    honest = engine.pipeline.with_features
+
+    def keep(panel, config):
+        seen["returns"] = panel.session_returns()
+        return honest(panel, config)
+
+    def sharpe(self, returns, config):
+        return sharpe_ratios(seen["returns"][returns.columns])
+
+    monkeypatch.setattr(engine.pipeline, "with_features", keep)
+    monkeypatch.setattr(strategies.policy.ClusterPolicy, "_sharpe", sharpe)
+
+
+def whole_sample_quality(monkeypatch):
+    honest = feeds.ingest.clean
+
+    def clean(frame, config, **kwargs):
+        bars, counts = honest(frame, config, **kwargs)
+        if frame["close"].pct_change(fill_method=None).abs().max() > 0.5:  # dropped for what happens one day
+            bars = bars.iloc[:0]
+        return bars, counts
+
+    monkeypatch.setattr(feeds.ingest, "clean", clean)
