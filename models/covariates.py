@@ -52,10 +52,9 @@ class Covariates(BaseEstimator):
         self.center_, self.scale_ = np.empty(0), np.empty(0)
         if self.exog:
             series = self._exog(windows)
-            days = np.unique(windows.bar_date[covered_bars(windows)])
-            known = series.to_numpy(float)[days]
+            known = series[np.unique(windows.bar_date[covered_bars(windows)])]
             never = np.isnan(known).all(axis=0)
-            for name in series.columns[never]:
+            for name in np.array(self.exog)[never]:
                 log.warning("%s is not known on any training day: the encoder learns nothing from it", name)
             fitted = RobustScaler().fit(np.where(never, 0.0, known))
             self.center_ = np.where(never, np.nan, fitted.center_)
@@ -64,8 +63,8 @@ class Covariates(BaseEstimator):
         if self.statics and init is not None:
             self.categories_ = [list(known) for known in init.categories_]
         elif self.statics:
-            told = self._static(windows).iloc[np.unique(windows.asset_idx)]
-            self.categories_ = [sorted(set(told[name].astype(str)) - UNKNOWN) for name in self.statics]
+            told = self._static(windows)[np.unique(windows.asset_idx)]
+            self.categories_ = [sorted(set(column) - UNKNOWN) for column in told.T]
         return self
 
     def sizes(self) -> dict[str, Any]:
@@ -78,21 +77,19 @@ class Covariates(BaseEstimator):
         """The windows with these series scaled (float32, finite) and these columns coded (int64), and no others."""
         exog, static = None, None
         if self.exog:
-            series = self._exog(windows)
-            exog = pd.DataFrame(self._scaled(series.to_numpy(float)), series.index, series.columns)
+            exog = pd.DataFrame(self._scaled(self._exog(windows)), windows.exog.index, list(self.exog))
         if self.statics:
-            told = self._static(windows)
-            static = pd.DataFrame(self._coded(told), told.index, told.columns)
+            static = pd.DataFrame(self._coded(self._static(windows)), windows.static.index, list(self.statics))
         return windows.beside(exog, static)
 
     def tensors(self, windows: Windows, chosen: np.ndarray) -> dict[str, torch.Tensor]:
         """``Batch.exog`` and ``Batch.static``, as far as there are any, of the unscaled windows at ``chosen``."""
         found = {}
         if self.exog:
-            rows = self._exog(windows).to_numpy(float)[windows.bar_date[windows.rows(chosen)]]
+            rows = self._exog(windows)[windows.bar_date[windows.rows(chosen)]]
             found["exog"] = torch.from_numpy(self._scaled(rows))
         if self.statics:
-            found["static"] = torch.from_numpy(self._coded(self._static(windows).iloc[windows.asset_idx[chosen]]))
+            found["static"] = torch.from_numpy(self._coded(self._static(windows)[windows.asset_idx[chosen]]))
         return found
 
     def content(self, windows: Windows, chosen: np.ndarray) -> bytes:
@@ -129,24 +126,27 @@ class Covariates(BaseEstimator):
         scaled = np.clip((values - self.center_) / self.scale_, -self.clip, self.clip)
         return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
 
-    def _coded(self, told: pd.DataFrame) -> np.ndarray:
-        codes = [
-            pd.Index(known, dtype=object).get_indexer(told[name].astype(object)).astype(np.int64) + 1
-            for name, known in zip(self.statics, self.categories_, strict=True)
-        ]
-        return np.stack(codes, axis=1)
+    def _coded(self, told: np.ndarray) -> np.ndarray:
+        codes = np.zeros(told.shape, dtype=np.int64)
+        for column, known in enumerate(self.categories_):
+            code = {text: number for number, text in enumerate(known, 1)}
+            codes[:, column] = [code.get(text, 0) for text in told[:, column]]
+        return codes
 
-    def _exog(self, windows: Windows) -> pd.DataFrame:
-        return _columns("exogenous series", windows.exog, self.exog)
+    def _exog(self, windows: Windows) -> np.ndarray:
+        """This object's series ``(n_dates, n_exog)``."""
+        return _columns("exogenous series", windows.exog, self.exog).astype(float, copy=False)
 
-    def _static(self, windows: Windows) -> pd.DataFrame:
+    def _static(self, windows: Windows) -> np.ndarray:
+        """This object's columns ``(n_assets, n_statics)``, texts."""
         return _columns("static columns", windows.static, self.statics)
 
 
-def _columns(what: str, table: pd.DataFrame | None, wanted: tuple[str, ...]) -> pd.DataFrame:
+def _columns(what: str, table: pd.DataFrame | None, wanted: tuple[str, ...]) -> np.ndarray:
     here = [] if table is None else list(table.columns)
     missing = [name for name in wanted if name not in here]
     if missing:
         have = ", ".join(map(str, here)) or "none"
         raise ValueError(f"windows: the encoder needs the {what} {', '.join(missing)}; these have {have}")
-    return table[list(wanted)]
+    # Arrays and not a selection of the frame: this is asked for with every batch.
+    return np.stack([table[name].to_numpy() for name in wanted], axis=1)
