@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.cluster.hierarchy import linkage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.base import BaseEstimator, ClusterMixin
 
 
@@ -65,8 +67,23 @@ class Ward(ClusterMixin, BaseEstimator):
             self.labels_ = np.zeros(1, dtype=np.int64)
             return self
         self.linkage_ = linkage(rows, method="ward")
-        self.labels_ = first_appearance(cut_tree(self.linkage_, self.n_clusters_)[:, 0])
+        self.labels_ = first_appearance(cut(self.linkage_, self.n_clusters_))
         return self
+
+
+def cut(tree: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Labels of the leaves of a linkage matrix when all but its last ``n_clusters - 1`` merges are made.
+
+    The partition of SciPy's ``cut_tree``, without its walk over the whole tree for every merge.
+
+    >>> cut(linkage(np.array([[0.0], [9.0], [0.1], [9.2]]), method="ward"), 2)
+    array([0, 1, 0, 1], dtype=int32)
+    """
+    n_leaves = len(tree) + 1
+    merged = tree[: n_leaves - n_clusters, :2].astype(np.int64)
+    into = np.repeat(n_leaves + np.arange(len(merged)), 2)
+    edges = coo_array((np.ones(len(into)), (merged.ravel(), into)), shape=(2 * n_leaves, 2 * n_leaves))
+    return connected_components(edges, directed=False)[1][:n_leaves]
 
 
 def first_appearance(labels: np.ndarray) -> np.ndarray:

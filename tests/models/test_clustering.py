@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.cluster.hierarchy import is_valid_linkage
+from scipy.cluster.hierarchy import cut_tree, is_valid_linkage, linkage
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
-from models.clustering import ClusteringConfig, Ward, leading_components, trajectory, unit_sphere
+from models.clustering import ClusteringConfig, Ward, cut, first_appearance, leading_components, trajectory, unit_sphere
 from models.encoder import Encoder
 from models.training import TrainConfig
 from models.windows import make_windows
@@ -22,6 +22,15 @@ def test_partition_is_scikit_learns(seed, n_assets, n_clusters):
     assert adjusted_rand_score(reference, ward.labels_) == 1
     assert ward.n_clusters_ == formed == len(set(ward.labels_))
     assert is_valid_linkage(ward.linkage_) and len(ward.linkage_) == n_assets - 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), n_assets=st.integers(2, 40), n_clusters=st.integers(1, 40))
+def test_a_tree_is_cut_as_scipy_cuts_it(seed, n_assets, n_clusters):
+    tree = linkage(np.random.default_rng(seed).normal(size=(n_assets, 4)), method="ward")
+    formed = min(n_clusters, n_assets)
+    expected = first_appearance(cut_tree(tree, formed)[:, 0])
+    assert first_appearance(cut(tree, formed)).tolist() == expected.tolist()
 
 
 def test_clusters_are_numbered_by_first_appearance():
