@@ -15,7 +15,6 @@ import engine.fitting
 import engine.pipeline
 import models.training
 from engine.poison import exchanged, negated, scaled
-from engine.poison import exchanged, negated, scaled
 from run_backtest import main
 from tests.kill_run import ROOT, kill_in_stage
 from tests.market_files import run_options, write_market
