@@ -108,7 +108,7 @@ def describe_inputs(config: InputsConfig, panel: Panel | None = None) -> list[di
     lags, rows = config.lag_by_series, []
     for name in channel_names(config.macro):
         made = channel(name, lags)
-        stated = ", ".join(f"{series} {lag_of(series, lags)} days" for series in made.series)
+        stated = ", ".join(f"{series} {in_days(lag_of(series, lags))}" for series in made.series)
         rows.append({"name": name, "meaning": made.meaning, "source": config.macro_path or "macro file", "lag": stated})
     if config.sentiment:
         rows.append(
@@ -128,6 +128,11 @@ def describe_inputs(config: InputsConfig, panel: Panel | None = None) -> list[di
         {"name": name, "meaning": "of the asset", "source": "universe", "lag": "none"} for name in config.static_columns
     ]
     return rows
+
+
+def in_days(number: int) -> str:
+    """A number of days in words."""
+    return "1 day" if number == 1 else f"{number} days"
 
 
 def _macro_source(config: InputsConfig, paths: tuple[str, ...]) -> Callable[[str], pd.Series]:
