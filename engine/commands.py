@@ -12,12 +12,14 @@ import pandas as pd
 
 from engine import artifacts, audit
 from engine.config import RunConfig, make_config, merge, read_toml
+from engine.finished import reopen
 from engine.histories import check_run
 from engine.leakage import LeakageReport
 from engine.ledger import Ledger
 from engine.market import benchmark_of, load_panel, universe_symbols
 from engine.pipeline import Reporter, make_policy, use_model, versions
 from engine.report import write_report
+from engine.retraining import Findings, compare_run
 from engine.significance import Assessment, assess_run
 from feeds.features import with_features
 from feeds.inputs import describe_inputs
@@ -172,6 +174,25 @@ def judge(run_dir: Path, reporter: Reporter) -> tuple[Assessment, bool]:
     """
     reporter.stage("significance")
     found = assess_run(Path(run_dir), advance=reporter.advance)
+    reported = (Path(run_dir) / "report.html").is_file()
+    if reported:
+        reporter.stage("report")
+        write_report(Path(run_dir))
+    return found, reported
+
+
+def compare(
+    run_dir: Path, names: Sequence[str] | None, n_seeds: int, n_offsets: int, workers: int, reporter: Reporter
+) -> tuple[Findings, bool]:
+    """Put a finished run beside baselines, other seeds and other days, and write its report anew where it has one.
+
+    Args: see ``engine.retraining.compare_run``.
+
+    Returns:
+        What was found, and whether a report was written.
+    """
+    reporter.stage("load")
+    found = compare_run(reopen(run_dir), names, n_seeds, n_offsets, workers, reporter)
     reported = (Path(run_dir) / "report.html").is_file()
     if reported:
         reporter.stage("report")
