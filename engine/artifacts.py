@@ -71,6 +71,11 @@ def write_passports(folder: Path, table: pd.DataFrame) -> None:
     _csv(table.set_index("date"), folder / "passports.csv")
 
 
+def write_importance(folder: Path, table: pd.DataFrame) -> None:
+    """Write what the last decision's embeddings looked at (``engine.importance.importance_table``)."""
+    _csv(table.set_index("method"), folder / "importance.csv")
+
+
 def save_encoders(folder: Path, encoders: dict[int, Encoder]) -> None:
     """Save the encoders of a run's folds, by number; the last one under ``MODEL_DIR`` too."""
     encoders[max(encoders)].save(folder / MODEL_DIR)

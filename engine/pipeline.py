@@ -22,6 +22,7 @@ from engine.backtest import BacktestResult, run_backtest
 from engine.config import RunConfig, dump, to_dict
 from engine.finished import FinishedRun
 from engine.fitting import FoldPolicies, PolicyFactory, align_folds, dismiss_team, fit_folds
+from engine.importance import importance_table
 from engine.ledger import Ledger, enter
 from engine.market import load_panel
 from engine.metrics import compute_metrics
@@ -152,6 +153,7 @@ def run(
             with clock.stage("write"):
                 artifacts.write_tables(draft, result, verdicts)
                 artifacts.write_passports(draft, passports(result.decisions, notes.known, panel))
+                artifacts.write_importance(draft, importance_table(policy_for(dates[-1]), panel, result.decisions[-1]))
                 (draft / "config.toml").write_text(dump(config), encoding="utf-8")
                 artifacts.write_json(draft / "metrics.json", metrics)
                 artifacts.save_encoders(draft, encoders)

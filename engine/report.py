@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from engine import report_plots as plots
+from engine.report_importance import importance_page, plot_importance
 from engine.report_inputs import ReportInputs, read_run
 from engine.report_passport import passport_page
 from engine.report_pyfolio import Sheet, tear_sheets
@@ -77,6 +78,8 @@ def make_pictures(inputs: ReportInputs) -> dict[str, bytes]:
         labels, selected = last["cluster"].reindex(embeddings.index), list(last.index[last["selected"].astype(bool)])
         drawn["clusters"] = plots.plot_clusters(embeddings, labels, selected)
         drawn["dendrogram"] = plots.plot_dendrogram(embeddings, labels, selected)
+    if inputs.importance is not None and len(inputs.importance):
+        drawn["importance"] = plot_importance(inputs.importance)
     return {name: plots.to_png(ax, simulated) for name, ax in drawn.items()}
 
 
@@ -102,6 +105,7 @@ def render(inputs: ReportInputs, pictures: dict[str, bytes], sheets: list[Sheet]
         lasting=lasting(inputs),
         verdict=verdict_page(inputs.evidence, inputs.baselines),
         passports=passport_page(inputs.passports, inputs.config),
+        importance=importance_page(inputs.importance),
         trades=transaction_summary(inputs.transactions),
         verdicts=inputs.symbols["verdict"].value_counts().to_dict(),
         questioned=inputs.symbols[inputs.symbols["verdict"] != "used"],

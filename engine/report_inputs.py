@@ -33,6 +33,7 @@ class ReportInputs:
             that could not be reached) and ``folds`` (a row per training: its spans, seconds and losses).
         stability: columns as in ``strategies.continuity.stability``; None where the run recorded none.
         passports: columns as in ``strategies.passport.passports``; None where the run recorded none.
+        importance: columns as in ``engine.importance.importance_table``; None where the run recorded none.
         evidence: how far the run can be believed (``engine.significance``); None where that was not worked out.
         luck: its random portfolios: columns kind, sharpe, total_return.
         baselines: its table of policies, indexed by policy.
@@ -51,6 +52,7 @@ class ReportInputs:
     run: dict
     stability: pd.DataFrame | None = None
     passports: pd.DataFrame | None = None
+    importance: pd.DataFrame | None = None
     evidence: dict | None = None
     luck: pd.DataFrame | None = None
     baselines: pd.DataFrame | None = None
@@ -76,6 +78,7 @@ def read_run(run_dir: Path) -> ReportInputs:
         run=json.loads((run_dir / "run.json").read_text(encoding="utf-8")),
         stability=_read_long(run_dir / "stability.csv") if (run_dir / "stability.csv").is_file() else None,
         passports=_read_long(run_dir / "passports.csv") if (run_dir / "passports.csv").is_file() else None,
+        importance=_read_long(run_dir / "importance.csv") if (run_dir / "importance.csv").is_file() else None,
         **_read_assessment(run_dir),
     )
 
@@ -100,7 +103,7 @@ def _read_wide(path: Path) -> pd.DataFrame:
 def _read_long(path: Path) -> pd.DataFrame:
     """A table with a symbol per row. Text stays text: a symbol may be ``NA``, ``TRUE`` or ``0005``."""
     text = ["symbol", "reason", "verdict", "why", "name", "asset_class", "sector", "region", "currency"]
-    text += ["members", "picks", "runner_up", "closest_class"]
+    text += ["members", "picks", "runner_up", "closest_class", "method", "channel"]
     columns = pd.read_csv(path, nrows=0).columns
     numbers = {name: [""] for name in columns if name not in text}
     table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=numbers)
