@@ -42,7 +42,10 @@ def test_a_command_of_the_readme_is_understood(args):
         options = [a for i, a in enumerate(args[1:]) if a != "--model" and args[i] != "--model"]
         args = ["config", "show", *options]
     elif args[0] in ("decide", "report", "sweep", "trials"):
-        main.commands[args[0]].make_context(args[0], args[1:])  # parsed as given; other tests run them
+        command, rest = main.commands[args[0]], args[1:]
+        if args[0] == "trials" and rest:
+            command, rest = command.commands[rest[0]], rest[1:]
+        command.make_context(args[0], ["." if part.startswith("runs") else part for part in rest])  # others run them
         return
     result = CliRunner().invoke(main, args)
     assert result.exit_code == 0, result.output
