@@ -103,7 +103,7 @@ class RunHistories:
         end = self._true.panel.dates[-1]
         if change == "published":  # the bars are those of the true history
             config = self._other_figures(day, cut=False)
-            bare = replace(self._true.panel, exog=None)
+            bare = replace(self._true.panel, exog=None, features=None)
             return self._inputs(config, with_inputs(bare, config.inputs, config.data.calendar, config.data.path))
         rng = np.random.default_rng([self.config.engine.seed, number])
         raw = poison_raw(self.raw, day, WAYS[change], rng, self._spared())
