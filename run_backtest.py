@@ -295,6 +295,24 @@ def fetch_command(ctx, preset, config_file, settings, quiet):
         raise Fault("no symbol could be fetched", 3)
 
 
+@main.command("news", epilog=EXIT_CODES)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--rss", multiple=True, metavar="URL", help="An RSS or Atom feed; may be repeated.")
+@click.option("--symbol", "symbols", multiple=True, metavar="SYM", help="Yahoo's news on it; may be repeated.")
+@click.option("--scorer", default="", metavar="NAME", help="Score them now: vader, finbert, roberta or a model's name.")
+def news_command(file, rss, symbols, scorer):
+    """Add the latest headlines to FILE, a CSV of dated texts for inputs.sentiment; call it as often as news appear.
+
+    
+    Examples:
+      news texts.csv --rss https://example.org/markets.xml --scorer vader
+      news texts.csv --symbol SPY --symbol AAPL
+      run --set inputs.sentiment=texts.csv
+    """
+    with faults():
+        click.echo(f"{commands.collect_news(file, rss, symbols, scorer)} new texts in {file}")
+
+
 @main.command("universe", epilog=EXIT_CODES)
 @click.argument("which", default="default")
 @click.option("--asset-class", help="Only this class.")

@@ -25,6 +25,8 @@ from feeds.features import with_features
 from feeds.inputs import describe_inputs
 from feeds.macro import cash_returns
 from feeds.panel import Panel
+from feeds.sentiment import make_scorer
+from feeds.sources import news
 from feeds.sources.yahoo import cache_folder, fetch
 from feeds.universe import check_universe, filter_universe, load_universe
 from models.device import resolve_device
@@ -123,6 +125,18 @@ def fetch_prices(config: RunConfig, reporter: Reporter) -> pd.DataFrame:
         end=pd.Timestamp(config.dates.end) if config.dates.end else None,
         progress=reporter.advance,
     )
+
+
+def collect_news(file: Path, feeds: Sequence[str], symbols: Sequence[str], scorer: str) -> int:
+    """Add the latest headlines of these feeds and symbols to a CSV of dated texts; how many are new.
+
+    Args:
+        scorer: scores them at once (``feeds.sentiment.make_scorer``); empty = the run that reads them does.
+    """
+    if not feeds and not symbols:
+        raise ValueError("news: nothing to read; name at least one --rss or --symbol")
+    fresh = [news.read_rss(address) for address in feeds] + [news.read_yahoo_news(symbol) for symbol in symbols]
+    return news.collect(file, fresh, make_scorer(scorer) if scorer else None)
 
 
 def universe(

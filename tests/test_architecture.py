@@ -24,7 +24,7 @@ ALLOWED = {
     "torch": ("models/",),
     "pyfolio": ("engine/report",),
     "matplotlib": ("engine/report",),
-    "yfinance": ("feeds/sources/yahoo.py",),
+    "yfinance": ("feeds/sources/",),
     "socket": ("feeds/sources/", "engine/live/"),
     "urllib": ("feeds/sources/", "engine/live/"),
     "requests": ("feeds/sources/", "engine/live/"),
