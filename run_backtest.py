@@ -303,7 +303,7 @@ def fetch_command(ctx, preset, config_file, settings, quiet):
 def news_command(file, rss, symbols, scorer):
     """Add the latest headlines to FILE, a CSV of dated texts for inputs.sentiment; call it as often as news appear.
 
-    
+    \b
     Examples:
       news texts.csv --rss https://example.org/markets.xml --scorer vader
       news texts.csv --symbol SPY --symbol AAPL
@@ -361,7 +361,7 @@ def check_leakage_command(ctx, preset, config_file, settings, policy, n_days, as
     new listings, with other figures published later. Whatever was known by that day's close must be equal, bit for bit
     (a policy of yours may round differently, by 1e-9). The first stage that is not names the leak.
 
-    
+    \b
     Stages, in order:
       universe, prices (quality, currency), exogenous (cash, macro), features, scaler, training,
       embedding, eligibility, clusters, sharpe, selection, weights, fills
@@ -370,7 +370,7 @@ def check_leakage_command(ctx, preset, config_file, settings, policy, n_days, as
     is any object with fit(panel, start) and decide(panel, state); FACTORY returns an unfitted one, and may require
     arguments named config (this configuration) and panel (all of it, as with a look into the future).
 
-    
+    \b
     Examples:
       check leakage
       check leakage --source files --path prices/ --dates 5
