@@ -694,8 +694,8 @@ def _show_spread(table, what: str) -> None:
     for column, label, form in (("sharpe", "Sharpe ratio", ".2f"), ("total_return", "total return", ".1%")):
         known = table[column].dropna()
         if len(known) > 1:
-            numbers = (format(number, form) for number in (known.mean(), known.std(), known.min(), known.max()))
-            mean, spread, low, high = numbers
+            figures = (known.mean(), known.std(), known.min(), known.max())
+            mean, spread, low, high = (format(figure, form).replace("%", " %") for figure in figures)
             click.echo(f"{label} of {len(known)} {what}: mean {mean}, standard deviation {spread}, {low} to {high}")
 
 
