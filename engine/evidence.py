@@ -23,6 +23,8 @@ from engine import statistics as st
 from engine.resampling import overfitting, sharpe_difference, superior_ability
 
 LEVEL = 0.05
+#: What comparing a portfolio with itself gives.
+NO_DIFFERENCE = {"difference": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "block": 1}
 #: Sessions under which nothing is judged: a quarter of a year.
 FEWEST_SESSIONS = 63
 
@@ -132,7 +134,8 @@ def further_claims(record: Record, effective: float, repetitions: int, random_st
             continue
         excess = record.rivals[known].sub(record.cash, axis=0)
         best = (excess.mean() / excess.std()).idxmax()
-        if np.allclose(excess[best], own, atol=1e-12):
+        if np.allclose(excess[best], own, atol=1e-12):  # the very same portfolio
+            rows.append({"claim": claim, "rival": best, "among": len(known)} | NO_DIFFERENCE)
             continue
         test = sharpe_difference(own, excess[best], repetitions=repetitions, random_state=random_state)
         rows.append(

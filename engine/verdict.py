@@ -138,9 +138,12 @@ def _against(evidence: dict) -> list[str]:
     for row in evidence["claims"]:
         if not row["found"]:
             what = (
-                f"its Sharpe ratio was higher by {row['difference']:.2f}, a lead that luck gives {often(row['p_adjusted'])}"
+                f"its Sharpe ratio was higher by {row['difference']:.2f}, which luck alone gives "
+                f"{often(row['p_adjusted'])}"
                 if row["difference"] > 0
                 else f"its Sharpe ratio was lower by {abs(row['difference']):.2f}"
+                if row["difference"] < 0
+                else "it held the very same portfolio"
             )
             found.append(f"That it beats {rival(row)} after costs: {what}.")
     if sharpe and sharpe["deflated"] < 1 - evidence["level"]:
