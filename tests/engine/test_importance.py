@@ -1,10 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from engine.artifacts import write_importance
 from engine.importance import COLUMNS, importance_table
+from engine.report import render
 from engine.report_importance import grid, importance_page, label, plot_importance
+from engine.report_inputs import read_run
 from feeds.features import FEATURES, with_features
 from models.clustering import Ward
 from models.encoder import Encoder
@@ -15,6 +20,7 @@ from strategies.policy import ClusterPolicy, PortfolioState
 from strategies.selection import SelectionConfig
 from strategies.windows import panel_windows
 from tests.conftest import three_clusters
+from tests.engine.test_report import fake_run, with_metrics, write_files
 
 SELECTION = SelectionConfig(sharpe_sessions=120, min_sessions=120, volatility_sessions=120)
 
@@ -91,3 +97,20 @@ def test_names_of_series_stay_as_they_are():
     assert [label(name) for name in ("log_volume_change", "macd_diff", "VIXCLS")] == [
         "log volume change", "MACD difference", "VIXCLS"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_the_section_is_on_the_page_where_the_run_recorded_it(recorded):
+    """A run directory from before there was an importance.csv has a page without it."""
+    inputs = replace(with_metrics(fake_run(40, n_decisions=2)), importance=made_up() if recorded else None)
+    html = render(inputs, {"importance": b"png"}, [])
+    assert ('<section id="importance">' in html) == ('href="#importance"' in html) == recorded
+    assert ("Heat map: share of the embedding by bars back and indicator, and attention by bar" in html) == recorded
+
+
+def test_importances_read_back_as_they_were_written(tmp_path):
+    write_files(tmp_path, with_metrics(fake_run(40, n_decisions=2)))
+    assert read_run(tmp_path).importance is None
+    table = made_up().replace({"channel": {"rsi": "NA"}})  # a series may be called so
+    write_importance(tmp_path, table)
+    pd.testing.assert_frame_equal(read_run(tmp_path).importance, table, check_dtype=False)
