@@ -57,7 +57,11 @@ def of_panel(panel: Panel, day: pd.Timestamp) -> dict[str, Items]:
     symbols = known.symbols[begun]
     facts = known.assets.loc[symbols].drop(columns="name")
     items: dict[str, Items] = {
-        "universe": {"symbols": facts, "benchmark": table(known.benchmark)},
+        "universe": {
+            "presence": pd.DataFrame({"value": True}, index=symbols),
+            "facts": facts,
+            "benchmark": table(known.benchmark),
+        },
         "prices": {field: getattr(known, field).loc[:, symbols] for field in FIELDS},
     }
     # Sessions are those of a calendar that the data's end cuts off.

@@ -60,12 +60,14 @@ def unlagged_series(monkeypatch):
     monkeypatch.setattr(feeds.macro, "known_on", lambda series, dates, lags=None: dates)
 
 
-def survivors_only(monkeypatch):
+def universe_of_today(monkeypatch):
+    """The three quarters of the symbols that had risen most by the data's end, as a list made today would hold."""
     honest = engine.histories.panel_of
 
     def panel_of(config, raw):
         panel, verdicts = honest(config, raw)
-        return panel.select(list(panel.symbols[panel.close.iloc[-8:].notna().any()])), verdicts
+        risen = (panel.close.ffill().iloc[-1] / panel.close.bfill().iloc[0]).rank(pct=True) > 0.25
+        return panel.select([name for name in panel.symbols if risen[name] or name == panel.benchmark]), verdicts
 
     monkeypatch.setattr(engine.histories, "panel_of", panel_of)
 

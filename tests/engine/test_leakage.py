@@ -32,7 +32,7 @@ from tests.leaks import (
     centred_window,
     same_bar_fill,
     scaler_on_all_history,
-    survivors_only,
+    universe_of_today,
     unlagged_series,
     whole_sample_sharpe,
 )
@@ -358,7 +358,7 @@ LEAKS = {
     same_bar_fill: "fills",
     centred_window: "features",
     unlagged_series: "exogenous",
-    survivors_only: "universe",
+    universe_of_today: "universe",
     whole_sample_sharpe: "sharpe",
 }
 
