@@ -1,11 +1,13 @@
 """A whole walk-forward from the command line: no look-ahead, killed and gone on with, side by side."""
 
+import json
 import random
 import subprocess
 import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -15,6 +17,7 @@ import engine.fitting
 import engine.pipeline
 import models.training
 from engine.poison import exchanged, negated, scaled
+from feeds.publication import known_on
 from run_backtest import main
 from tests.kill_run import ROOT, kill_in_stage
 from tests.market_files import run_options, write_market
@@ -36,16 +39,44 @@ def same(before, after):
     return all((before / name).read_bytes() == (after / name).read_bytes() for name in ("weights.csv", "returns.csv"))
 
 
+def stored(out, day):
+    """Weights, turn and scaler of every encoder trained by ``day``, as they lie in the run directory."""
+    found = {}
+    for number, _, train_end, _, _ in trainings(out):
+        if train_end <= str(day.date()):
+            folder = out / "folds" / f"{number:03d}"
+            description = json.loads((folder / "encoder.json").read_text())
+            turn = folder / "rotation.npy"
+            found[number] = (
+                (folder / "weights.safetensors").read_bytes(),
+                turn.read_bytes() if number else not turn.exists(),
+                [description[name] for name in ("center", "scale", "fingerprint")],
+            )
+    return found
+
+
 def moved(before, after, day):
     """What two walk-forwards disagree on up to ``day``."""
     known = [[training for training in trainings(out) if training[2] <= str(day.date())] for out in (before, after)]
-    return {*differences(before, after, day)} - {"model"} | ({"trainings"} if known[0] != known[1] else set())
+    trained = known[0] == known[1] and stored(before, day) == stored(after, day)
+    return {*differences(before, after, day)} - {"model"} | (set() if trained else {"trainings"})
+
+
+def write_macro(folder, day=None):
+    """A policy rate for every calendar day, absurd where it was published after ``day``."""
+    days = pd.date_range("2022-06-01", "2024-12-31")
+    rate = pd.Series(np.linspace(3.0, 5.5, len(days)), index=days)
+    if day is not None:
+        rate[known_on("DFF", days) > day] *= 500
+    pd.DataFrame({"date": days, "series": "DFF", "value": rate.to_numpy()}).to_csv(folder / "macro.csv", index=False)
 
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory):
     folder = tmp_path_factory.mktemp("market")
-    return folder, write_market(folder)
+    frames = write_market(folder)
+    write_macro(folder)
+    return folder, frames
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +120,22 @@ def test_clusters_keep_their_names_over_a_refit(clean):
 def test_the_future_changes_nothing_decided_or_trained_up_to_a_day(market, clean, tmp_path, how, day):
     day = pd.Timestamp(day)
     poison(market[1], how, day, tmp_path / "data")
+    write_macro(tmp_path / "data", day)
     poisoned = run(tmp_path / "data", tmp_path / "run")
     assert not moved(clean, poisoned, day)
-    assert len([t for t in trainings(poisoned) if t[2] <= str(day.date())]) == {4: 1, 5: 1, 6: 2, 11: 3}[day.month]
+    assert len(stored(poisoned, day)) == {5: 1, 6: 2, 11: 3}[day.month]
+    reached = moved(clean, poisoned, pd.Timestamp("2024-12-31"))  # so the poison is one
+    assert "positions" in reached and (day.month == 11 or {"weights", "trainings"} <= reached)
+    assert read_facts(clean)["cash"] == "DFF (macro.csv), as published"
+
+
+def test_a_rate_alone_is_enough_to_move_what_is_decided_later(market, clean, tmp_path):
+    for path in market[0].glob("*.parquet"):
+        (tmp_path / path.name).symlink_to(path)
+    write_macro(tmp_path, pd.Timestamp(DAYS[0]))
+    poisoned = run(tmp_path, tmp_path / "run")
+    assert not moved(clean, poisoned, pd.Timestamp(DAYS[0]))
+    assert "clusters" in moved(clean, poisoned, pd.Timestamp(DAYS[1]))  # where Sharpe ratios stand beside the labels
 
 
 def anchors_from_the_future(monkeypatch):
@@ -120,6 +164,7 @@ def test_a_planted_leak_is_found(market, tmp_path, monkeypatch, leak):
     day = pd.Timestamp(DAYS[1])
     leaky = run(market[0], tmp_path / "leaky")
     poison(market[1], exchanged, day, tmp_path / "data")
+    write_macro(tmp_path / "data", day)
     assert "trainings" in moved(leaky, run(tmp_path / "data", tmp_path / "run"), day)
 
 
