@@ -247,10 +247,10 @@ def check_model(config: RunConfig, run_dir: Path) -> None:
     """Refuse a stored model that was made for other inputs than this run would feed it."""
     theirs = artifacts.read_run_json(run_dir)["config"]
     ours = to_dict(config)
-    usual = to_dict(RunConfig())
+    usual = to_dict(RunConfig(model=type(config.model)()))  # what a run older than a key was made with
     for section in ("features", "inputs", "encoder", "model"):
         for key, value in ours[section].items():
-            made = theirs.get(section, usual[section]).get(key)
+            made = theirs.get(section, {}).get(key, usual[section].get(key))
             if key == "macro_path" or (key == "sentiment" and made and value):
                 continue  # the same series from another place
             if made != value:

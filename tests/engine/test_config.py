@@ -1,3 +1,4 @@
+import json
 import tomllib
 from dataclasses import dataclass
 
@@ -5,6 +6,7 @@ import pytest
 from torch import nn
 
 from engine.config import RunConfig, describe, dump, make_config, merge, parse_setting, presets, read_preset, to_dict
+from engine.pipeline import check_model
 from models.encoder import ENCODERS
 from strategies.selection import SelectionConfig
 
@@ -140,3 +142,12 @@ def test_another_encoder_leaves_the_keys_of_the_one_below_behind():
     assert merge(*layers)["model"] == {"hidden": 8, "n_layers": 2}
     unnamed = merge({"model": {"hidden": 8}}, {"encoder": {"name": "gru"}})  # one below that names none is the default
     assert unnamed["model"] == {"hidden": 8}
+
+
+def test_a_model_made_before_a_key_existed_was_made_with_its_default(tmp_path):
+    settings = to_dict(make_config({"encoder": {"name": "vae"}}))
+    del settings["model"]["beta"]
+    (tmp_path / "run.json").write_text(json.dumps({"config": settings}))
+    check_model(make_config({"encoder": {"name": "vae"}}), tmp_path)
+    with pytest.raises(ValueError, match=r"made with model\.beta = 0\.02, this run asks for 0\.5"):
+        check_model(make_config({"encoder": {"name": "vae"}, "model": {"beta": 0.5}}), tmp_path)
