@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.chain import row_hash
+from engine.chain import GENESIS, row_hash
 from engine.ledger import COLUMNS, Ledger, LedgerError, enter, ledger_path
 from engine.trials import Trial, config_hash, fingerprint_of_returns, pack, unpack
 from tests.engine.made_trials import make_trial
@@ -233,6 +233,21 @@ def test_any_changed_value_is_noticed(copied, row, change):
         return
     tamper(ledger, (f'UPDATE trials SET "{name}" = ? WHERE number = ?', value, row))
     assert ledger.verify() != [] and ledger.verify(runs[row - 1]) != []
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_a_changed_row_that_states_its_new_hash_does_not_fit_the_next(copied, number):
+    """The last one fits no other, but the run that saw it."""
+    ledger, runs = copied()
+    file = sqlite3.connect(ledger.path)
+    *row, _, packed = file.execute("SELECT * FROM trials WHERE number = ?", (number,)).fetchone()
+    before = file.execute("SELECT hash FROM trials WHERE number = ?", (number - 1,)).fetchone() or (GENESIS,)
+    file.close()
+    row[COLUMNS.index("seed")] += 100
+    change = "UPDATE trials SET seed = seed + 100, hash = ? WHERE number = ?"
+    tamper(ledger, (change, row_hash(before[0], row, packed), number))
+    assert bool(ledger.verify()) == (number < 5)
+    assert ledger.verify(runs[number - 1]) != [] and ledger.verify(runs[4]) != []
 
 
 @settings(max_examples=40, deadline=None)
