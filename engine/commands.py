@@ -19,7 +19,7 @@ from engine.ledger import Ledger
 from engine.market import benchmark_of, load_panel, universe_symbols
 from engine.pipeline import Reporter, make_policy, use_model, versions
 from engine.report import write_report
-from engine.retraining import Findings, compare_run
+from engine.retraining import Findings, compare_run, known_names
 from engine.significance import Assessment, assess_run
 from feeds.features import with_features
 from feeds.inputs import describe_inputs
@@ -205,6 +205,7 @@ def compare(
     Returns:
         What was found, and whether a report was written.
     """
+    known_names(names)
     reporter.stage("load")
     found = compare_run(reopen(run_dir), names, n_seeds, n_offsets, workers, reporter)
     reported = (Path(run_dir) / "report.html").is_file()

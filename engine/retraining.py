@@ -69,14 +69,8 @@ def compare_run(
         n_offsets: days to decide on in all, the run's own included, spread evenly over the time from one decision to
             the next; under 2 = none.
         workers: processes that train the seeds; 0 = as the cores allow.
-
-    Raises:
-        ValueError: an unknown name.
     """
-    wanted = [*RULES, *FITTED] if names is None else list(names)
-    unknown = [name for name in wanted if name not in RULES and name not in FITTED]
-    if unknown:
-        raise ValueError(f"--only: unknown baseline {unknown[0]!r}; available: {', '.join([*RULES, *FITTED])}")
+    wanted = known_names(names)
     cannot = {name: why for name, why in unavailable(run.panel).items() if name in wanted}
     found = baselines(run, [name for name in wanted if name not in cannot], cannot, reporter)
     table = policy_table(run, found)
@@ -92,6 +86,15 @@ def compare_run(
         _write(rows, run.folder / OFFSETS_FILE)
         findings = replace(findings, offsets=rows)
     return findings
+
+
+def known_names(names: Sequence[str] | None) -> list[str]:
+    """These names of baselines, or all; raises ``ValueError`` for one that there is not."""
+    wanted = [*RULES, *FITTED] if names is None else list(names)
+    unknown = [name for name in wanted if name not in RULES and name not in FITTED]
+    if unknown:
+        raise ValueError(f"--only: unknown baseline {unknown[0]!r}; available: {', '.join([*RULES, *FITTED])}")
+    return wanted
 
 
 # Baselines -------------------------------------------------------------------------------------------------------
