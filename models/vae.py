@@ -36,7 +36,7 @@ class VAEConfig:
 
     embed_dim: int = 64
     hidden: int = 128
-    n_layers: int = 2
+    n_layers: int = 1
     feed_forward: int = 128
     dropout: float = 0.0
     beta: float = 0.02
