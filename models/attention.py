@@ -13,6 +13,8 @@ stack of layers draws all assets into one point.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy.optimize import brentq
 
@@ -24,7 +26,7 @@ def cross_attention(products: np.ndarray, n_layers: int, spread: float) -> np.nd
     """Inner products of embeddings after ``n_layers`` of attention across assets.
 
     Args:
-        products: inner products of rows of unit length, ``(n_assets, n_assets)``; float64.
+        products: inner products of rows of unit length, ``(n_assets, n_assets)``; the answer has their precision.
         spread: share of the assets that attention spreads over: its perplexity is ``spread * n_assets``. Where that is
             one asset or less, every asset sees itself only and nothing changes.
 
@@ -61,7 +63,7 @@ def attention_weights(products: np.ndarray, perplexity: float) -> np.ndarray:
     distance = products.max(axis=1, keepdims=True) - products
 
     def excess(log_beta: float) -> float:
-        return mean_entropy(distance, np.exp(log_beta)) - np.log(perplexity)
+        return mean_entropy(distance, math.exp(log_beta)) - np.log(perplexity)
 
     low, high = np.log(HOTTEST), np.log(COLDEST)
     if excess(low) <= 0:
@@ -70,7 +72,7 @@ def attention_weights(products: np.ndarray, perplexity: float) -> np.ndarray:
         log_beta = high
     else:
         log_beta = brentq(excess, low, high, xtol=TOLERANCE)
-    weights = np.exp(-np.exp(log_beta) * distance)
+    weights = np.exp(-math.exp(log_beta) * distance)
     return weights / weights.sum(axis=1, keepdims=True)
 
 

@@ -23,7 +23,7 @@ from models.clustering import unit_sphere
 from strategies.embedding import Embedded
 
 #: Times the clustering is done again; the standard error of a figure is then at most 0.5 / sqrt(RESAMPLES).
-RESAMPLES = 10
+RESAMPLES = 8
 
 #: Stretches a row is cut into: months of a two-year trajectory.
 STRETCHES = 25
@@ -54,7 +54,7 @@ def cluster_stability(
 
 
 def resampled_rows(rows: np.ndarray, n_resamples: int, random_state: int) -> Iterator[np.ndarray]:
-    """Rows of unit length made of stretches drawn with replacement, ``n_resamples`` times.
+    """Rows of unit length made of stretches drawn with replacement, ``n_resamples`` times; float32, which is faster.
 
     Only their inner products are those of the drawn dimensions: a stretch drawn twice weighs twice, and the sum of the
     stretches' inner products is split up again (Cholesky), which is far cheaper than thousands of dimensions.
@@ -69,7 +69,7 @@ def resampled_rows(rows: np.ndarray, n_resamples: int, random_state: int) -> Ite
         product = np.tensordot(counts.astype(np.float64), products, axes=1)
         # A product of fewer dimensions than assets has no Cholesky factor but for a hair more on its diagonal.
         hair = max(1e-9 * np.trace(product) / len(product), 1e-300)
-        yield unit_sphere(np.linalg.cholesky(product + hair * np.eye(len(product))))
+        yield unit_sphere(np.linalg.cholesky(product + hair * np.eye(len(product)))).astype(np.float32)
 
 
 def recurrence(labels: np.ndarray, again: np.ndarray) -> np.ndarray:
