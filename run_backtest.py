@@ -61,6 +61,16 @@ def faults():
         sys.exit(130)
 
 
+class Stderr:
+    """Standard error as it is at the time: a line logged under a progress bar is then printed above it."""
+
+    def write(self, text: str) -> None:
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 class Bars:
     """Progress on the console: a line per stage."""
 
@@ -174,7 +184,7 @@ def main(verbose: bool) -> None:
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
+        stream=Stderr(),
     )
 
 
@@ -216,7 +226,14 @@ def run_command(ctx, preset, config_file, settings, out, model_from, report, qui
         _show_metrics(outcome)
         if outcome.assessment is not None:
             _show_verdict(outcome.assessment.verdict)
-        if "count" in outcome.ledger:
+        if "error" in outcome.ledger:
+            console.print(
+                f"Not counted among your trials: {outcome.ledger['error']}",
+                style="yellow",
+                markup=False,
+                highlight=False,
+            )
+        else:
             console.print(f"Trials counted so far: {outcome.ledger['count']} (`trials` lists them)")
     click.echo(outcome.folder / "report.html" if report else outcome.folder)
 

@@ -194,3 +194,8 @@ def test_a_ledger_that_was_thrown_away_is_missed_by_the_runs_that_saw_it(kept):
     said = invoke("trials", "verify", kept, code=4)
     assert "month: rows are missing: the run saw 1, the ledger holds 0" in said
     assert "quarter: rows are missing: the run saw 2, the ledger holds 0" in said
+
+
+@pytest.mark.parametrize("command", [[], ["compare"], ["explain"], ["verify"]])
+def test_help_names_the_exit_codes(command):
+    assert "Exit codes" in invoke("trials", *command, "--help")
