@@ -24,6 +24,7 @@ ALLOWED = {
     "torch": ("models/",),
     "pyfolio": ("engine/report",),
     "matplotlib": ("engine/report",),
+    "skfolio": ("strategies/baselines.py",),
     "yfinance": ("feeds/sources/",),
     "socket": ("feeds/sources/", "engine/live/"),
     "urllib": ("feeds/sources/", "engine/live/"),

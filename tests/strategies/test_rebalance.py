@@ -43,6 +43,20 @@ def test_a_buy_that_waits_for_a_sale_on_holiday_reaches_its_target_when_the_sale
         assert not result.unfilled
 
 
+def test_a_buy_sent_again_leaves_the_cash_that_a_waiting_buy_needs():
+    closes = pd.DataFrame(100.0, pd.bdate_range("2024-01-01", periods=30), ["MKT", "A", "B"])
+    closes.iloc[11, 2] = np.nan  # B has a holiday right after the decision
+    opens = closes.copy()
+    opens.iloc[11, 1] = 120.0  # A opens too dear for the cash
+    closes.iloc[11:, 1] = opens.iloc[12:, 1] = 120.0
+    panel = make_panel(closes, opens)
+    result, _ = run(panel, {closes.index[10]: {"A": 0.9, "B": 0.1}}, cash_buffer=0.0, capital=1000.0)
+    trades = result.transactions.set_index("symbol")
+    # Of 1,000 B's share of 100 is left alone; 99 % of the rest buys A at 120.
+    assert trades.loc["B", "amount"] == pytest.approx(1.0) and trades.loc["B", "reason"] == "rebalance"
+    assert trades.loc[["A"], "amount"].iloc[0] == pytest.approx(0.99 * 900 / 120)
+
+
 @pytest.mark.parametrize("clock", ["shared", "stock"])
 @pytest.mark.parametrize("silent", [8, 9, 10, 11, 12])
 def test_a_stop_around_a_decision_day_is_sold_once(clock, silent):
