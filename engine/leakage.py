@@ -24,7 +24,7 @@ import pandas as pd
 from engine.backtest import run_backtest
 from engine.config import TradingConfig
 from engine.poison import exchanged, listed, poison_panel, spoilt
-from engine.trace import STAGES, Difference, Items, compare, of_decision, of_fit, of_panel, of_series
+from engine.trace import OF_DECISION, STAGES, Difference, Items, compare, of_decision, of_fit, of_panel, of_series
 from feeds.features import with_features
 from feeds.panel import Panel
 from strategies.policy import Policy, PortfolioState
@@ -78,7 +78,8 @@ class Finding:
 
     def __str__(self) -> str:
         d = self.first
-        where = f"{d.item} of {d.name}" if d.name not in ("value", d.item) else d.item
+        where = f"{d.item}[{d.name}]" if d.name.isdigit() else f"{d.item} of {d.name}"
+        where = d.item if d.name == "value" else where
         on = f" on {d.day.date()}" if d.day is not None else ""
         text = f"{self.stage}: "
         if self.said:
@@ -235,7 +236,7 @@ def examine(
             progress(step, steps, text)
 
     truth = build(None, None, 0)
-    rows, hits, fills = [], [], []
+    rows, hits, early, fills = [], [], [], []
     unstable: dict[str, Difference] | None = None
     for number, day in enumerate(days):
         known, decision = _trace(truth, day, span_for(day))
@@ -247,10 +248,10 @@ def examine(
         tell(f"{day.date()} as it was")
         if unstable is None:
             again, _ = _trace(truth, day, span_for(day))
-            unstable = _differences(known, again, 0.0 if tolerance == 0 else tolerance, rows=[])
+            unstable = _differences(known, again, tolerance, rows=[])
             _refuse_random(unstable)
             tell(f"{day.date()} once more, to see that it repeats")
-        hits += _not_yet_listed(truth.panel, decision, day)
+        early += _not_yet_listed(truth.panel, decision, day)
         fills += _fills(truth.panel, decision, day, trading, rows)
         for place, change in enumerate(changes):
             other, outcome = _trace(build(change, day, number * len(changes) + place + 1), day, span_for(day))
@@ -265,7 +266,7 @@ def examine(
             tell(f"{day.date()} {change}")
     notes = [f"{stage}: not the same twice on the same data, so not compared" for stage in unstable or ()]
     checked = pd.DataFrame(rows, columns=["day", "change", "stage", "values", "differ"])
-    return LeakageReport([*findings_of(hits), *fills[:1]], checked, notes, time.monotonic() - began)
+    return LeakageReport([*early[:1], *findings_of(hits), *fills[:1]], checked, notes, time.monotonic() - began)
 
 
 @dataclass(frozen=True)
@@ -419,17 +420,19 @@ def _refuse_random(unstable: dict[str, Difference]) -> None:
         )
 
 
-def _not_yet_listed(panel: Panel, decision: Any, day: pd.Timestamp) -> list[Hit]:
-    """A decision that weighs or clusters symbols without a bar so far."""
+def _not_yet_listed(panel: Panel, decision: Any, day: pd.Timestamp) -> list[Finding]:
+    """A decision that clusters or weighs symbols without a bar so far."""
     known = panel.until(day)
     begun = set(known.symbols[known.close.notna().to_numpy().any(axis=0)])
-    for stage, name in (("clusters", "labels"), ("weights", "weights")):
-        values = getattr(decision, name, None)
+    for stage in ("clusters", "weights"):
+        values = getattr(decision, OF_DECISION[stage], None)
         early = [symbol for symbol in getattr(values, "index", ()) if symbol not in begun]
         if early:
-            difference = Difference(f"{name} before its first bar", None, early[0], values[early[0]], None, np.nan,
-                                    len(early), len(values))  # fmt: skip
-            return [Hit(day, "listed", {stage: difference})]
+            first = Difference(OF_DECISION[stage], None, str(early[0]), None, None, np.nan, len(early), len(values))
+            said = (
+                f"{early[0]} is in the {OF_DECISION[stage]} decided on the close of {day.date()}, before its first bar"
+            )
+            return [Finding("universe", stage, first, day, (), (), said)]
     return []
 
 

@@ -23,6 +23,9 @@ OF_DECISION = {
     "embedding": "embeddings", "clusters": "labels", "sharpe": "sharpe", "selection": "selected", "weights": "weights",
 }  # fmt: skip
 
+#: Names of learned values that scale what goes in.
+SCALING = ("center_", "scale_")
+
 #: Item of a stage -> its values; rows are days, assets, or places in a list.
 Items = dict[str, pd.DataFrame]
 
@@ -88,8 +91,9 @@ def of_series(series: Mapping[str, pd.Series | pd.DataFrame], day: pd.Timestamp)
 def of_fit(policy: Any) -> dict[str, Items]:
     """What a fitted policy has learned: values in names that end in ``_``, its own and those of estimators in it."""
     items: dict[str, Items] = {"scaler": {}, "training": {}}
-    for path, value in learned(policy):
-        items["scaler" if "scaler" in path.lower() else "training"][path] = table(value)
+    for path, value in learned(policy, set()):
+        scaling = "scaler" in path.lower() or path.endswith(SCALING)
+        items["scaler" if scaling else "training"][path] = table(value)
     return items
 
 
@@ -106,30 +110,37 @@ def of_decision(decision: Any, panel: Panel) -> dict[str, Items]:
     return items
 
 
-def learned(thing: Any, path: str = "", depth: int = 3) -> Iterator[tuple[str, Any]]:
-    """``(path, value)`` of every comparable learned value; torch modules by their ``state_dict``."""
-    for name, value in vars(thing).items() if hasattr(thing, "__dict__") else ():
+def learned(thing: Any, seen: set[int], path: str = "", depth: int = 4) -> Iterator[tuple[str, Any]]:
+    """``(path, value)`` of every comparable learned value; torch modules by their ``state_dict``.
+
+    Args:
+        seen: identities of the objects looked into already.
+        depth: how many objects inside one another are looked into.
+    """
+    seen.add(id(thing))
+    for name, value in vars(thing).items():
         where = f"{path}.{name}" if path else name
-        if name.startswith("_"):
+        if name.startswith("_") or id(value) in seen:
             continue
         if hasattr(value, "state_dict"):
             for key, tensor in value.state_dict().items():
                 yield f"{where}.{key}", tensor.detach().cpu().numpy()
-        elif name.endswith("_") and comparable(value):
-            yield where, value
-        elif depth and hasattr(value, "__dict__") and not comparable(value) and not callable(value):
-            yield from learned(value, where, depth - 1)
+        elif comparable(value):
+            if name.endswith("_"):
+                yield where, value
+        elif depth and hasattr(value, "__dict__") and not callable(value):
+            yield from learned(value, seen, where, depth - 1)
 
 
 def comparable(value: Any) -> bool:
     """Whether ``table`` can make a table of it."""
     if isinstance(value, np.ndarray):
         return value.dtype != object and value.ndim <= 3
-    if isinstance(value, list | tuple | set):
-        return all(np.isscalar(item) or isinstance(item, pd.Timestamp) for item in value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(comparable(item) for item in value)
     if isinstance(value, dict):
         return comparable(list(value.values()))
-    return isinstance(value, pd.DataFrame | pd.Series | pd.Timestamp) or np.isscalar(value)
+    return isinstance(value, pd.DataFrame | pd.Series | pd.Timestamp) or value is None or np.isscalar(value)
 
 
 def table(value: Any) -> pd.DataFrame:
@@ -142,8 +153,12 @@ def table(value: Any) -> pd.DataFrame:
         return pd.Series(value, dtype=object).to_frame("value")
     if isinstance(value, np.ndarray) and value.ndim:
         return pd.DataFrame(value.reshape(len(value), -1) if value.ndim > 1 else value.reshape(-1, 1))
-    items = sorted(value) if isinstance(value, set) else list(value) if isinstance(value, list | tuple) else [value]
-    return pd.DataFrame({"value": pd.Series(items, dtype=object)})
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
+    items = list(value) if isinstance(value, list | tuple) else [value]
+    return pd.DataFrame(
+        {"value": pd.Series([item if np.isscalar(item) else str(item) for item in items], dtype=object)}
+    )
 
 
 def compare(before: pd.DataFrame, after: pd.DataFrame, item: str, tolerance: float = 0.0) -> Difference | None:

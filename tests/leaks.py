@@ -12,6 +12,7 @@ import engine.histories
 import engine.pipeline
 import feeds.ingest
 import feeds.macro
+import feeds.sentiment
 import models.encoder
 import strategies.policy
 from feeds.features import FEATURES, Features
@@ -58,6 +59,11 @@ def centred_window(monkeypatch):
 def unlagged_series(monkeypatch):
     """Channels are dated by the month they describe."""
     monkeypatch.setattr(feeds.macro, "known_on", lambda series, dates, lags=None: dates)
+
+
+def unlagged_mood(monkeypatch):
+    """A day's score counts on that day already, though texts go on after the close."""
+    monkeypatch.setattr(feeds.sentiment, "next_session", lambda days, calendar: days)
 
 
 def universe_of_today(monkeypatch):

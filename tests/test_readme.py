@@ -43,7 +43,7 @@ def test_a_command_of_the_readme_is_understood(args):
         args = ["config", "show", *options]
     elif args[0] in ("decide", "report", "sweep", "significance", "trials", "compare"):
         command, rest = main.commands[args[0]], args[1:]
-        if args[0] == "trials" and rest:
+        if args[0] in ("check", "trials") and rest:
             command, rest = command.commands[rest[0]], rest[1:]
         command.make_context(args[0], ["." if part.startswith("runs") else part for part in rest])  # others run them
         return
