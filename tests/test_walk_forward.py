@@ -174,6 +174,15 @@ def test_the_stored_encoders_give_the_same_decisions(market, clean, tmp_path):
     assert trainings(again) == trainings(clean)
 
 
+def test_decisions_come_every_so_many_sessions_across_the_folds(market, clean, tmp_path):
+    often = run(market[0], tmp_path / "often", "--model", str(clean), "--set", "trading.rebalance=7")
+    decided = pd.read_csv(often / "weights.csv", parse_dates=["date"])["date"]
+    sessions = pd.read_csv(clean / "returns.csv", parse_dates=["date"])["date"]
+    at = sessions.searchsorted(decided.iloc[1:])
+    assert len(at) > 24 and (np.diff(at) == 7).all()  # no new count where a fold begins
+    assert read_facts(often)["folds"][-1]["decides_from"] <= str(decided.iloc[-1].date())
+
+
 def test_a_day_is_decided_with_its_own_folds_encoder(clean):
     weights = pd.read_csv(clean / "weights.csv", index_col="date")
     day = weights.index[1]  # in the first fold; the last one was trained on days after it

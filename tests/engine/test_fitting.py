@@ -58,6 +58,39 @@ def test_a_training_sees_nothing_after_its_span(panel, planned, tmp_path, cold):
     assert cut.fingerprint() == cold[0].fingerprint()
 
 
+def windows_trained_on(panel, fold, folder):
+    """How many windows a fold has, with nothing held out."""
+    policy = make(fold, False)
+    policy.encoder.set_params(train=TrainConfig(epochs=1, windows_per_epoch=64, holdout=0.0))
+    return fit_fold(fold, panel, policy, folder).history_.n_windows
+
+
+def test_the_first_windows_of_a_short_span_reach_back_before_it(panel, planned, tmp_path):
+    quarter = replace(planned[0], train_start=panel.dates[238])  # 63 days; MACD alone takes 33, a window 10 more
+    assert windows_trained_on(panel, quarter, tmp_path) == 63 * len(panel.tradable)
+
+
+def test_an_asset_is_in_a_fold_once_it_was_listed_by_then(planned, tmp_path):
+    late = three_clusters()
+    unlisted = late.dates[:301]  # up to the day after the first training ends
+    names = ("open", "high", "low", "close", "volume")
+    bars = {name: getattr(late, name).copy() for name in names}
+    for frame in bars.values():
+        frame.loc[unlisted, "A0"] = np.nan
+    late = replace(late, **bars)
+    others = len(late.tradable) - 1
+    late = with_features(late)
+    counts = [windows_trained_on(late, replace(fold, train_start=late.dates[200]), tmp_path) for fold in planned]
+    complete = np.isfinite(late.features.values[:351, list(late.symbols).index("A0")]).all(axis=1).sum()
+    assert 10 < complete < 50  # with every indicator, by the end of the second training
+    assert counts == [101 * others, 151 * others + complete - 9]
+    encoder = Encoder.load(tmp_path / "fold-000", device="cpu")
+    decision = FoldPolicies(planned, {0: encoder}, make)(late.dates[320]).decide(
+        late.until(late.dates[320]), PortfolioState()
+    )
+    assert "A0" in decision.diagnostics["excluded"] and "A0" not in decision.labels.index
+
+
 def test_a_warm_start_begins_with_the_weights_before(panel, planned, tmp_path):
     lines, advance = told()
     warm = fit_folds(planned, panel, make, tmp_path, warm_start=True, advance=advance)
