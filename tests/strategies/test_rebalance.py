@@ -54,7 +54,9 @@ def test_a_buy_sent_again_leaves_the_cash_that_a_waiting_buy_needs():
     trades = result.transactions.set_index("symbol")
     # Of 1,000 B's share of 100 is left alone; 99 % of the rest buys A at 120.
     assert trades.loc["B", "amount"] == pytest.approx(1.0) and trades.loc["B", "reason"] == "rebalance"
-    assert trades.loc[["A"], "amount"].iloc[0] == pytest.approx(0.99 * 900 / 120)
+    first = trades.loc[["A"]].iloc[0]
+    assert first["amount"] == pytest.approx(0.99 * 900 / 120)
+    assert first["date"] == closes.index[12]  # and is not refused a second time, for what B takes first
 
 
 @pytest.mark.parametrize("clock", ["shared", "stock"])
