@@ -106,6 +106,8 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
     evidence["rebalance_days"] = rebalance_days(run, cash)
     tell(4, len(steps), steps[4])
     evidence["seeds"] = seed_luck(tables.run, ledger)
+    if evidence["trials"]["known"]:
+        evidence["trials"]["problems"] = ledger.verify(tables.run)
     words = verdict(evidence, data_caveats(tables.run, tables.symbols, tables.metrics))
     tell(len(steps), len(steps), "")
     return Assessment(evidence, words, luck_table(lucks), baseline_table(record, tables.metrics, against))

@@ -195,6 +195,14 @@ def _own_caveats(evidence: dict) -> list[tuple[str, str]]:
         known.append(
             ("Trials not counted", "No ledger could be read to count other runs; this one counts as the only one.")
         )
+    elif trials.get("problems"):
+        known.append(
+            (
+                "Ledger not whole",
+                f"The record of runs does not agree with this one or with itself ({trials['problems'][0]}), so more "
+                f"may have been tried than the {trials['count']} it holds; `trials verify` says more.",
+            )
+        )
     elif trials["count"] > 1:
         known.append(
             (

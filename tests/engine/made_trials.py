@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from engine.ledger import Receipt
 from engine.trials import Trial
 
 CONFIG = {
@@ -30,3 +31,9 @@ def make_trial(seed=0, start="2024-01-01", days=30, simulated=False, market=0, c
     config = config or {**CONFIG, "engine": {**CONFIG["engine"], "seed": seed}}
     made = Trial(config, "d" * 64, "c" * 16, simulated, "SPY", returns, {"sharpe": 0.5, "sortino": None}, {}, "/runs/x")
     return replace(made, **changes)
+
+
+def run_json(trial: Trial, receipt: Receipt) -> dict:
+    """What a run's run.json says, as far as the ledger asks."""
+    prints = {"data": trial.data, "code": trial.code, "returns": trial.outcome}
+    return {"config": trial.config, "fingerprint": prints, "ledger": vars(receipt)}

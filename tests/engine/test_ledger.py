@@ -22,15 +22,9 @@ from hypothesis import strategies as st
 from engine.chain import GENESIS, row_hash
 from engine.ledger import COLUMNS, Ledger, LedgerError, enter, ledger_path
 from engine.trials import Trial, config_hash, fingerprint_of_returns, pack, unpack
-from tests.engine.made_trials import make_trial
+from tests.engine.made_trials import make_trial, run_json
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def run_json(trial: Trial, receipt) -> dict:
-    """What a run's run.json says, as far as the ledger asks."""
-    prints = {"data": trial.data, "code": trial.code, "returns": trial.outcome}
-    return {"config": trial.config, "fingerprint": prints, "ledger": vars(receipt)}
 
 
 def setting(trial: Trial, section: str, key: str, value) -> Trial:

@@ -21,10 +21,12 @@ from engine.report_inputs import read_run
 from engine.report_plots import plot_luck, to_png
 from engine.significance import assess, average_member, overlap, seed_luck, write
 from engine.trials import Trial
+from engine.verdict import verdict
 from run_backtest import main
 from strategies.policy import Decision
 from strategies.selection import SelectionConfig, sharpe_ratios, top_sharpe_per_cluster
 from tests.conftest import three_clusters
+from tests.engine.made_trials import run_json
 
 SETTINGS = {
     "significance": {"portfolios": 100},
@@ -112,17 +114,22 @@ def test_a_run_without_a_ledger_says_that_its_trials_are_not_counted(assessed):
 def test_other_trials_on_the_ledger_make_the_test_stricter_and_change_nothing_else(finished, assessed, tmp_path):
     ledger, own = Ledger(tmp_path / "ledger.sqlite"), finished.tables.returns
     config = to_dict(finished.config)
-    receipt = ledger.append(trial(0, own, config))
+    first = trial(0, own, config)
+    receipt = ledger.append(first)
     for seed in range(1, 6):
         noise = np.random.default_rng(seed).normal(0, 0.01, len(own))
         ledger.append(trial(seed, own.assign(strategy=own["strategy"] + noise), config))
-    facts = finished.tables.run | {"ledger": {"trial": receipt.trial}}
+    facts = finished.tables.run | run_json(first, receipt)
     known = replace(finished, tables=replace(finished.tables, run=facts))
     again = assess(known, ledger)
     found = again.evidence
     assert again.luck.equals(assessed.luck) and again.baselines.equals(assessed.baselines)
     for name in ("parts", "factors", "rank_ic", "rebalance_days", "capacity", "luck"):
         assert found[name] == assessed.evidence[name]
+    assert found["trials"]["problems"] == [] and "Ledger not whole" not in dict(again.verdict.caveats)
+    assert found["trials"]["problems"] == [] and "Ledger not whole" not in dict(again.verdict.caveats)
+    doubtful = found | {"trials": found["trials"] | {"problems": ["row 2 is missing"]}}
+    assert "row 2 is missing" in dict(verdict(doubtful).caveats)["Ledger not whole"]
     assert found["trials"]["count"] == 6 and 4.5 < found["trials"]["effective"] <= 6
     assert found["primary"]["p_adjusted"] > found["primary"]["p"]
     assert found["seeds"]["seeds"] == 6 and found["seeds"]["sharpe"]["high"] == 6.0
