@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from feeds.sources.layouts import NO_ORDERS, NotPrices, Orders, Table, read_csv, read_parquet
+from feeds.sources.layouts import read_csv, read_parquet
 from feeds.sources.raw import ABSENT, DROPPED, PASSED_OVER, USED, DataError, RawBars, RawData
+from feeds.sources.tables import NO_ORDERS, NotPrices, Orders, Table
 from feeds.sources.texts import DAY_FIRST
 
 log = logging.getLogger(__name__)
