@@ -1,5 +1,6 @@
 """Portfolios drawn by lot: traded as the engine trades them, drawn as said, counted by hand."""
 
+import time
 from dataclasses import replace
 
 import empyrical
@@ -18,7 +19,8 @@ from feeds.ingest import build_panel
 from feeds.sources.simulated import BENCHMARK, SimulatedConfig
 from feeds.sources.simulated import simulate as make_up
 from strategies.policy import Decision
-from tests.conftest import FixedPolicy, make_panel, random_closes
+from tests.benchmarks import luck as benchmark
+from tests.conftest import FixedPolicy, data_folder, make_panel, random_closes
 
 #: Listings, delistings, foreign holidays, splits and bad bars.
 MARKET = SimulatedConfig(
@@ -150,6 +152,21 @@ def test_targets_that_do_not_fit_are_refused(market):
         Targets(np.zeros((1, 2, 3), int), np.zeros((1, 2)))
     with pytest.raises(ValueError, match="sessions with a bar"):
         simulate(market, Targets(np.full((1, 1, 1), -1), np.zeros((1, 1, 1))), market.sessions[-1:], TradingConfig())
+
+
+@pytest.mark.acceptance
+def test_on_ten_real_years_the_sample_agrees_and_two_thousand_portfolios_take_seconds():
+    panel = benchmark.market([str(data_folder() / name) for name in ("us_stocks.parquet", "us_etfs.parquet")], 0)
+    dates = decision_dates("XNYS", pd.Timestamp("2015-12-31"), panel.sessions[-2], "month").intersection(panel.dates)
+    decisions = benchmark.decide(panel, dates)
+    for trading in (TradingConfig(), TradingConfig(cash_buffer=0.0, cost_multiplier=5.0)):
+        assert benchmark.agreement(panel, decisions, trading)[0] < 0.005
+    worst, price, _ = benchmark.agreement(panel, decisions, TradingConfig(capital=20_000.0, fractional=False))
+    assert worst < price
+    began = time.process_time()
+    for draw in (luck.random_picks, luck.random_partitions):
+        assert draw(panel, decisions, TradingConfig()).returns.shape[0] == 1000
+    assert time.process_time() - began < 30
 
 
 # Drawn as said ---------------------------------------------------------------------------------------------------
