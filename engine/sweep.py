@@ -160,7 +160,9 @@ def run_trial(settings: dict, out: Path, report: bool, ledger: Path) -> dict:
     if (row := finished_row(out)) is not None:
         return row
     try:
-        run(make_config(settings), out, report=report, ledger=Ledger(ledger))
+        # How far a trial can be believed depends on all of them: `significance` says it when the sweep is over.
+        later = {} if report else {"significance": {"on": False}}
+        run(make_config(merge(settings, later)), out, report=report, ledger=Ledger(ledger))
     except (ValueError, FloatingPointError, FileNotFoundError) as error:
         log.warning("%s: %s", out.name, error)
         return {"error": str(error)}
