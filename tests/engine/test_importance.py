@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from engine.artifacts import write_importance
+from engine.artifacts import clusters_table, write_importance
 from engine.importance import COLUMNS, importance_table
 from engine.report import render
 from engine.report_importance import grid, importance_page, label, plot_importance
@@ -114,3 +114,11 @@ def test_importances_read_back_as_they_were_written(tmp_path):
     table = made_up().replace({"channel": {"rsi": "NA"}})  # a series may be called so
     write_importance(tmp_path, table)
     pd.testing.assert_frame_equal(read_run(tmp_path).importance, table, check_dtype=False)
+
+
+def test_the_clusters_table_says_how_uncertain_an_embedding_is_where_the_encoder_states_it(decided):
+    _, decision = decided
+    stated = pd.Series(np.linspace(0, 1, len(decision.labels)), decision.labels.index)
+    uncertain = replace(decision, diagnostics=decision.diagnostics | {"uncertainty": stated})
+    assert "uncertainty" not in clusters_table([decision])
+    assert clusters_table([uncertain])["uncertainty"].tolist() == stated.tolist()
