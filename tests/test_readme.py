@@ -41,7 +41,7 @@ def test_a_command_of_the_readme_is_understood(args):
     if args[0] in ("run", "fetch"):  # the same options, resolved without running
         options = [a for i, a in enumerate(args[1:]) if a != "--model" and args[i] != "--model"]
         args = ["config", "show", *options]
-    elif args[0] in ("decide", "report", "sweep", "significance", "trials", "compare", "news"):
+    elif args[0] in ("check", "decide", "report", "sweep", "significance", "trials", "compare", "news"):
         command, rest = main.commands[args[0]], args[1:]
         if args[0] in ("check", "trials") and rest:
             command, rest = command.commands[rest[0]], rest[1:]
