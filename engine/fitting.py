@@ -44,9 +44,8 @@ def training_team() -> Iterator[bool]:
         if team.rank:
             serve(team)
         yield team.rank == 0
-        dismiss_team()
     finally:
-        leave()
+        dismiss_team()
 
 
 def dismiss_team() -> None:

@@ -16,7 +16,7 @@ from torch import nn
 from models.batch import BatchSource
 from models.checkpoint import Checkpoint
 from models.device import seeded, torch_threads
-from models.distributed import Team, current_team
+from models.distributed import Team, current_team, leave
 from models.windows import Windows
 
 logger = logging.getLogger(__name__)
@@ -182,7 +182,13 @@ def train(
 
     if team.size > 1:
         team.send(job_of(training, optimizer, device))
-    best = run_passes(training, optimizer, device, best, team, after_pass)
+    try:
+        best = run_passes(training, optimizer, device, best, team, after_pass)
+    except FloatingPointError:  # in every process at once
+        raise
+    except BaseException:
+        leave()  # the others wait for this one's part, and learn so that it will not come
+        raise
     module.load_state_dict(best)
     module.eval()
     if run is not None:
@@ -198,7 +204,10 @@ def serve(team: Team) -> None:
         module = training.module.to(device)
         optimizer = make_optimizer(module, training.config)
         optimizer.load_state_dict(optimizer_state)
-        run_passes(training, optimizer, device, copy_of(module.state_dict()), team)
+        try:
+            run_passes(training, optimizer, device, copy_of(module.state_dict()), team)
+        except FloatingPointError as error:
+            logger.info("%s (said by the leading process)", error)
 
 
 def job_of(training: Training, optimizer: torch.optim.Optimizer, device: torch.device) -> tuple[Training, dict, str]:

@@ -73,8 +73,13 @@ def test_as_many_processes_give_the_same_bits_again(together):
 
 
 def test_every_process_ends_with_the_same_weights(together):
-    assert len(together[1]["ended"]) == len(TRAININGS)
+    assert len(together[1]["ended"]) == len(TRAININGS) + 1
     assert together[0]["ended"] == together[1]["ended"]
+
+
+def test_a_training_that_diverges_does_so_everywhere_and_the_next_one_is_shared_again(together):
+    assert "loss became" in together[0]["diverged"]
+    assert together[0]["after"]["weights"] == together[0]["same"]["weights"]
 
 
 def test_a_lost_process_is_noticed_at_once_and_said(together):
