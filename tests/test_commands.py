@@ -76,13 +76,13 @@ def test_metrics_repeat_the_tables(finished):
 
 def test_the_same_command_gives_the_same_bytes(market, finished, tmp_path):
     invoke(*run_options(market, tmp_path / "again"))
-    for name in ("weights.csv", "returns.csv", "transactions.csv", "clusters.csv"):
+    for name in ("weights.csv", "returns.csv", "transactions.csv", "clusters.csv", "passports.csv"):
         assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes()
 
 
 def test_the_stock_clock_gives_the_same_bytes(market, finished, tmp_path):
     invoke(*run_options(market, tmp_path / "stock", "--set", "engine.clock=stock", "--model", finished))
-    for name in ("weights.csv", "returns.csv", "transactions.csv", "positions.csv"):
+    for name in ("weights.csv", "returns.csv", "transactions.csv", "positions.csv", "passports.csv"):
         assert (tmp_path / "stock" / name).read_bytes() == (finished / name).read_bytes()
 
 
