@@ -6,7 +6,8 @@
 
 The folder holds macro.parquet (date, series, value) and, for sentiment, market_news_sentiment.parquet. Everything is
 fitted on the two years before a test year; picks, clusters and figures are that benchmark's. ``rebuilt`` is the mean
-squared error over the observed entries of the test year's windows, of an autoencoder without dropout.
+squared error over the observed entries of the test year's windows, of an autoencoder without dropout; ``outside`` the
+share of the test year's days on which some series beside prices lies outside the range it had in training.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ def rows_of(name: str, config: InputsConfig, panel: Panel, trial: Trial, encoder
     tested = seen.until(trial.test.index[-1])
     later = panel_windows(tested, chosen.lookback, chosen.lookback, first=len(known.dates))
     beside = {"rebuilt": made.reconstruction_error(later), "seconds": round(seconds, 1)}
+    beside["outside"] = outside_range(seen, trial) if config.exog else 0.0
     beside["parameters"] = sum(weights.numel() for weights in made.module_.parameters())
     rows = []
     for form, embedding in FORMS.items():
@@ -86,16 +88,24 @@ def rows_of(name: str, config: InputsConfig, panel: Panel, trial: Trial, encoder
     return rows
 
 
+def outside_range(seen: Panel, trial: Trial) -> float:
+    """Share of the test year's days on which some series lies outside the range it had on the training days."""
+    asof = trial.panel.dates[-1]
+    train = seen.exog.iloc[trial.first :].loc[:asof]
+    test = seen.exog.loc[asof : trial.test.index[-1]].iloc[1:]
+    return float(((test < train.min()) | (test > train.max())).any(axis=1).mean())
+
+
 def markdown(rows: list[dict]) -> str:
     """A row per variant and form: the mean over years and seeds."""
     table = summary(rows, sorted({row["year"] for row in rows}))
-    beside = pd.DataFrame(rows).groupby("method")[["rebuilt", "parameters", "seconds"]].mean()
-    lines = [["inputs, embedding", *(COLUMNS[name] for name in SHOWN), "rebuilt", "parameters", "seconds"]]
+    beside = pd.DataFrame(rows).groupby("method")[["rebuilt", "outside", "parameters", "seconds"]].mean()
+    lines = [["inputs, embedding", *(COLUMNS[name] for name in SHOWN), "rebuilt", "outside", "parameters", "seconds"]]
     lines.append(["---"] * len(lines[0]))
     for method, row in table.iterrows():
         figures = [f"{row[name]:.1f}" if name == "pick_bets" else f"{row[name]:.3f}" for name in SHOWN]
-        rebuilt, parameters, seconds = beside.loc[method]
-        lines.append([method, *figures, f"{rebuilt:.4f}", f"{parameters:,.0f}", f"{seconds:.0f}"])
+        rebuilt, outside, parameters, seconds = beside.loc[method]
+        lines.append([method, *figures, f"{rebuilt:.4f}", f"{outside:.0%}", f"{parameters:,.0f}", f"{seconds:.0f}"])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
