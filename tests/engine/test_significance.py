@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,19 +12,24 @@ from click.testing import CliRunner
 
 from engine import anatomy, artifacts
 from engine.backtest import run_backtest
-from engine.comparison import Replay
-from engine.config import make_config, to_dict
+from engine.comparison import Replay, make_baseline
+from engine.config import dump, make_config, to_dict
 from engine.finished import FinishedRun
 from engine.ledger import Ledger
+from engine.market import load_panel
 from engine.metrics import compute_metrics
+from engine.pipeline import test_dates as decision_days
 from engine.report import render
 from engine.report_inputs import read_run
 from engine.report_plots import plot_luck, to_png
 from engine.significance import assess, average_member, overlap, seed_luck, write
 from engine.trials import Trial
 from engine.verdict import verdict
+from feeds.features import with_features
+from feeds.macro import cash_returns
 from run_backtest import main
-from strategies.policy import Decision
+from strategies.baselines import Eligible
+from strategies.policy import Decision, PortfolioState
 from strategies.selection import SelectionConfig, sharpe_ratios, top_sharpe_per_cluster
 from tests.conftest import three_clusters
 from tests.engine.made_trials import run_json
@@ -237,3 +243,35 @@ def test_the_report_begins_with_the_verdict_and_says_so_where_there_is_none(fini
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     result = CliRunner().invoke(main, ["significance", str(tmp_path)])
     assert result.exit_code == 2 and "not a run directory" in result.output
+
+
+@pytest.mark.acceptance
+def test_ten_years_are_assessed_in_ninety_seconds(tmp_path):
+    """300 made-up assets, monthly decisions on clusters of correlations, 2,000 random portfolios, all baselines."""
+    settings = {
+        "simulated": {"n_assets": 300, "start": "2013-06-03", "flaws": False},
+        "dates": {"train_start": "2014-01-01", "train_end": "2015-12-31", "start": "2016-01-01"},
+    }
+    config = make_config(settings)
+    panel, verdicts = load_panel(config)
+    cash, _ = cash_returns(panel, config.cash)
+    days = decision_days(panel, config)
+    candidates = Eligible(config.selection, config.embedding, config.features, config.encoder.lookback, cash)
+    policy, known = make_baseline("correlation clusters", config, candidates), with_features(panel, config.features)
+    made = [policy.decide(known.until(day), PortfolioState()) for day in days]
+    result = run_backtest(panel, lambda now: Replay(made), days, config.trading)
+    artifacts.write_tables(tmp_path, result, verdicts)
+    artifacts.write_json(
+        tmp_path / "metrics.json", compute_metrics(result, cash, panel.session_closes()[panel.benchmark])
+    )
+    (tmp_path / "config.toml").write_text(dump(config))
+    facts = {
+        "benchmark": panel.benchmark, "currency": "USD", "capital": 100_000.0, "simulated": True, "seed": 0,
+        "dates": {"panel": [str(panel.dates[0].date()), str(panel.dates[-1].date())]},
+    }  # fmt: skip
+    artifacts.write_json(tmp_path / "run.json", facts)
+    finished = FinishedRun(tmp_path, config, panel, cash, result.decisions, read_run(tmp_path))
+    started = time.process_time()
+    found = assess(finished, Ledger(tmp_path / "ledger.sqlite"))
+    assert time.process_time() - started < 90  # of one core; other programs may be running
+    assert len(found.luck) == 2000 and found.evidence["years"] > 9.9
