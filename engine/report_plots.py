@@ -280,8 +280,8 @@ def _overlap(a, b) -> float:
 
 #: What the random portfolios of ``plot_luck`` are, by kind.
 LUCK_TITLES = {
-    "picks": "One asset by lot from each of its clusters",
-    "partitions": "Its way of picking, from groups drawn by lot",
+    "picks": "A random member of each cluster",
+    "partitions": "Its picks from random clusters",
 }
 
 
@@ -303,10 +303,7 @@ def plot_luck(luck: pd.DataFrame, places: dict, axes: list[Axes] | None = None) 
         drawn = luck.loc[luck["kind"] == kind, "total_return"].to_numpy(dtype=float)
         own = places[kind]["total_return"]
         beaten = own["percentile"]
-        _style(ax, "", f"Portfolios (of {len(drawn):,})")
-        ax.set_title(
-            LUCK_TITLES[kind], loc="left", fontsize=11, weight="bold", color=INK, pad=24
-        )  # above a mark on the right
+        _style(ax, LUCK_TITLES[kind], f"Portfolios (of {len(drawn):,})")
         ax.hist(drawn, bins=40, color=GROSS, edgecolor="white", lw=0.3)
         ax.axvline(own["own"], color=LOSS, lw=2)
         left = own["own"] > np.mean(ax.get_xlim())
