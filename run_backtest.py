@@ -22,7 +22,8 @@ from engine.config import describe, dump, make_config, merge, parse_setting, pre
 from engine.fitting import training_team
 from engine.leakage import CHANGES
 from engine.ledger import Ledger
-from engine.pipeline import Silent, run
+from engine.pipeline import run
+from engine.progress import Silent
 from engine.sweep import read_grid, run_sweep
 from feeds.sources.raw import DataError
 

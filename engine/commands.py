@@ -12,15 +12,18 @@ import pandas as pd
 
 from engine import artifacts, audit
 from engine.config import RunConfig, make_config, merge, read_toml
+from engine.description import versions
 from engine.finished import reopen
 from engine.histories import check_run
 from engine.leakage import LeakageReport
 from engine.ledger import Ledger
 from engine.market import benchmark_of, load_panel, universe_symbols
-from engine.pipeline import Reporter, make_policy, use_model, versions
+from engine.pipeline import make_policy
+from engine.progress import Reporter
 from engine.report import write_report
 from engine.retraining import Findings, compare_run, known_names
 from engine.significance import Assessment, assess_run
+from engine.stored import use_model
 from feeds.features import with_features
 from feeds.inputs import describe_inputs
 from feeds.macro import cash_returns

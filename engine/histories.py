@@ -16,6 +16,7 @@ from engine.config import RunConfig
 from engine.leakage import ROUNDING, WAYS, Inputs, LeakageReport, called, draw_days, examine
 from engine.market import benchmark_of, panel_of, read_source, universe_symbols, up_to_end
 from engine.poison import NEW, poison_raw
+from engine.progress import Reporter, Silent
 from engine.walk_forward import fold_for
 from feeds import currency as fx
 from feeds.inputs import with_inputs
@@ -33,7 +34,7 @@ def check_run(
     config: RunConfig,
     n_days: int = 3,
     make_policy: Callable[..., Policy] | None = None,
-    reporter: pipeline.Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> LeakageReport:
     """Check what a run with this configuration does, from the source's bars to the fills.
 
@@ -42,7 +43,7 @@ def check_run(
         make_policy: returns an unfitted policy, given what it requires of ``config`` and ``panel``; None = the
             configuration's own, with a short training (``SHORT``).
     """
-    reporter = reporter or pipeline.Silent()
+    reporter = reporter or Silent()
     config = replace(config, train=replace(config.train, **SHORT))
     reporter.stage("load")
     raw = read_source(config, universe_symbols(config))

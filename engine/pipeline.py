@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 import logging
-import platform
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
-from typing import Protocol
 
 import pandas as pd
-import psutil
 
 from engine import artifacts
 from engine.backtest import BacktestResult, run_backtest
 from engine.config import RunConfig, dump, to_dict
+from engine.description import describe_folds, describe_run, versions
 from engine.finished import FinishedRun
-from engine.fitting import FoldPolicies, PolicyFactory, align_folds, dismiss_team, fit_folds
+from engine.fitting import FoldPolicies, align_folds, dismiss_team, fit_folds
 from engine.importance import importance_table
 from engine.ledger import Ledger, enter
 from engine.market import load_panel
 from engine.metrics import compute_metrics
 from engine.parallel import processes
+from engine.progress import Reporter, Silent, StageClock
 from engine.report import write_report
 from engine.report_inputs import read_run
 from engine.significance import Assessment, assess
 from engine.significance import write as write_assessment
+from engine.stored import check_model, stored_folds
 from engine.trials import code_version, fingerprint_of_returns, trial_of
 from engine.walk_forward import Fold, fold_seed, folds, that_decide, warm_training
 from engine.work import work_folder, work_key
 from feeds.calendar import decision_dates
 from feeds.features import with_features
-from feeds.inputs import describe_inputs
 from feeds.macro import cash_returns
 from feeds.panel import Panel
 from feeds.sources.raw import DataError
@@ -49,26 +43,6 @@ from strategies.passport import PassportNotes, passports
 from strategies.policy import ClusterPolicy
 
 log = logging.getLogger(__name__)
-
-PACKAGES = ("backtrader", "torch", "numpy", "pandas", "scikit-learn", "scipy", "ta", "pyfolio-reloaded", "yfinance")
-
-
-class Reporter(Protocol):
-    """Who is told how a run goes."""
-
-    def stage(self, name: str) -> None:
-        """A stage begins."""
-
-    def advance(self, done: int, total: int, text: str = "") -> None:
-        """The current stage has done so much."""
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def stage(self, name: str) -> None: ...
-
-    def advance(self, done: int, total: int, text: str = "") -> None: ...
 
 
 @dataclass(frozen=True)
@@ -243,45 +217,6 @@ def make_fold_policy(config: RunConfig, cash: pd.Series, fold: Fold, warm: bool)
     return policy
 
 
-def check_model(config: RunConfig, run_dir: Path) -> None:
-    """Refuse a stored model that was made for other inputs than this run would feed it."""
-    theirs = artifacts.read_run_json(run_dir)["config"]
-    ours = to_dict(config)
-    usual = to_dict(RunConfig(model=type(config.model)()))  # what a run older than a key was made with
-    for section in ("features", "inputs", "encoder", "model"):
-        for key, value in ours[section].items():
-            made = theirs.get(section, {}).get(key, usual[section].get(key))
-            if key == "macro_path" or (key == "sentiment" and made and value):
-                continue  # the same series from another place
-            if made != value:
-                raise ValueError(
-                    f"--model {run_dir}: it was made with {section}.{key} = {made!r}, this run asks for {value!r}"
-                )
-
-
-def use_model(policy: ClusterPolicy, run_dir: Path, first_decision: pd.Timestamp) -> None:
-    """Give the policy the encoder that decides on a day in another run, if it was trained on nothing after it."""
-    folder, start, end = artifacts.stored_encoder(run_dir, first_decision)
-    if end > first_decision:
-        raise ValueError(
-            f"--model {run_dir}: it was trained up to {end.date()}, after the first decision on {first_decision.date()}"
-        )
-    policy.encoder = Encoder.load(folder, device=policy.encoder.device)
-    policy.trained_on(start, end)
-
-
-def stored_folds(planned: list[Fold], make: PolicyFactory, run_dir: Path) -> tuple[list[Fold], dict[int, Encoder]]:
-    """The folds with another run's encoders, by number, and the spans those were trained on."""
-    served, encoders = [], {}
-    for fold in planned:
-        policy = make(fold, False)
-        use_model(policy, run_dir, fold.decides_from)
-        start, end = policy.train_span_
-        served.append(replace(fold, train_start=start, train_end=end))
-        encoders[fold.number] = policy.encoder
-    return served, encoders
-
-
 def test_dates(panel: Panel, config: RunConfig) -> pd.DatetimeIndex:
     """Sessions to decide on: the last one before the test, then at the chosen frequency, short of the last session.
 
@@ -298,121 +233,3 @@ def test_dates(panel: Panel, config: RunConfig) -> pd.DatetimeIndex:
     last = traded[-2]  # what is decided on the very last session never fills
     chosen = decision_dates(config.data.calendar, before[-1], last, config.trading.rebalance)
     return traded[traded.searchsorted(chosen, side="right") - 1].union(before[-1:])
-
-
-def describe_run(
-    config: RunConfig,
-    panel: Panel,
-    policy: ClusterPolicy,
-    result: BacktestResult,
-    cash_source: str,
-    fingerprint: str,
-) -> dict:
-    """What run.json says beside folds and seconds: enough to tell why two runs differ.
-
-    Args:
-        policy: the one that decided last.
-        fingerprint: of the panel.
-    """
-    encoder = policy.encoder
-    history = encoder.history_
-    return {
-        "config": to_dict(config),
-        "simulated": panel.simulated,
-        "benchmark": panel.benchmark,
-        "currency": panel.currency,
-        "capital": config.trading.capital,
-        "seed": config.engine.seed,
-        "device": history.device,
-        "threads": history.threads,
-        "processes": history.processes,
-        "cash": cash_source,
-        "inputs": describe_inputs(config.inputs, panel),
-        "universe": {"tradable": len(panel.tradable), "rows": len(panel.dates), "sessions": len(panel.sessions)},
-        "dates": {
-            "panel": [str(panel.dates[0].date()), str(panel.dates[-1].date())],
-            "decisions": [str(decision.asof.date()) for decision in result.decisions],
-        },
-        "training": {
-            "span": [str(day.date()) for day in policy.train_span_],
-            "windows": history.n_windows,
-            "best_epoch": history.best_epoch,
-            "train_loss": history.train_loss,
-            "holdout_loss": history.holdout_loss,
-        },
-        "fingerprint": {"data": fingerprint, "model": encoder.fingerprint()},
-        "clock": result.clock,
-        "excluded": result.decisions[-1].diagnostics["excluded"],
-        "unfilled": [[str(day.date()), name, why] for day, name, why in result.unfilled],
-        "notes": [note for decision in result.decisions for note in decision.diagnostics["notes"]],
-        "versions": versions(),
-    }
-
-
-def describe_folds(planned: list[Fold], encoders: dict[int, Encoder], apart: dict[int, float]) -> list[dict]:
-    """What run.json says of each training: its spans, how long it took and how it went.
-
-    Args:
-        apart: by number, how far the embeddings lie from the fold's before after alignment, as a share of their length.
-    """
-    rows = []
-    for fold in planned:
-        encoder, history = encoders[fold.number], encoders[fold.number].history_
-        days = {key: str(day.date()) for key, day in vars(fold).items() if key != "number"}
-        rows.append(
-            {"number": fold.number, **days}
-            | {
-                "seconds": round(history.seconds, 3),
-                "windows": history.n_windows,
-                "passes": len(history.train_loss),
-                "train_loss": history.train_loss[-1],
-                "holdout_loss": history.holdout_loss[history.best_epoch - 1] if history.holdout_loss else None,
-                "apart": apart.get(fold.number),
-                "fingerprint": encoder.fingerprint(),
-            }
-        )
-    return rows
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a result."""
-    found = {"python": sys.version.split()[0], "platform": platform.platform(), "machine": platform.machine()}
-    return found | {name: metadata.version(name) for name in PACKAGES}
-
-
-class StageClock:
-    """Seconds and memory of each stage of a run, in order."""
-
-    def __init__(self, reporter: Reporter):
-        self.reporter = reporter
-        self.seconds: dict[str, float] = {}
-        self.peaks: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside and announce it."""
-        self.reporter.stage(name)
-        log.info("%s begins", name)
-        started = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - started, 3)
-        self.peaks[name] = peak_memory_mb()
-        log.info("%s: %.1f s", name, self.seconds[name])
-
-    def measured(self) -> dict:
-        """Seconds per stage, and the most memory the process had held when each ended."""
-        return {"seconds": dict(self.seconds), "peak_memory_mb": dict(self.peaks)}
-
-
-def peak_memory_mb() -> float:
-    """The most memory the process has held so far, in MiB (where the system does not tell: what it holds now)."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux; getrusage there begins with what the parent process held
-        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return round(int(peak.split()[1]) / 1024, 1)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return round(psutil.Process().memory_info().rss / 2**20, 1)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)

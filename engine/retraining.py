@@ -22,8 +22,10 @@ from engine.config import to_dict
 from engine.finished import FinishedRun
 from engine.fitting import FoldPolicies
 from engine.metrics import cash_per_session, performance
-from engine.pipeline import Reporter, make_fold_policy, plan_folds, stored_folds
+from engine.pipeline import make_fold_policy, plan_folds
+from engine.progress import Reporter
 from engine.significance import BASELINES_FILE, STRATEGY, overlap
+from engine.stored import stored_folds
 from engine.sweep import Trial, run_sweep
 from engine.walk_forward import Fold
 from feeds.features import with_features

@@ -18,7 +18,8 @@ from engine import artifacts
 from engine.config import make_config, merge, read_toml, to_dict
 from engine.ledger import Ledger, LedgerError
 from engine.parallel import processes, run_all
-from engine.pipeline import Reporter, Silent, run
+from engine.pipeline import run
+from engine.progress import Reporter, Silent
 from models.distributed import started_by_torchrun
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from engine.pipeline import peak_memory_mb
+from engine.progress import peak_memory_mb
 from feeds.sources.simulated import BENCHMARK
 from run_backtest import main
 from tests.market_files import run_options, write_market
@@ -337,6 +337,6 @@ def test_decide_repeats_a_runs_first_decision_too(finished):
 
 def test_peak_memory_is_the_runs_own_and_not_its_parents():
     ballast = np.ones(60_000_000)  # 458 MiB that the child never holds
-    program = "from engine.pipeline import peak_memory_mb; print(peak_memory_mb())"
+    program = "from engine.progress import peak_memory_mb; print(peak_memory_mb())"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert 50 < float(done.stdout) < peak_memory_mb() and ballast.nbytes > 0

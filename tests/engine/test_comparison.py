@@ -13,7 +13,7 @@ from engine.backtest import run_backtest
 from engine.comparison import Replay, compare, decide_all, figures, of_backtest, trade, trade_wide
 from engine.finished import reopen
 from engine.metrics import annual_turnover, trading_costs
-from engine.pipeline import Silent
+from engine.progress import Silent
 from feeds.sources.raw import DataError
 from run_backtest import main
 from strategies.baselines import FITTED, RULES, SLOW

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from engine.config import RunConfig, describe, dump, make_config, merge, parse_setting, presets, read_preset, to_dict
-from engine.pipeline import check_model
+from engine.stored import check_model
 from models.encoder import ENCODERS
 from strategies.selection import SelectionConfig
 

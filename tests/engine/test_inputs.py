@@ -10,8 +10,9 @@ from torch import nn
 from engine.artifacts import fingerprint, write_json
 from engine.commands import doctor
 from engine.config import RunConfig, make_config, to_dict
-from engine.pipeline import check_model, make_policy
+from engine.pipeline import make_policy
 from engine.report import caveats, facts
+from engine.stored import check_model
 from feeds.inputs import STATICS, describe_inputs
 from models.batch import Encoding
 from run_backtest import main
