@@ -19,8 +19,8 @@ from rich.table import Table
 from engine import commands, explain
 from engine.audit import audit
 from engine.config import describe, dump, make_config, merge, parse_setting, presets, read_preset, read_toml
+from engine.findings import CHANGES
 from engine.fitting import training_team
-from engine.leakage import CHANGES
 from engine.ledger import Ledger
 from engine.pipeline import run
 from engine.progress import Silent

@@ -13,9 +13,9 @@ import pandas as pd
 from engine import artifacts, audit
 from engine.config import RunConfig, make_config, merge, read_toml
 from engine.description import versions
+from engine.findings import LeakageReport
 from engine.finished import reopen
 from engine.histories import check_run
-from engine.leakage import LeakageReport
 from engine.ledger import Ledger
 from engine.market import benchmark_of, load_panel, universe_symbols
 from engine.pipeline import make_policy

@@ -13,7 +13,8 @@ import pandas as pd
 
 from engine import pipeline
 from engine.config import RunConfig
-from engine.leakage import ROUNDING, WAYS, Inputs, LeakageReport, called, draw_days, examine
+from engine.findings import LeakageReport
+from engine.leakage import ROUNDING, WAYS, Inputs, called, draw_days, examine
 from engine.market import benchmark_of, panel_of, read_source, universe_symbols, up_to_end
 from engine.poison import NEW, poison_raw
 from engine.progress import Reporter, Silent

@@ -339,4 +339,4 @@ def test_peak_memory_is_the_runs_own_and_not_its_parents():
     ballast = np.ones(60_000_000)  # 458 MiB that the child never holds
     program = "from engine.progress import peak_memory_mb; print(peak_memory_mb())"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert 50 < float(done.stdout) < peak_memory_mb() and ballast.nbytes > 0
+    assert 5 < float(done.stdout) < 400 < peak_memory_mb() and ballast.nbytes > 0
