@@ -62,18 +62,21 @@ def attention_weights(products: np.ndarray, perplexity: float) -> np.ndarray:
         return np.eye(len(products))
     distance = products.max(axis=1, keepdims=True) - products
 
-    def excess(log_beta: float) -> float:
-        return mean_entropy(distance, math.exp(log_beta)) - np.log(perplexity)
-
     low, high = np.log(HOTTEST), np.log(COLDEST)
-    if excess(low) <= 0:
+    sought = (distance, np.log(perplexity))  # as arguments: SciPy's wrapper of a closure keeps its arrays for long
+    if excess(low, *sought) <= 0:
         log_beta = low
-    elif excess(high) >= 0:
+    elif excess(high, *sought) >= 0:
         log_beta = high
     else:
-        log_beta = brentq(excess, low, high, xtol=TOLERANCE)
+        log_beta = brentq(excess, low, high, args=sought, xtol=TOLERANCE)
     weights = np.exp(-math.exp(log_beta) * distance)
     return weights / weights.sum(axis=1, keepdims=True)
+
+
+def excess(log_beta: float, distance: np.ndarray, entropy: float) -> float:
+    """How far the mean entropy at this inverse temperature lies above the one that is sought."""
+    return mean_entropy(distance, math.exp(log_beta)) - entropy
 
 
 def mean_entropy(distance: np.ndarray, beta: float) -> float:
