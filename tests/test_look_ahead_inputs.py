@@ -51,9 +51,10 @@ def write_macro(path, day=None, how="absurd"):
 
 
 def write_texts(path, day=None, how="absurd"):
-    """A few scored texts at any hour; those written at or after the close of ``day`` turned round, or not there."""
+    """A scored text an evening and some at any hour; those at or after the close of ``day`` turned, or not there."""
     rng = np.random.default_rng(6)
-    minutes = rng.integers(0, 4 * 365 * 24 * 60, 1500)
+    evenings = np.arange(4 * 365) * 24 * 60 + 18 * 60
+    minutes = np.concatenate([rng.integers(0, 4 * 365 * 24 * 60, 1500), evenings])
     moments = pd.Timestamp(FIRST, tz="America/New_York") + pd.to_timedelta(np.sort(minutes), unit="min")
     table = pd.DataFrame({"timestamp": moments, "score": rng.uniform(-1, 1, len(moments))})
     if day is not None:
