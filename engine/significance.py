@@ -18,7 +18,7 @@ from engine.finished import FinishedRun, reopen
 from engine.ledger import Ledger, LedgerError
 from engine.luck import Luck, capacity, decompose, place, random_partitions, random_picks
 from engine.portfolios import Targets, simulate
-from engine.verdict import Verdict, data_caveats, verdict
+from engine.verdict import Verdict, data_caveats, of_survivors, verdict
 from strategies.baselines import CLASSICAL
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,7 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
     evidence = weigh(record, random_state=run.config.engine.seed)
     evidence |= {
         "simulated": bool(tables.run["simulated"]),
+        "survivors": of_survivors(tables.run, tables.symbols),
         "first": str(returns.index[0].date()),
         "last": str(returns.index[-1].date()),
         "benchmark": tables.run["benchmark"],

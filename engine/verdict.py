@@ -64,12 +64,15 @@ def _claims(evidence: dict) -> bool:
 
 
 def _headline(evidence: dict) -> str:
-    test, market = evidence["primary"], "In this made-up market there is" if evidence.get("simulated") else "There is"
+    test = evidence["primary"]
+    market = "In this made-up market there is" if evidence.get("simulated") else "There is"
     if test is None:
         why = evidence.get("missing", {}).get("all tests", "the run states no clusters to pick from")
         return f"Not judged: {why}."
     over = span(evidence["years"])
     if test["found"]:
+        if evidence.get("survivors"):
+            market = "Among names known to have survived there is"
         return (
             f"{market} evidence of skill: over {over} the picks earned {signed(test['alpha_year'])} a year more than "
             "random picks from the same clusters."
@@ -178,6 +181,11 @@ def _needed(evidence: dict) -> list[str]:
                 f"such a record is told from luck more often than not; this run has {years:.1f}."
             )
     else:
+        if evidence.get("survivors"):
+            found.append(
+                "The same test on lists of names as they were at the time, with those that failed or fell out since: "
+                "picking winners gains from hindsight in today's list, by an amount these data cannot tell."
+            )
         found.append("The same test on years, or on a market, that no decision on this strategy has seen.")
     seeds = evidence.get("seeds")
     if not seeds or seeds["seeds"] < 5:
@@ -264,20 +272,32 @@ def data_caveats(run: dict, symbols: pd.DataFrame, metrics: dict) -> list[tuple[
     return known
 
 
-def survivorship(run: dict, symbols: pd.DataFrame) -> str:
-    """What the verdicts on symbols tell about names that failed: how many stopped trading, how many are absent."""
+def of_survivors(run: dict, symbols: pd.DataFrame) -> bool:
+    """Whether so few names stopped trading that the list must have been drawn up among those that did not."""
+    held, gone, years = _stopped(run, symbols)
+    return not run["simulated"] and gone <= FEW_DELISTED * years * held
+
+
+def _stopped(run: dict, symbols: pd.DataFrame) -> tuple[int, int, float]:
+    """Names used, how many of them stopped trading, and the years of the data."""
     held = symbols[symbols["verdict"].isin(["used", "repaired"])]
     gone = int(held["why"].str.contains("stopped trading").sum())
-    absent = sorted(symbols.index[symbols["verdict"] == "absent"])
     first, last = (pd.Timestamp(day) for day in run["dates"]["panel"])
-    years = max((last - first).days / 365.25, 1e-9)
+    return len(held), gone, max((last - first).days / 365.25, 1e-9)
+
+
+def survivorship(run: dict, symbols: pd.DataFrame) -> str:
+    """What the verdicts on symbols tell about names that failed: how many stopped trading, how many are absent."""
+    held, gone, years = _stopped(run, symbols)
+    absent = sorted(symbols.index[symbols["verdict"] == "absent"])
     text = (
-        f"{gone or 'None'} of {len(held)} names stopped trading in the {years:.1f} years of the data"
+        f"{gone or 'None'} of {held} names stopped trading in the {years:.1f} years of the data"
         f"{'' if gone else ', as if nothing ever failed'}."
     )
-    if gone <= FEW_DELISTED * years * len(held):
+    if of_survivors(run, symbols):
         text += " The list was drawn up among those that are still there, so it looks better than any investor's choice"
-        text += " at the time; random picks and baselines share that, the account's own return does not escape it."
+        text += " at the time. Random picks and baselines share part of that; picking past winners gains more from it,"
+        text += " since many a name is on today's list because it rose."
     else:
         text += " Whether every name that failed is among them, the data cannot say."
     if absent:

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from engine.verdict import data_caveats, verdict
+from engine.verdict import data_caveats, of_survivors, verdict
 
 TRIALS = {"count": 1, "effective": 1.0, "known": True}
 RUN = {"simulated": False, "currency": "USD", "dates": {"panel": ["2016-01-04", "2025-12-31"]}}
@@ -75,6 +75,14 @@ def test_survivorship_is_read_from_the_data_itself():
     assert "None of 100 names stopped trading in the 10.0 years" in none and "2 names asked for" in none
     some = dict(data_caveats(RUN, symbols(30), METRICS))["Survivorship"]
     assert "30 of 100" in some and "drawn up among those that are still there" not in some
+
+
+def test_skill_found_among_survivors_is_claimed_among_survivors_only():
+    assert of_survivors(RUN, symbols(0)) and not of_survivors(RUN, symbols(30))
+    assert not of_survivors(RUN | {"simulated": True}, symbols(0))
+    words = verdict(evidence(p=0.001, survivors=True))
+    assert words.headline.startswith("Among names known to have survived there is evidence of skill")
+    assert any("lists of names as they were at the time" in point for point in words.needed)
 
 
 def test_trials_currency_and_missing_costs_are_named():
