@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 #: The line a run logs when a stage begins (``run_backtest.py --verbose``).
-BEGINS = re.compile(r"engine\.pipeline: (\w+) begins")
+BEGINS = re.compile(r"engine\.progress: (\w+) begins")
 
 
 def kill_in_stage(options: list[str], stage: str, delay: float, until: Path | None = None) -> str | None:
