@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,9 +19,7 @@ import pandas as pd
 from feeds.features import FeatureConfig, with_features
 from feeds.panel import Panel
 from models.clustering import Ward, unit_sphere
-from models.encoder import Encoder
 from models.reference import WindowPCA, untrained
-from models.training import Progress
 from models.windows import Windows
 from strategies import classical
 from strategies.allocation import equal_weight, inverse_volatility
@@ -395,36 +392,19 @@ def recent_returns(panel: Panel, names: list[str], sessions: int) -> pd.DataFram
 class WindowPCAPolicy(ClusterPolicy):
     """``ClusterPolicy`` with a linear encoder of the same windows: what is the network's nonlinearity worth?"""
 
-    def fit(
-        self,
-        panel: Panel,
-        start: pd.Timestamp | None = None,
-        progress: Progress | None = None,
-        init: Encoder | None = None,
-        checkpoint: Path | None = None,
-    ) -> WindowPCAPolicy:
-        """Fit the components on the training windows; it takes one pass, so the other arguments are not used."""
-        windows = self.training_windows(panel, start)
+    def learn(self, windows: Windows, **how) -> None:
+        """Fit the components on the training windows; it takes one pass, so ``how`` is not used."""
         n_components = getattr(self.encoder.config, "embed_dim", 64)
         n_components = min(n_components, self.encoder.lookback * windows.values.shape[1])
         self.encoder = WindowPCA(n_components, self.encoder.lookback, self.encoder.clip).fit(windows)
-        return self.trained_on(self.training_start(panel, start), panel.dates[-1])
 
 
 class UntrainedPolicy(ClusterPolicy):
     """``ClusterPolicy`` with its encoder as it is before the first step of training: what is the training worth?"""
 
-    def fit(
-        self,
-        panel: Panel,
-        start: pd.Timestamp | None = None,
-        progress: Progress | None = None,
-        init: Encoder | None = None,
-        checkpoint: Path | None = None,
-    ) -> UntrainedPolicy:
-        """Fit the scaler only; the other arguments are not used."""
-        self.encoder = untrained(self.encoder, self.training_windows(panel, start))
-        return self.trained_on(self.training_start(panel, start), panel.dates[-1])
+    def learn(self, windows: Windows, **how) -> None:
+        """Fit the scaler only; ``how`` is not used."""
+        self.encoder = untrained(self.encoder, windows)
 
 
 #: Baselines that are fitted on a training span, by the name they have in tables.

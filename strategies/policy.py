@@ -138,9 +138,12 @@ class ClusterPolicy:
             init: a fitted encoder whose weights the training starts from.
             checkpoint: file that makes an interrupted training resumable.
         """
-        windows = self.training_windows(panel, start)
-        self.encoder.fit(windows, init=init, progress=progress, checkpoint=checkpoint)
+        self.learn(self.training_windows(panel, start), init=init, progress=progress, checkpoint=checkpoint)
         return self.trained_on(self.training_start(panel, start), panel.dates[-1])
+
+    def learn(self, windows: Windows, **how) -> None:
+        """Fit the encoder on the training windows; ``how`` as ``Encoder.fit`` takes it."""
+        self.encoder.fit(windows, **how)
 
     @staticmethod
     def training_start(panel: Panel, start: pd.Timestamp | None) -> pd.Timestamp:

@@ -11,6 +11,7 @@ import pytest
 
 from feeds.panel import Panel, make_assets
 from strategies.policy import Decision
+from tests.market_files import write_market
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -21,6 +22,14 @@ def own_ledger(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLUSTERFOLIO_LEDGER", str(tmp_path_factory.mktemp("ledger") / "ledger.sqlite"))
         yield
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory) -> Path:
+    """A folder with the files of a small made-up market, for runs from files; tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("market")
+    write_market(folder)
+    return folder
 
 
 def data_folder() -> Path:

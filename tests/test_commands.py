@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from engine.progress import peak_memory_mb
 from feeds.sources.simulated import BENCHMARK
 from run_backtest import main
-from tests.market_files import run_options, write_market
+from tests.market_files import run_options
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,13 +31,6 @@ def invoke(*args, code=0):
         raise result.exception
     assert result.exit_code == code, result.output
     return result
-
-
-@pytest.fixture(scope="module")
-def market(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("market")
-    write_market(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 import feeds.sentiment
 from feeds.publication import LATE, PUBLICATION_LAG, known_on
 from run_backtest import main
-from tests.market_files import run_options, write_market
+from tests.market_files import run_options
 from tests.test_look_ahead import decision_days, differences
 from tests.walk_forward_files import rolling_options, trainings
 
@@ -82,13 +82,6 @@ def run(options):
     result = CliRunner().invoke(main, options)
     if result.exit_code:
         raise AssertionError(result.output) from result.exception
-
-
-@pytest.fixture(scope="module")
-def market(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("market")
-    write_market(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

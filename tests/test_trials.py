@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from engine.ledger import Ledger
 from run_backtest import main
 from tests.market_files import run_options as all_options
-from tests.market_files import write_market
 
 
 def run_options(*args) -> list[str]:
@@ -39,13 +38,6 @@ def place(tmp_path_factory):
         path = tmp_path_factory.mktemp("place") / "ledger.sqlite"
         patch.setenv("CLUSTERFOLIO_LEDGER", str(path))
         yield path
-
-
-@pytest.fixture(scope="module")
-def market(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("market")
-    write_market(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

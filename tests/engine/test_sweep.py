@@ -10,7 +10,7 @@ from engine.ledger import Ledger
 from engine.sweep import check_counted, read_grid, run_trial
 from run_backtest import main
 from tests.engine.made_trials import make_trial
-from tests.market_files import run_options, write_market
+from tests.market_files import run_options
 
 GRID = """
 seeds = [0, 1]
@@ -22,13 +22,6 @@ seeds = [0, 1]
 def options(market, out, grid, *more):
     """The options of a quick run, for the sweep command."""
     return ["sweep", str(grid), *run_options(market, out)[1:], *more]
-
-
-@pytest.fixture(scope="module")
-def market(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("market")
-    write_market(folder)
-    return folder
 
 
 @pytest.fixture
