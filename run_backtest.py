@@ -16,16 +16,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from engine import commands, explain
-from engine.audit import audit
-from engine.config import describe, dump, make_config, merge, parse_setting, presets, read_preset, read_toml
-from engine.findings import CHANGES
-from engine.fitting import training_team
-from engine.ledger import Ledger
-from engine.pipeline import run
+from engine.cli import commands
+from engine.config.run import describe, dump, make_config
+from engine.config.settings import merge, parse_setting, presets, read_preset, read_toml
+from engine.folds.fitting import training_team
+from engine.jobs.decide import decide
+from engine.jobs.run import run
+from engine.jobs.sweep import read_grid, run_sweep
+from engine.leakage.findings import CHANGES
+from engine.ledger import explain
+from engine.ledger.audit import audit
+from engine.ledger.ledger import Ledger
 from engine.progress import Silent
-from engine.sweep import read_grid, run_sweep
-from feeds.sources.raw import DataError
+from feeds.raw import DataError
 
 EXIT_CODES = """
 \b
@@ -284,7 +287,7 @@ def decide_command(run_dir, asof, holdings, paths, csv_file, quiet):
     """What to hold after the close of a day, and the orders that get you there, with RUN_DIR's trained model."""
     with faults():
         with reporter(quiet) as progress:
-            decision, orders = commands.decide(run_dir, asof, holdings, paths, progress)
+            decision, orders = decide(run_dir, asof, holdings, paths, progress)
         if csv_file:
             orders.to_csv(csv_file, index=False)
     table = Table(title=f"Orders for the open after {decision.asof.date()}", title_justify="left")

@@ -18,7 +18,7 @@ def forward(days: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         days: sorted, one row per day, missing or impossible prices NaN; columns a subset of
-            ``feeds.sources.raw.RAW_COLUMNS``.
+            ``feeds.raw.RAW_COLUMNS``.
 
     Returns:
         The days whose level is known, with float64 columns open, high, low, close (finite) and volume (may be NaN).

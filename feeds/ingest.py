@@ -14,7 +14,7 @@ from feeds.calendar import last_common_session
 from feeds.calendar import sessions as exchange_sessions
 from feeds.panel import ASSET_DEFAULTS, FIELDS, STOPPED_AFTER, Panel, make_assets
 from feeds.quality import QualityConfig, clean
-from feeds.sources.raw import ABSENT, DROPPED, REPAIRED, USED, DataError, RawData
+from feeds.raw import ABSENT, DROPPED, REPAIRED, USED, DataError, RawData
 
 log = logging.getLogger(__name__)
 

@@ -48,8 +48,8 @@ class Panel:
         currency: the account's currency.
         simulated: True where the prices are made up; everything drawn from the panel says so.
         features: indicator values computed once on this panel (``feeds.features.make_features``), or None.
-        exog: market-wide series beside prices (``feeds.inputs``), index ``dates``, a column per series: what was known
-            by the close of the row's day, NaN where nothing was; or None.
+        exog: market-wide series beside prices (``feeds.exogenous.inputs``), index ``dates``, a column per series:
+            what was known by the close of the row's day, NaN where nothing was; or None.
     """
 
     open: pd.DataFrame

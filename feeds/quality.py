@@ -67,7 +67,7 @@ def clean(raw: pd.DataFrame, config: QualityConfig, pair: bool = False) -> tuple
     cut there, bit for bit. A dividend or split on a day that is withheld takes effect at the next bar.
 
     Args:
-        raw: a source's frame (``feeds.sources.raw.RawBars.frame``), in any order.
+        raw: a source's frame (``feeds.raw.RawBars.frame``), in any order.
         pair: the prices are an exchange rate.
 
     Returns:

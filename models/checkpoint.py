@@ -19,7 +19,7 @@ from torch import nn
 from models.windows import Windows
 
 if TYPE_CHECKING:
-    from models.training import TrainConfig, TrainingHistory
+    from models.train_config import TrainConfig, TrainingHistory
 
 logger = logging.getLogger(__name__)
 

@@ -27,12 +27,13 @@ from torch import nn
 from models.batch import Batch, BatchSource
 from models.covariates import Covariates
 from models.device import resolve_device, seeded, torch_threads
-from models.recurrent import AttentionLSTMAutoencoder, GRUAutoencoder, LSTMAutoencoder
+from models.networks.recurrent import AttentionLSTMAutoencoder, GRUAutoencoder, LSTMAutoencoder
+from models.networks.tft import TemporalFusionTransformer
+from models.networks.transformer import TransformerAutoencoder
+from models.networks.vae import VariationalAutoencoder
 from models.scaling import fit_scaler, scale, scale_bars
-from models.tft import TemporalFusionTransformer
-from models.training import Progress, TrainConfig, TrainingHistory, mean_loss, train
-from models.transformer import TransformerAutoencoder
-from models.vae import VariationalAutoencoder
+from models.train_config import TrainConfig, TrainingHistory
+from models.training import Progress, mean_loss, train
 from models.windows import Windows
 
 ENCODERS: dict[str, type[nn.Module]] = {
@@ -59,7 +60,7 @@ NO_COVARIATES = {"exog": [], "statics": [], "center": [], "scale": [], "categori
 def encoder_class(encoder: str | type[nn.Module]) -> type[nn.Module]:
     """The class behind a name in ``ENCODERS``, a ``"package.module:ClassName"`` or the class itself.
 
-    >>> encoder_class("models.transformer:TransformerAutoencoder").__name__
+    >>> encoder_class("models.networks.transformer:TransformerAutoencoder").__name__
     'TransformerAutoencoder'
     """
     if isinstance(encoder, str) and ":" in encoder:

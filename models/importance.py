@@ -12,7 +12,7 @@ from torch import nn
 from models.batch import Batch
 from models.device import torch_threads
 from models.encoder import Encoder
-from models.training import TrainConfig
+from models.train_config import TrainConfig
 from models.windows import Windows
 
 #: Windows that are looked into at most, evenly spaced among those given, and how many at a time.

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from models.device import seeded
 from models.encoder import Encoder, make_encoder
 from models.scaling import fit_scaler, scale, scale_bars
-from models.training import TrainConfig
+from models.train_config import TrainConfig
 from models.windows import Windows
 
 #: Windows that are in memory at a time.

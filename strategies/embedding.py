@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from feeds.panel import Panel
-from models.attention import cross_attention
 from models.clustering import coordinates, trajectory, unit_sphere
+from models.cross_attention import cross_attention
 from models.encoder import Encoder
 from models.windows import Windows
 from strategies.windows import panel_windows
@@ -25,8 +25,8 @@ class EmbeddingConfig:
             `step` at dates common to all assets, joined: what moves together lies together.
         span: business days the trajectory reaches back.
         step: business days between its windows.
-        attention_layers: layers of attention across assets that trajectories pass through (`models/attention.py`);
-            0 = none.
+        attention_layers: layers of attention across assets that trajectories pass through
+            (`models/cross_attention.py`); 0 = none.
         attention_spread: share of the assets that one of them attends to.
         components: length of the embedding: strongest common directions of the trajectories that are kept; 0 = all.
         max_gap: share of the trajectory's windows an asset may lack (late listing, halts).

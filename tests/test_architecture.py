@@ -20,18 +20,18 @@ FORBIDDEN = {
 
 #: The only modules that may import a framework; a trailing slash means everything below.
 ALLOWED = {
-    "backtrader": ("feeds/bt_feed.py", "strategies/rebalance.py", "engine/backtest.py", "engine/clock"),
+    "backtrader": ("feeds/bt_feed.py", "strategies/rebalance.py", "engine/trading/"),
     "torch": ("models/",),
-    "pyfolio": ("engine/report",),
-    "matplotlib": ("engine/report",),
-    "skfolio": ("strategies/baselines.py",),
-    "yfinance": ("feeds/sources/",),
-    "socket": ("feeds/sources/", "engine/live/"),
-    "urllib": ("feeds/sources/", "engine/live/"),
-    "requests": ("feeds/sources/", "engine/live/"),
-    "feedparser": ("feeds/sources/",),
-    "vaderSentiment": ("feeds/sentiment.py",),
-    "transformers": ("feeds/sentiment.py",),
+    "pyfolio": ("engine/report/",),
+    "matplotlib": ("engine/report/",),
+    "skfolio": ("strategies/baselines/rules.py",),
+    "yfinance": ("feeds/sources/", "feeds/exogenous/"),
+    "socket": ("feeds/sources/", "feeds/exogenous/", "engine/live/"),
+    "urllib": ("feeds/sources/", "feeds/exogenous/", "engine/live/"),
+    "requests": ("feeds/sources/", "feeds/exogenous/", "engine/live/"),
+    "feedparser": ("feeds/exogenous/",),
+    "vaderSentiment": ("feeds/exogenous/sentiment.py",),
+    "transformers": ("feeds/exogenous/sentiment.py",),
     "click": ("run_backtest.py",),
     "rich": ("run_backtest.py",),
 }
@@ -77,7 +77,7 @@ def test_only_the_command_line_prints_and_nothing_is_pickled_or_silenced():
                 assert called not in ("pickle.load", "pickle.loads", "torch.load", "warnings.simplefilter"), label(path)
                 if called == "warnings.filterwarnings":  # pyfolio's own lines only, one message or module at a time
                     narrow = len(node.args) > 1 or {"message", "module"} & {word.arg for word in node.keywords}
-                    assert narrow and path.name == "report_pyfolio.py", f"{label(path)}:{node.lineno}"
+                    assert narrow and path.name == "tear_sheets.py", f"{label(path)}:{node.lineno}"
             if isinstance(node, ast.ExceptHandler):
                 silent = len(node.body) == 1 and isinstance(node.body[0], ast.Pass)
                 assert not silent, f"{label(path)}:{node.lineno} swallows an error"

@@ -170,7 +170,7 @@ def test_an_interrupted_run_leaves_nothing_that_looks_whole(market, tmp_path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("engine.artifacts.write_tables", interrupt)
+        patch.setattr("engine.run_dir.artifacts.write_tables", interrupt)
         assert CliRunner().invoke(main, run_options(market, tmp_path / "x")).exit_code == 130
     assert [name[:12] for name in os.listdir(tmp_path)] == [".unfinished-"]
     monkeypatch.delattr("models.encoder.train")  # what was trained is found again

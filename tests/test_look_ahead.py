@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-import feeds.macro
-from engine.poison import WAYS, exchanged, jumped, listed, poison_frames
+import feeds.exogenous.macro
+from engine.leakage.poison import WAYS, exchanged, jumped, listed, poison_frames
 from feeds.sources.simulated import BENCHMARK
 from run_backtest import main
 from tests.leaks import (
@@ -123,7 +123,7 @@ def test_a_rate_not_yet_published_changes_nothing_and_an_unlagged_one_is_found(
 ):
     day = decision_days(clean).iloc[3]
     if not honest:
-        monkeypatch.setitem(feeds.macro.PUBLICATION_LAG, "DFF", 0)
+        monkeypatch.setitem(feeds.exogenous.macro.PUBLICATION_LAG, "DFF", 0)
     before = run(with_macro(market[1], tmp_path / "data"), tmp_path / "before")
     # Dated up to two days before the decision, but published after it.
     poisoned = with_macro(market[1], tmp_path / "poisoned", day - pd.Timedelta(days=2))

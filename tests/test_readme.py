@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from engine.config import RunConfig, describe
+from engine.config.run import RunConfig, describe
 from run_backtest import main
 
 ROOT = Path(__file__).resolve().parents[1]

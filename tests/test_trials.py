@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from engine.ledger import Ledger
+from engine.ledger.ledger import Ledger
 from run_backtest import main
 from tests.market_files import run_options as all_options
 
@@ -93,7 +93,7 @@ def test_a_run_stopped_between_ledger_and_publication_is_counted_once(runs, mark
         replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("engine.artifacts.os.replace", stopped)
+        patch.setattr("engine.run_dir.artifacts.os.replace", stopped)
         invoke(*options, code=130)
     assert Ledger().count() == 2 and not (tmp_path / "run").exists()
     invoke(*options)

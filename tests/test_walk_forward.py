@@ -13,11 +13,11 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-import engine.fitting
-import engine.pipeline
+import engine.folds.fitting
+import engine.jobs.run
 import models.training
-from engine.poison import exchanged, negated, scaled
-from feeds.publication import known_on
+from engine.leakage.poison import exchanged, negated, scaled
+from feeds.exogenous.publication import known_on
 from run_backtest import main
 from tests.kill_run import ROOT, kill_in_stage
 from tests.market_files import run_options, write_market
@@ -139,23 +139,23 @@ def test_a_rate_alone_is_enough_to_move_what_is_decided_later(market, clean, tmp
 
 
 def anchors_from_the_future(monkeypatch):
-    honest, seen = engine.fitting.anchor_windows, {}
+    honest, seen = engine.folds.fitting.anchor_windows, {}
 
     def align(planned, panel, encoders):
         seen["panel"] = panel
-        return engine.fitting.align_folds(planned, panel, encoders)
+        return engine.folds.fitting.align_folds(planned, panel, encoders)
 
-    monkeypatch.setattr(engine.pipeline, "align_folds", align)
-    monkeypatch.setattr(engine.fitting, "anchor_windows", lambda panel, lookback: honest(seen["panel"], lookback))
+    monkeypatch.setattr(engine.jobs.run, "align_folds", align)
+    monkeypatch.setattr(engine.folds.fitting, "anchor_windows", lambda panel, lookback: honest(seen["panel"], lookback))
 
 
 def trained_beyond_its_span(monkeypatch):
-    honest = engine.fitting.fit_fold
+    honest = engine.folds.fitting.fit_fold
 
     def fit_fold(fold, *args):
         return honest(replace(fold, train_end=fold.train_end + pd.Timedelta(days=5)), *args)
 
-    monkeypatch.setattr(engine.fitting, "fit_fold", fit_fold)
+    monkeypatch.setattr(engine.folds.fitting, "fit_fold", fit_fold)
 
 
 @pytest.mark.parametrize("leak", [anchors_from_the_future, trained_beyond_its_span])
@@ -204,7 +204,7 @@ def test_folds_side_by_side_give_the_numbers_of_a_sequence(market, tmp_path, mon
 
 
 def test_an_interrupted_walk_forward_goes_on_from_the_last_training(market, clean, tmp_path, monkeypatch):
-    honest, trained = engine.fitting.fit_fold, []
+    honest, trained = engine.folds.fitting.fit_fold, []
 
     def interrupted(fold, *args):
         if fold.number == 2:
@@ -212,16 +212,16 @@ def test_an_interrupted_walk_forward_goes_on_from_the_last_training(market, clea
         return honest(fold, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine.fitting, "fit_fold", interrupted)
+        patch.setattr(engine.folds.fitting, "fit_fold", interrupted)
         result = CliRunner().invoke(main, rolling_options(market[0], tmp_path / "run"))
         assert result.exit_code == 130 and not (tmp_path / "run").exists()
-    fit = engine.fitting.ClusterPolicy.fit
+    fit = engine.folds.fitting.ClusterPolicy.fit
 
     def counted(self, panel, *args):
         trained.append(panel.dates[-1])
         return fit(self, panel, *args)
 
-    monkeypatch.setattr(engine.fitting.ClusterPolicy, "fit", counted)
+    monkeypatch.setattr(engine.folds.fitting.ClusterPolicy, "fit", counted)
     assert same(run(market[0], tmp_path / "run"), clean)
     assert trained == [pd.Timestamp("2024-09-30")]
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from feeds.calendar import sessions
-from feeds.sources.raw import RawBars, RawData
+from feeds.raw import RawBars, RawData
 from feeds.sources.simulated_bars import FLAWS, WEEKDAYS_PER_YEAR, make_bars, with_flaw
 from feeds.universe import CLASS_COSTS, FOREIGN_SHARE_COSTS
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from feeds.sources.raw import ABSENT, RawBars, RawData
+from feeds.raw import ABSENT, RawBars, RawData
 from feeds.sources.yahoo_cache import Cached, cache_file, cache_folder, read_cached, write_cached
 
 log = logging.getLogger(__name__)

@@ -28,22 +28,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine.artifacts import fingerprint
+from engine.run_dir.artifacts import fingerprint
 from feeds.features import with_features
 from feeds.ingest import build_panel
 from feeds.panel import Panel
-from feeds.sources.files import read_files
+from feeds.sources.files.reader import read_files
 from feeds.universe import describe, load_universe
-from models.attention import cross_attention
 from models.clustering import Ward, coordinates, unit_sphere
+from models.cross_attention import cross_attention
 from models.encoder import Encoder
 from models.reference import WindowPCA, untrained
-from models.training import TrainConfig
+from models.train_config import TrainConfig
 from models.windows import Windows, make_windows
-from strategies import classical
+from strategies.baselines import classical
+from strategies.cluster_policy import EncoderConfig
 from strategies.diversification import label_stability, log_returns, measurable, measure
 from strategies.embedding import EmbeddingConfig, PanelEmbedder
-from strategies.policy import EncoderConfig
 from strategies.selection import SelectionConfig, annual_volatility, sharpe_ratios, top_sharpe_per_cluster
 
 #: Of a folder that has them, the files that are read unless --files says otherwise.

@@ -28,11 +28,12 @@ import pandas as pd
 import torch
 
 from feeds.panel import Panel
-from models.autoencoder import masked_mse
 from models.device import torch_threads
 from models.encoder import ENCODERS, Encoder
+from models.networks.autoencoder import masked_mse
 from models.reference import untrained
-from models.training import EVALUATION_BATCH, TrainConfig
+from models.train_config import TrainConfig
+from models.training import EVALUATION_BATCH
 from models.windows import Windows, make_windows
 from strategies.diversification import log_returns
 from strategies.embedding import EmbeddingConfig, PanelEmbedder

@@ -25,7 +25,7 @@ import backtrader
 import numpy as np
 import pandas as pd
 
-from engine.clock import ClockCerebro
+from engine.trading.clock import ClockCerebro
 from feeds.bt_feed import panel_feeds
 from feeds.panel import FIELDS, Panel, make_assets
 

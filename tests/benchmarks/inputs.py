@@ -20,12 +20,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from feeds.inputs import InputsConfig, with_inputs
+from feeds.exogenous.inputs import InputsConfig, with_inputs
 from feeds.panel import Panel
 from models.encoder import Encoder
+from strategies.cluster_policy import EncoderConfig
 from strategies.diversification import log_returns
 from strategies.embedding import PanelEmbedder
-from strategies.policy import EncoderConfig
 from strategies.windows import panel_windows
 from tests.benchmarks.embedding import (
     COLUMNS,

@@ -17,11 +17,12 @@ import time
 import numpy as np
 import pandas as pd
 
-from engine import luck
-from engine.backtest import run_backtest
-from engine.config import TradingConfig, make_config
-from engine.market import load_panel
-from engine.portfolios import simulate
+from engine.assembly.market import load_panel
+from engine.config.run import make_config
+from engine.evidence import luck
+from engine.trading.backtest import run_backtest
+from engine.trading.config import TradingConfig
+from engine.trading.vectorised import simulate
 from feeds.calendar import decision_dates
 from feeds.panel import Panel
 from strategies.policy import Decision

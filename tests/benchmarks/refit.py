@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine.config import make_config
-from engine.fitting import fit_fold
-from engine.market import load_panel
-from engine.pipeline import make_fold_policy
-from engine.walk_forward import Fold, folds
+from engine.assembly.market import load_panel
+from engine.assembly.policy import make_fold_policy
+from engine.config.run import make_config
+from engine.folds.fitting import fit_fold
+from engine.folds.walk_forward import Fold, folds
 from feeds.features import with_features
 from feeds.panel import Panel
 from models.encoder import Encoder

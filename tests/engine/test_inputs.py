@@ -7,17 +7,17 @@ import pytest
 from click.testing import CliRunner
 from torch import nn
 
-from engine.artifacts import fingerprint, write_json
-from engine.commands import doctor
-from engine.config import RunConfig, make_config, to_dict
-from engine.pipeline import make_policy
-from engine.report import caveats, facts
-from engine.stored import check_model
-from feeds.inputs import STATICS, describe_inputs
+from engine.assembly.policy import make_policy
+from engine.cli.commands import doctor
+from engine.config.run import RunConfig, make_config, to_dict
+from engine.report.page import caveats, facts
+from engine.run_dir.artifacts import fingerprint, write_json
+from engine.run_dir.stored import check_model
+from feeds.exogenous.inputs import STATICS, describe_inputs
 from models.batch import Encoding
 from run_backtest import main
 from tests.conftest import make_panel, random_closes
-from tests.engine.test_report import fake_run
+from tests.engine.report.test_report import fake_run
 
 MACRO = {"inputs": {"macro": ["vix", "inflation"], "statics": True}}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
+import engine.folds.walk_forward
 import engine.parallel
-import engine.walk_forward
-import strategies.continuity
+import strategies.passports.continuity
 from engine.parallel import processes, run_all
 
 
@@ -33,7 +33,7 @@ def die(number):
 
 
 @pytest.mark.parametrize(
-    "module", [engine.parallel, engine.walk_forward, strategies.continuity], ids=lambda m: m.__name__
+    "module", [engine.parallel, engine.folds.walk_forward, strategies.passports.continuity], ids=lambda m: m.__name__
 )
 def test_examples_in_the_docstrings(module):
     assert doctest.testmod(module).failed == 0

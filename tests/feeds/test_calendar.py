@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from feeds.calendar import decision_dates, last_common_session, sessions
-from feeds.sources.raw import DataError
+from feeds.raw import DataError
 
 
 def text(days: pd.DatetimeIndex) -> list[str]:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from feeds.currency import convert, convert_pair, major, pair_of, quote_currency, rate, rate_symbols
-from feeds.sources.raw import DataError
+from feeds.raw import DataError
 
 DAYS = pd.date_range("2024-01-01", periods=4)
 

@@ -6,8 +6,8 @@ import pytest
 
 from feeds.calendar import last_common_session
 from feeds.ingest import build_panel
-from feeds.sources.files import read_files
-from feeds.sources.raw import DataError, RawBars, RawData
+from feeds.raw import DataError, RawBars, RawData
+from feeds.sources.files.reader import read_files
 from tests.feeds.test_quality import walk
 
 DAYS = pd.bdate_range("2024-01-01", periods=60)

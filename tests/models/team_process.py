@@ -21,8 +21,9 @@ import torch
 from models import training
 from models.device import seeded
 from models.distributed import join, leave
-from models.training import TrainConfig, serve, train
-from models.transformer import TransformerAutoencoder, TransformerConfig
+from models.networks.transformer import TransformerAutoencoder, TransformerConfig
+from models.train_config import TrainConfig
+from models.training import serve, train
 from models.windows import Windows, make_windows
 
 CPU = torch.device("cpu")

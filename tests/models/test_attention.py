@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import models.attention
-from models.attention import attention_weights, cross_attention
+import models.cross_attention
 from models.clustering import unit_sphere
+from models.cross_attention import attention_weights, cross_attention
 
 
 def rows(seed, n_assets=40, n_dims=60):
@@ -18,7 +18,7 @@ def rows(seed, n_assets=40, n_dims=60):
 
 
 def test_examples_in_the_docstrings():
-    assert doctest.testmod(models.attention).failed == 0
+    assert doctest.testmod(models.cross_attention).failed == 0
 
 
 @pytest.mark.parametrize("perplexity", [1.5, 4.0, 20.0])

@@ -8,7 +8,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from models.clustering import ClusteringConfig, Ward, cut, first_appearance, leading_components, trajectory, unit_sphere
 from models.encoder import Encoder
-from models.training import TrainConfig
+from models.train_config import TrainConfig
 from models.windows import make_windows
 
 

@@ -12,7 +12,7 @@ from models.covariates import Covariates
 from models.encoder import ENCODERS, Encoder, make_encoder
 from models.reference import untrained
 from models.scaling import fit_scaler, scale
-from models.training import TrainConfig
+from models.train_config import TrainConfig
 from models.windows import make_windows
 
 N_DATES, N_ASSETS, LOOKBACK = 60, 5, 8

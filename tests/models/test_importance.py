@@ -6,7 +6,7 @@ from torch import nn
 from models.batch import Encoding
 from models.encoder import ENCODERS, Encoder, make_encoder
 from models.importance import MOST_WINDOWS, importance, integrated_gradients, shares
-from models.training import TrainConfig
+from models.train_config import TrainConfig
 from models.windows import make_windows
 from tests.models.batches import batch_of
 

@@ -5,7 +5,7 @@ from sklearn.decomposition import PCA
 from models.encoder import Encoder, make_encoder
 from models.reference import WindowPCA, untrained
 from models.scaling import scale
-from models.training import TrainConfig
+from models.train_config import TrainConfig
 from models.windows import make_windows
 
 LOOKBACK = 8

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from models.device import resolve_device, seeded, torch_threads
+from models.networks.transformer import TransformerAutoencoder, TransformerConfig
 from models.scaling import fit_scaler, scale
-from models.training import TrainConfig, split_by_time, train
-from models.transformer import TransformerAutoencoder, TransformerConfig
+from models.train_config import TrainConfig
+from models.training import split_by_time, train
 from models.windows import make_windows
 
 CPU = torch.device("cpu")

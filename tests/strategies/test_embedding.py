@@ -10,7 +10,7 @@ from feeds.ingest import build_panel
 from feeds.sources.simulated import BENCHMARK, SimulatedConfig, simulate, truth
 from models.clustering import Ward, unit_sphere
 from models.encoder import Encoder
-from models.training import TrainConfig
+from models.train_config import TrainConfig
 from models.windows import make_windows
 from strategies.embedding import EmbeddingConfig, PanelEmbedder, latest_windows
 from tests.conftest import three_clusters

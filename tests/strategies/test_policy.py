@@ -10,9 +10,10 @@ import strategies.selection
 from feeds.features import with_features
 from models.clustering import Ward
 from models.encoder import Encoder
-from models.training import TrainConfig
+from models.train_config import TrainConfig
+from strategies.cluster_policy import ClusterPolicy
 from strategies.embedding import EmbeddingConfig
-from strategies.policy import ClusterPolicy, PortfolioState
+from strategies.policy import PortfolioState
 from strategies.selection import SelectionConfig, sharpe_ratios, top_sharpe_per_cluster
 from strategies.windows import panel_windows
 from tests.conftest import three_clusters

@@ -3,8 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.backtest import run_backtest
-from engine.config import TradingConfig
+from engine.trading.backtest import run_backtest
+from engine.trading.config import TradingConfig
 from feeds.bt_feed import panel_feeds
 from strategies.rebalance import RebalanceStrategy, panel_from_feeds
 from tests.conftest import FixedPolicy, make_panel, random_closes

@@ -1,0 +1,131 @@
+"""From the configuration to the panel a run works on, whatever the source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from engine.config.run import RunConfig
+from engine.config.sections import DataConfig
+from feeds.calendar import last_common_session
+from feeds.exogenous.inputs import with_inputs
+from feeds.ingest import build_panel
+from feeds.panel import Panel
+from feeds.raw import DataError, RawData
+from feeds.sources.files.reader import read_files
+from feeds.sources.simulated import BENCHMARK as SIMULATED_BENCHMARK
+from feeds.sources.simulated import simulate
+from feeds.sources.yahoo import read_yahoo
+from feeds.universe import describe, load_universe, rates_needed
+
+
+def load_panel(config: RunConfig, asof: pd.Timestamp | None = None) -> tuple[Panel, pd.DataFrame]:
+    """The panel of a run, up to its last session, and a verdict for every symbol asked for.
+
+    Args:
+        asof: a day to decide on instead of testing: the panel ends with it, wherever the test lies.
+
+    Returns:
+        The panel, and a table indexed by symbol: verdict, why, and what is known of the asset.
+    """
+    raw = read_source(config, universe_symbols(config))
+    panel, verdicts = panel_of(config, raw)
+    panel = up_to_end(config, panel, asof)
+    described = panel.assets.drop(columns="tradable").reindex(verdicts.index)
+    return panel, verdicts.join(described)
+
+
+def panel_of(config: RunConfig, raw: RawData) -> tuple[Panel, pd.DataFrame]:
+    """The panel of what a source delivered, to the end of the data, and ``feeds.ingest.build_panel``'s verdicts.
+
+    It carries the market-wide series that ``inputs`` names.
+    """
+    symbols = universe_symbols(config)
+    # A made-up market describes itself: its pairs bear the names of real ones, but not their costs.
+    known = raw.assets if raw.simulated else known_assets(config, symbols if symbols is not None else list(raw.bars))
+    data = config.data
+    panel, verdicts = build_panel(
+        raw,
+        benchmark=benchmark_of(config),
+        currency=data.currency,
+        calendar=data.calendar,
+        known=known,
+        symbols=symbols if symbols is not None else _chosen(list(raw.bars), data),
+        start=pd.Timestamp(config.dates.train_start) - pd.Timedelta(days=config.dates.history_days),
+        config=config.quality,
+    )
+    return with_inputs(panel, config.inputs, data.calendar, data.path), verdicts
+
+
+def up_to_end(config: RunConfig, panel: Panel, asof: pd.Timestamp | None = None) -> Panel:
+    """The panel up to the end of the test, or up to ``asof``; never beyond its last common session."""
+    dates = config.dates
+    tradable = panel.close[panel.tradable]
+    end = last_common_session(tradable, panel.sessions, panel.close[panel.benchmark])
+    if asof is not None:
+        panel = panel.until(min(end, asof))
+    else:
+        panel = panel.until(min(end, pd.Timestamp(dates.end)) if dates.end else end)
+        if end < pd.Timestamp(dates.start):
+            raise DataError(
+                f"dates.start: {dates.start}, but the last session on which the benchmark and 90 % of the universe "
+                f"trade is {end.date()}"
+            )
+    return panel
+
+
+def read_source(config: RunConfig, symbols: list[str] | None) -> RawData:
+    """What the configured source has for these symbols (None = everything) and for what a run needs beside them."""
+    data = config.data
+    if data.source == "simulated":
+        return simulate(config.simulated)
+    wanted = None
+    if symbols is not None:
+        rates = rates_needed(known_assets(config, symbols), data.currency)
+        wanted = list(dict.fromkeys([*symbols, benchmark_of(config), *rates]))
+    if data.source == "files":
+        return read_files([Path(path) for path in data.path], wanted)
+    first = pd.Timestamp(config.dates.train_start) - pd.Timedelta(days=config.dates.history_days)
+    return read_yahoo(wanted, start=first, end=pd.Timestamp(config.dates.end) if config.dates.end else None)
+
+
+def universe_symbols(config: RunConfig) -> list[str] | None:
+    """The symbols a run asks for, in order; None = everything the source has."""
+    data = config.data
+    which = data.universe
+    if which == "auto":
+        which = "default" if data.source == "yahoo" else "all"
+    if data.source == "simulated" and which in ("seed", "default"):
+        which = "all"  # a made-up market has none of the real symbols
+    if which == "all":
+        if data.source == "yahoo":
+            raise ValueError("data.universe: 'all' has no meaning for Yahoo; use 'seed', 'default' or a CSV file")
+        return None
+    table = load_universe(which)
+    fund = [config.cash.fund] if config.cash.source == "fund" else []
+    return _chosen([*table.index, *fund], data)
+
+
+def known_assets(config: RunConfig, symbols: Sequence[str]) -> pd.DataFrame:
+    """Names, classes and costs of these symbols from the universe file of the run, else from the shipped one."""
+    which = config.data.universe
+    own_file = which not in ("auto", "all", "seed", "default")
+    return describe(list(symbols), load_universe(which if own_file else "all"))
+
+
+def benchmark_of(config: RunConfig) -> str:
+    """The benchmark's symbol."""
+    if config.data.benchmark != "auto":
+        return config.data.benchmark
+    return SIMULATED_BENCHMARK if config.data.source == "simulated" else "SPY"
+
+
+def _chosen(symbols: Sequence[str], data: DataConfig) -> list[str]:
+    """The symbols with those to include and without those to exclude; what is to be excluded must be among them."""
+    wanted = list(dict.fromkeys([*symbols, *data.include]))
+    unknown = [name for name in data.exclude if name not in set(wanted)]
+    if unknown:
+        raise ValueError(f"data.exclude: {', '.join(unknown)} would not be in the run anyway; is the symbol right?")
+    return [name for name in wanted if name not in set(data.exclude)]

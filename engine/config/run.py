@@ -1,0 +1,141 @@
+"""One file, one object: the configuration of a run is the configurations of its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import pandas as pd
+import tomli_w
+
+from engine.config.sections import DataConfig, DatesConfig, EngineConfig, SignificanceConfig
+from engine.config.settings import _build, _meanings, _plain
+from engine.folds.walk_forward import WalkForwardConfig
+from engine.trading.config import TradingConfig
+from feeds.exogenous.inputs import InputsConfig
+from feeds.exogenous.macro import CashConfig
+from feeds.features import FeatureConfig
+from feeds.quality import QualityConfig
+from feeds.sources.simulated import SimulatedConfig
+from models.clustering import ClusteringConfig
+from models.encoder import encoder_class, takes_input
+from models.networks.transformer import TransformerConfig
+from models.train_config import TrainConfig
+from strategies.cluster_policy import EncoderConfig
+from strategies.embedding import EmbeddingConfig
+from strategies.selection import SelectionConfig
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's result; a section per part, each owned by the module that uses it.
+
+    ``model`` is the configuration class of the encoder that ``encoder.name`` names.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    dates: DatesConfig = field(default_factory=DatesConfig)
+    simulated: SimulatedConfig = field(default_factory=SimulatedConfig)
+    quality: QualityConfig = field(default_factory=QualityConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    inputs: InputsConfig = field(default_factory=InputsConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    model: Any = field(default_factory=TransformerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    walk_forward: WalkForwardConfig = field(default_factory=WalkForwardConfig)
+    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    clustering: ClusteringConfig = field(default_factory=ClusteringConfig)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+    cash: CashConfig = field(default_factory=CashConfig)
+    trading: TradingConfig = field(default_factory=TradingConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    significance: SignificanceConfig = field(default_factory=SignificanceConfig)
+
+
+def make_config(settings: dict) -> RunConfig:
+    """The configuration with these settings over the defaults; unknown names and wrong types are refused.
+
+    In a walk-forward the days that follow from others need not be set, and must not contradict them.
+    """
+    sections = {item.name: item for item in fields(RunConfig)}
+    for name in settings:
+        if name not in sections:
+            raise ValueError(f"unknown section {name!r}; available: {', '.join(sections)}")
+    built = {}
+    settings = _with_training_span(settings)
+    for name, values in settings.items():
+        if name != "model":
+            built[name] = _build(name, sections[name].default_factory, values)
+    encoder = built.get("encoder", EncoderConfig())
+    try:
+        network = encoder_class(encoder.name)
+    except TypeError as error:
+        raise ValueError(f"encoder.name: {error}") from error
+    _check_inputs(built.get("inputs", InputsConfig()), encoder.name, network)
+    built["model"] = _build_model(encoder.name, network, settings.get("model", {}))
+    return RunConfig(**built)
+
+
+def to_dict(config: RunConfig) -> dict:
+    """Nested dictionaries of plain values, every key present; ``make_config`` takes them back."""
+    return {item.name: _plain(getattr(config, item.name)) for item in fields(config)}
+
+
+def dump(config: RunConfig) -> str:
+    """The configuration as TOML text, every key written out."""
+    return tomli_w.dumps(to_dict(config))
+
+
+def describe(config: RunConfig) -> list[tuple[str, str, Any, Any, str]]:
+    """Every ``(section, key, value, default, meaning)``, the meanings taken from the docstrings."""
+    rows = []
+    for item in fields(RunConfig):
+        part = getattr(config, item.name)
+        meanings, defaults = _meanings(type(part)), _plain(type(part)())
+        for key, value in _plain(part).items():
+            rows.append((item.name, key, value, defaults.get(key), meanings.get(key, "")))
+    return rows
+
+
+def _with_training_span(settings: dict) -> dict:
+    """The settings with the first fold's training span, which walk_forward and dates.start decide."""
+    walk = _build("walk_forward", WalkForwardConfig, settings.get("walk_forward", {}))
+    dates = settings.get("dates", {})
+    start = pd.to_datetime(str(dates.get("start", DatesConfig.start)), errors="coerce")
+    if not walk.on or pd.isna(start):  # DatesConfig says what is wrong with a day
+        return settings
+    follows = {"train_end": start - pd.Timedelta(days=1)}
+    if walk.window == "trailing":
+        follows["train_start"] = start - pd.DateOffset(months=walk.train_months)
+    follows = {key: str(day.date()) for key, day in follows.items()}
+    for key, day in follows.items():
+        if str(dates.get(key, day)) != day:
+            raise ValueError(
+                f"dates.{key}: got {dates[key]}, but with walk_forward.refit it follows from dates.start "
+                f"({start.date()}) and is {day}; set that or leave it out"
+            )
+    # Embeddings and Sharpe ratios look further back than a short training does: as far as before one of two years.
+    train_start = pd.Timestamp(str({**dates, **follows}.get("train_start", DatesConfig.train_start)))
+    history = DatesConfig.history_days + max(0, 730 - (start - train_start).days)
+    return {**settings, "dates": {"history_days": history, **dates, **follows}}
+
+
+def _check_inputs(inputs: InputsConfig, name: str, network: type) -> None:
+    """Refuse inputs beyond price for an encoder that reads prices only."""
+    for key, wanted, argument in (
+        ("inputs.macro or inputs.sentiment", inputs.exog, "n_exog"),
+        ("inputs.statics", inputs.static_columns, "static_sizes"),
+    ):
+        if wanted and not takes_input(network, argument):
+            raise ValueError(f"{key}: encoder {name!r} does not take them: its constructor has no {argument}")
+
+
+def _build_model(encoder: str, network: type, values: dict) -> Any:
+    """The section ``model``: the encoder's own ``config_class``, or for a class without one the values as they are."""
+    if not hasattr(network, "config_class"):
+        return dict(values)
+    known = {item.name for item in fields(network.config_class)}
+    for key in values:
+        if key not in known:
+            raise ValueError(f"unknown key model.{key} of encoder {encoder!r}; available: {', '.join(sorted(known))}")
+    return _build("model", network.config_class, values)

@@ -1,0 +1,361 @@
+"""How far a finished run can be believed: the evidence assembled, put into words and written beside the run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from engine.evidence import anatomy
+from engine.evidence import statistics as st
+from engine.evidence.claims import FEWEST_SESSIONS, Record, primary, weigh
+from engine.evidence.luck import Luck, capacity, decompose, place, random_partitions, random_picks
+from engine.evidence.rivals import Comparison, compare
+from engine.evidence.verdict import Verdict, data_caveats, of_survivors, verdict
+from engine.ledger.ledger import Ledger, LedgerError
+from engine.run_dir import artifacts
+from engine.run_dir.finished import FinishedRun, reopen
+from engine.trading.vectorised import Targets, simulate
+from strategies.baselines.rules import CLASSICAL
+
+log = logging.getLogger(__name__)
+
+#: What an assessment leaves in the run directory.
+EVIDENCE_FILE, LUCK_FILE, BASELINES_FILE = "significance.json", "luck.csv", "baselines.csv"
+
+#: At most so many other days of the rebalance are tried, evenly spread.
+MOST_OFFSETS = 21
+
+#: The name of the strategy among those it is compared with.
+STRATEGY = "this strategy"
+
+Advance = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What an assessment found.
+
+    Attributes:
+        evidence: figures by name, plain values; see ``engine.evidence.claims.weigh`` and ``assess``.
+        verdict: the same in words.
+        luck: a row per random portfolio: ``kind`` ("picks" or "partitions"), and before costs ``sharpe`` and
+            ``total_return``.
+        baselines: a row per policy, the strategy and the benchmark among them.
+    """
+
+    evidence: dict
+    verdict: Verdict
+    luck: pd.DataFrame
+    baselines: pd.DataFrame
+
+
+def assess_run(run_dir: Path, ledger: Ledger | None = None, advance: Advance | None = None) -> Assessment:
+    """Assess a finished run from its directory, and write what is found there.
+
+    Raises:
+        FileNotFoundError: it is not a run directory.
+        DataError: the prices are not those of the run any more.
+    """
+    found = assess(reopen(run_dir), ledger, advance)
+    write(found, Path(run_dir))
+    return found
+
+
+def write(found: Assessment, folder: Path) -> None:
+    """Write an assessment's files into a run directory."""
+    artifacts.write_json(folder / EVIDENCE_FILE, found.evidence | {"verdict": found.verdict.as_dict()})
+    found.luck.to_csv(folder / LUCK_FILE, index=False, lineterminator="\n")
+    found.baselines.to_csv(folder / BASELINES_FILE, lineterminator="\n")
+
+
+def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | None = None) -> Assessment:
+    """Work out how far a run can be believed; nothing of it changes the run.
+
+    Args:
+        run: with its panel, which needs no features, and its decisions.
+        ledger: where trials are counted; None = the user's own.
+        advance: told ``(done, total, text)``.
+    """
+    tell, steps = advance or _nobody, ("baselines", "random portfolios", "tests", "rebalance days", "words")
+    tables, ledger = run.tables, ledger or Ledger()
+    returns = tables.returns
+    cash = run.cash.reindex(returns.index, method="ffill").fillna(0.0)
+    tell(0, len(steps), steps[0])
+    against = compare(run.panel, run.config, run.cash, run.decisions)
+    tell(1, len(steps), steps[1])
+    lucks = random_portfolios(run, cash)
+    tell(2, len(steps), steps[2])
+    record = make_record(run, against, cash, *other_trials(tables.run, ledger))
+    evidence = weigh(record, random_state=run.config.engine.seed)
+    evidence |= {
+        "simulated": bool(tables.run["simulated"]),
+        "survivors": of_survivors(tables.run, tables.symbols),
+        "first": str(returns.index[0].date()),
+        "last": str(returns.index[-1].date()),
+        "benchmark": tables.run["benchmark"],
+        "currency": tables.run["currency"],
+        "luck": {kind: places(tables.gross, cash, luck) for kind, luck in lucks.items()},
+        "parts": parts(record, against, lucks, tables.run["benchmark"]),
+        "baselines_left_out": against.left_out,
+    }
+    evidence |= particulars(run, record)
+    tell(3, len(steps), steps[3])
+    evidence["rebalance_days"] = rebalance_days(run, cash)
+    tell(4, len(steps), steps[4])
+    evidence["seeds"] = seed_luck(tables.run, ledger)
+    if evidence["trials"]["known"]:
+        evidence["trials"]["problems"] = ledger.verify(tables.run)
+    words = verdict(evidence, data_caveats(tables.run, tables.symbols, tables.metrics))
+    tell(len(steps), len(steps), "")
+    return Assessment(evidence, words, luck_table(lucks), baseline_table(record, tables.metrics, against))
+
+
+def _nobody(done: int, total: int, text: str) -> None: ...
+
+
+# What is tested ----------------------------------------------------------------------------------------------------
+
+
+def make_record(
+    run: FinishedRun, against: Comparison, cash: pd.Series, trials: pd.DataFrame, trials_known: bool
+) -> Record:
+    """The series that the tests need."""
+    returns, benchmark = run.tables.returns, run.tables.run["benchmark"]
+    rivals = against.returns.reindex(returns.index).join(returns["benchmark"].rename(benchmark))
+    return Record(
+        net=returns["strategy"],
+        gross=run.tables.gross,
+        comparator=average_member(run),
+        cash=cash,
+        rivals=rivals,
+        claims={
+            "1/N": ["1/N"],
+            "the benchmark": [benchmark],
+            "the best clustering without learning": [name for name in CLASSICAL if name in rivals],
+        },
+        trials=trials,
+        trials_known=trials_known,
+    )
+
+
+def average_member(run: FinishedRun) -> pd.Series | None:
+    """Daily return, before costs, of the average member of the clusters held; None where there are no clusters."""
+    spread = {decision.asof: anatomy.average_member_weights(decision) for decision in run.decisions}
+    if not any(len(weights) for weights in spread.values()):
+        return None
+    return _traded(run, spread)
+
+
+def _traded(run: FinishedRun, weights: dict[pd.Timestamp, pd.Series]) -> pd.Series:
+    """Daily return before costs of one portfolio with these target weights by day; shares may be split."""
+    width, held = max(len(row) for row in weights.values()), {name for row in weights.values() for name in row.index}
+    panel = run.panel.select([run.panel.benchmark, *sorted(held - {run.panel.benchmark})])
+    picks, shares = np.full((1, len(weights), width), -1, dtype=np.int32), np.zeros((1, len(weights), width))
+    for number, row in enumerate(weights.values()):
+        picks[0, number, : len(row)] = panel.symbols.get_indexer(row.index)
+        shares[0, number, : len(row)] = row.to_numpy()
+    trading = replace(run.config.trading, costs=False, fractional=True)
+    found = simulate(panel, Targets(picks, shares), pd.DatetimeIndex(list(weights)), trading)
+    return pd.Series(found.gross[0], found.sessions)
+
+
+def other_trials(facts: dict, ledger: Ledger) -> tuple[pd.DataFrame, bool]:
+    """Daily returns of the other trials that a run has to be judged among, and whether they could be counted.
+
+    Args:
+        facts: the content of run.json.
+    """
+    trial = facts.get("ledger", {}).get("trial")
+    try:
+        if trial is None or trial not in ledger.trials().index:
+            return pd.DataFrame(), False
+        return ledger.returns([key for key in ledger.family(trial).index if key != trial]), True
+    except LedgerError as error:
+        log.warning("trials are not counted: %s", error)
+        return pd.DataFrame(), False
+
+
+# Luck --------------------------------------------------------------------------------------------------------------
+
+
+def random_portfolios(run: FinishedRun, cash: pd.Series) -> dict[str, Luck]:
+    """Random picks from the strategy's clusters, and the strategy's way of picking from random clusters."""
+    if not any(len(decision.labels) for decision in run.decisions):
+        return {}
+    settings = {
+        "cash": cash,
+        "n": run.config.significance.portfolios,
+        "random_state": run.config.engine.seed,
+        "per_cluster": run.config.selection.per_cluster,
+    }
+    draws = {"picks": random_picks, "partitions": random_partitions}
+    return {kind: draw(run.panel, run.decisions, run.config.trading, **settings) for kind, draw in draws.items()}
+
+
+def places(gross: pd.Series, cash: pd.Series, luck: Luck) -> dict:
+    """Where the strategy lies among random portfolios, all before costs; they trade more than it does."""
+    excess = gross - cash
+    own = {
+        "sharpe": float(excess.mean() / excess.std() * np.sqrt(st.SESSIONS_PER_YEAR)) if excess.std() > 0 else 0.0,
+        "total_return": float((1 + gross).prod() - 1),
+    }
+    drawn = {"sharpe": luck.gross_sharpe, "total_return": luck.gross_total}
+    found = {name: {"own": own[name]} | place(own[name], drawn[name]) for name in own}
+    return found | {"portfolios": len(luck.total), "cost_bps": luck.cost_bps}
+
+
+def luck_table(lucks: dict[str, Luck]) -> pd.DataFrame:
+    """A row per random portfolio."""
+    rows = [
+        pd.DataFrame({"kind": kind, "sharpe": luck.gross_sharpe, "total_return": luck.gross_total})
+        for kind, luck in lucks.items()
+    ]
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=["kind", "sharpe", "total_return"])
+
+
+def parts(record: Record, against: Comparison, lucks: dict[str, Luck], benchmark: str) -> dict | None:
+    """The total return taken apart, per year: market, universe, clustering, selection, cost."""
+    if "picks" not in lucks or "1/N" not in against.gross:
+        return None
+    found = decompose(
+        record.net, record.gross, record.rivals[benchmark], against.gross["1/N"].reindex(record.net.index),
+        lucks["picks"],
+    )  # fmt: skip
+    years = len(record.net) / st.SESSIONS_PER_YEAR
+    return {name: value / years for name, value in found.items()}
+
+
+# What it hangs on --------------------------------------------------------------------------------------------------
+
+
+def particulars(run: FinishedRun, record: Record) -> dict:
+    """Factors, ranks, costs, volume, years, falls."""
+    tables = run.tables
+    beside = pd.DataFrame({"strategy": record.net, "benchmark": tables.returns["benchmark"]})
+    if "1/N" in record.rivals:
+        beside["1/N"] = record.rivals["1/N"]
+    rivals = beside.drop(columns="strategy").assign(cash=record.cash)
+    if record.comparator is not None:
+        rivals["random picks"] = record.comparator
+    value = tables.positions.sum(axis=1)
+    traded = float(tables.transactions["value"].abs().sum() / value.mean()) / (len(record.net) / st.SESSIONS_PER_YEAR)
+    ranks = anatomy.ranks_that_lasted(run.decisions, run.panel.session_closes())
+    years = anatomy.by_period(beside, record.net.index.year)
+    return {
+        "factors": anatomy.against_factors(record.net, record.cash, run.panel),
+        "rank_ic": st.rank_ic(ranks),
+        "costs": anatomy.cost_room(record.net, record.gross, rivals, traded),
+        "capacity": capacity(tables.transactions, run.panel, tables.run["capital"]),
+        "years_apart": [row | {"alpha_year": alpha_within(record, int(row["period"]))} for row in years],
+        "falls": anatomy.in_falls(beside, "benchmark"),
+    }
+
+
+def alpha_within(record: Record, year: int) -> float | None:
+    """The primary test's alpha over one calendar year alone, per year; None where that has too few sessions."""
+    rows = record.net.index.year == year
+    if record.comparator is None or rows.sum() < FEWEST_SESSIONS:
+        return None
+    cut = Record(record.net[rows], record.gross[rows], record.comparator[rows], record.cash[rows])
+    return primary(cut)["alpha_year"]
+
+
+def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
+    """What the same clusters would have earned had every decision fallen some sessions later; None for a single one.
+
+    Clusters are those of the decision before; who wins in them is chosen anew on the day. Before costs, over the
+    sessions that all of them share.
+
+    Returns:
+        ``offsets``, and for each its ``total_return`` and ``sharpe``, the run's own first.
+    """
+    sessions = run.panel.sessions
+    days = sessions.get_indexer([decision.asof for decision in run.decisions])
+    if len(days) < 2 or not len(run.tables.returns):
+        return None
+    apart = int(np.median(np.diff(days)))
+    offsets = np.unique(np.linspace(0, apart - 1, min(apart, MOST_OFFSETS)).astype(int))
+    returns = run.panel.session_returns()[run.panel.tradable]
+    selection, allocate = run.config.selection, run.config.trading.allocate
+    trailing = selection.sharpe_span == "trailing"
+    sharpe = anatomy.trailing_sharpe(returns, run.cash, selection) if trailing else None
+    rows = {}
+    for offset in map(int, offsets):
+        weights = anatomy.picks_on_other_days(run.decisions, returns, sharpe, selection.per_cluster, allocate, offset)
+        if weights and any(len(row) for row in weights.values()):
+            rows[offset] = _traded(run, weights)
+    table = pd.DataFrame(rows).dropna()
+    if table.shape[1] < 2 or len(table) < FEWEST_SESSIONS:
+        return None
+    excess = table.sub(cash.reindex(table.index), axis=0)
+    return {
+        "offsets": [int(name) for name in table],
+        "total_return": ((1 + table).prod() - 1).tolist(),
+        "sharpe": (excess.mean() / excess.std() * np.sqrt(st.SESSIONS_PER_YEAR)).tolist(),
+        "sessions": len(table),
+    }
+
+
+def seed_luck(facts: dict, ledger: Ledger) -> dict | None:
+    """How much the same settings on the same data differ by training seed, from the ledger; None if it has no word.
+
+    Returns:
+        ``seeds`` (number), of their Sharpe ratios and total returns ``mean``, ``spread`` (standard deviation), ``low``
+        and ``high``, and the mean ``overlap`` of their picks (names held by both over names held by either, by
+        decision) where the run directories are still there, else None.
+    """
+    trial = facts.get("ledger", {}).get("trial")
+    try:
+        table = ledger.trials()
+    except LedgerError as error:
+        log.warning("seeds are not compared: %s", error)
+        return None
+    if trial is None or trial not in table.index:
+        return None
+    own = table.loc[trial]
+    alike = table[(table["config_hash"] == own["config_hash"]) & (table["data"] == own["data"])]
+    alike = alike[~alike["seed"].duplicated(keep="last") | (alike.index == trial)]
+    alike = alike[(alike["seed"] != own["seed"]) | (alike.index == trial)]
+    found = {"seeds": len(alike), "overlap": overlap([Path(run) for run in alike["run"]])}
+    for name in ("sharpe", "total_return"):
+        values = alike[name].dropna()
+        found[name] = {
+            "mean": float(values.mean()),
+            "spread": float(values.std()) if len(values) > 1 else None,
+            "low": float(values.min()),
+            "high": float(values.max()),
+        }
+    return found
+
+
+def overlap(run_dirs: list[Path]) -> float | None:
+    """Mean over pairs of runs and their common decisions: names held by both over names held by either."""
+    held = []
+    for folder in run_dirs:
+        if (folder / "weights.csv").is_file():
+            table = pd.read_csv(folder / "weights.csv", index_col=0).drop(columns="CASH")
+            held.append({day: set(row.index[row > 0]) for day, row in table.iterrows()})
+    shares = [
+        len(one[day] & two[day]) / len(one[day] | two[day])
+        for i, one in enumerate(held)
+        for two in held[:i]
+        for day in one.keys() & two.keys()
+        if one[day] | two[day]
+    ]
+    return float(np.mean(shares)) if shares else None
+
+
+def baseline_table(record: Record, metrics: dict, against: Comparison) -> pd.DataFrame:
+    """A row per policy, best Sharpe ratio first: the strategy, the benchmark and every baseline."""
+    columns = ["total_return", "cagr", "volatility", "sharpe", "max_drawdown", "turnover", "cost_bps"]
+    table = against.table().reindex(columns=columns)
+    own, benchmark = metrics["strategy"], metrics["benchmark"]
+    name = record.rivals.columns[-1]
+    table.loc[STRATEGY] = [own.get(column) for column in columns[:-1]] + [own["costs"]["bps_per_year"]]
+    table.loc[f"benchmark {name}"] = [benchmark.get(column) for column in columns]
+    return table.astype(float).sort_values("sharpe", ascending=False, kind="stable")

@@ -1,0 +1,301 @@
+"""What luck alone would have earned: portfolios drawn by lot within, and without, the strategy's clusters.
+
+Two nulls. *Random picks* keep the clusters and draw the names: where the strategy is no better, its way of picking
+within clusters adds nothing. *Random partitions* keep the way of picking and draw the clusters: where the strategy is
+no better, its clusters add nothing to "the best Sharpe ratio of some twenty groups". All are traded by the engine's
+rules (``engine.trading.vectorised``). Names are drawn anew at every decision, so they trade more than a strategy whose
+picks last; compare before costs where luck is the question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from engine.trading.config import TradingConfig
+from engine.trading.metrics import ANNUALIZATION, cash_per_session
+from engine.trading.vectorised import Simulated, Targets, simulate
+from feeds.panel import Panel
+from strategies.allocation import ALLOCATORS
+from strategies.baselines.policies import recent_returns
+from strategies.baselines.rules import YEAR
+from strategies.policy import Decision
+
+#: Shares of a day's traded value at which capacity is stated.
+PARTICIPATION = (0.01, 0.05, 0.10)
+
+
+@dataclass(frozen=True)
+class Luck:
+    """Portfolios drawn by lot.
+
+    Attributes:
+        sessions: shape ``(n_sessions,)``.
+        returns, gross: simple daily returns after and before costs, float64 ``(n, n_sessions)``.
+        sharpe, gross_sharpe: annualised, in excess of cash, ``(n,)``.
+        total, gross_total: total return, ``(n,)``.
+        cost_bps: costs in basis points of the account a year, mean over the portfolios.
+    """
+
+    sessions: pd.DatetimeIndex
+    returns: np.ndarray
+    gross: np.ndarray
+    sharpe: np.ndarray
+    gross_sharpe: np.ndarray
+    total: np.ndarray
+    gross_total: np.ndarray
+    cost_bps: float
+
+
+def random_picks(
+    panel: Panel,
+    decisions: Sequence[Decision],
+    trading: TradingConfig,
+    cash: pd.Series | float = 0.0,
+    n: int = 1000,
+    random_state: int = 0,
+    per_cluster: int = 1,
+) -> Luck:
+    """What ``n`` portfolios earn that hold, of each cluster of each decision, names drawn by lot.
+
+    A name that the strategy could not have picked (its Sharpe ratio is not known) is not drawn.
+
+    Args:
+        decisions: with ``labels`` and ``sharpe`` of every eligible asset.
+        cash: simple return of cash per session, or one annual rate.
+    """
+    drawn = draw(by_lot, panel, decisions, trading, n, random_state, per_cluster)
+    return measured(simulate(panel, drawn, _days(decisions), trading), cash)
+
+
+def random_partitions(
+    panel: Panel,
+    decisions: Sequence[Decision],
+    trading: TradingConfig,
+    cash: pd.Series | float = 0.0,
+    n: int = 1000,
+    random_state: int = 0,
+    per_cluster: int = 1,
+) -> Luck:
+    """What ``n`` portfolios earn that hold the best Sharpe ratios of each of as many groups, of the same sizes, by lot.
+
+    Args: see ``random_picks``.
+    """
+    drawn = draw(best_of_random_groups, panel, decisions, trading, n, random_state, per_cluster)
+    return measured(simulate(panel, drawn, _days(decisions), trading), cash)
+
+
+def by_lot(groups: list[np.ndarray], n: int, per_group: int, rng: np.random.Generator) -> np.ndarray:
+    """``per_group`` members of each group (all, where it has fewer), ``(n, n_names)``."""
+    drawn = []
+    for members in groups:
+        if per_group == 1:
+            drawn.append(members[rng.integers(len(members), size=(n, 1))])
+        else:
+            drawn.append(members[rng.random((n, len(members))).argsort(axis=1)[:, :per_group]])
+    return np.concatenate(drawn, axis=1)
+
+
+def best_of_random_groups(groups: list[np.ndarray], n: int, per_group: int, rng: np.random.Generator) -> np.ndarray:
+    """The highest members of groups of these sizes that everything is dealt into anew, ``(n, n_names)``."""
+    dealt = rng.permuted(np.tile(np.sort(np.concatenate(groups)), (n, 1)), axis=1)
+    best = []
+    for first, last in pairwise(np.cumsum([0, *map(len, groups)])):
+        group = dealt[:, first:last]
+        best.append(group.max(axis=1)[:, None] if per_group == 1 else np.sort(group, axis=1)[:, -per_group:])
+    return np.concatenate(best, axis=1)
+
+
+def draw(
+    how: Callable[[list[np.ndarray], int, int, np.random.Generator], np.ndarray],
+    panel: Panel,
+    decisions: Sequence[Decision],
+    trading: TradingConfig,
+    n: int,
+    random_state: int = 0,
+    per_cluster: int = 1,
+) -> Targets:
+    """Targets of ``n`` portfolios drawn by lot, anew at each decision.
+
+    Args:
+        how: ``by_lot`` or ``best_of_random_groups``; it is given the clusters as ranks by Sharpe ratio, 0 = the worst.
+    """
+    if n < 1:
+        raise ValueError(f"n: got {n}, expected at least 1")
+    found = []
+    for decision in decisions:
+        names = _ranked(decision.sharpe.dropna())
+        labels = decision.labels[names].to_numpy()
+        groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        if groups:
+            rng = np.random.default_rng([random_state, decision.asof.toordinal(), how is by_lot])
+            ranks = how(groups, n, per_cluster, rng)
+            found.append((panel.symbols.get_indexer(names)[ranks], weigh(panel, decision, names, ranks, trading)))
+        else:
+            found.append((np.empty((n, 0), dtype=np.int64), np.empty((n, 0))))
+    width = max(columns.shape[1] for columns, _ in found)
+    picks = np.full((n, len(found), width), -1, dtype=np.int32)
+    weights = np.zeros(picks.shape)
+    for number, (columns, shares) in enumerate(found):
+        picks[:, number, : columns.shape[1]] = columns
+        weights[:, number, : columns.shape[1]] = shares
+    return Targets(picks, weights)
+
+
+def _days(decisions: Sequence[Decision]) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex([decision.asof for decision in decisions])
+
+
+def _ranked(sharpe: pd.Series) -> pd.Index:
+    """Worst first; of equal ratios the name first in the alphabet is the better, as in ``top_sharpe_per_cluster``."""
+    table = pd.DataFrame({"sharpe": sharpe, "name": sharpe.index})
+    return table.sort_values(["sharpe", "name"], ascending=[True, False]).index
+
+
+def weigh(panel: Panel, decision: Decision, names: pd.Index, picks: np.ndarray, trading: TradingConfig) -> np.ndarray:
+    """The run's weights for each row of ``picks``, positions in ``names``; ``(n, n_names)``.
+
+    Where an allocator weighs names in proportion to a figure of each alone, one call tells them all.
+    """
+    if trading.allocate == "equal":
+        return np.full(picks.shape, 1.0 / picks.shape[1])
+    allocate = ALLOCATORS[trading.allocate]
+    returns = recent_returns(panel.until(decision.asof), list(names), YEAR)
+    alone = allocate(returns, list(names)).reindex(names).to_numpy()
+    chosen = alone[picks]
+    together = chosen.sum(axis=1, keepdims=True)
+    weights = chosen / np.where(together > 0, together, 1.0)
+    first = allocate(returns, list(names[picks[0]])).reindex(names[picks[0]]).to_numpy()
+    if np.allclose(first, weights[0], rtol=1e-9, atol=0.0):
+        return weights
+    rows = [allocate(returns, list(names[row])).reindex(names[row]).to_numpy() for row in picks]
+    return np.array(rows)
+
+
+def measured(traded: Simulated, cash: pd.Series | float) -> Luck:
+    """Sharpe ratios and total returns of what was traded."""
+    per_session = cash_per_session(cash, traded.sessions).to_numpy()
+    years = len(traded.sessions) / ANNUALIZATION
+    per_year = (traded.gross - traded.net).sum(axis=1).mean() / years
+    return Luck(
+        sessions=traded.sessions,
+        returns=traded.net,
+        gross=traded.gross,
+        sharpe=_sharpe(traded.net, per_session),
+        gross_sharpe=_sharpe(traded.gross, per_session),
+        total=np.expm1(np.log1p(traded.net).sum(axis=1)),
+        gross_total=np.expm1(np.log1p(traded.gross).sum(axis=1)),
+        cost_bps=float(per_year * 1e4),
+    )
+
+
+def _sharpe(returns: np.ndarray, cash: np.ndarray) -> np.ndarray:
+    """empyrical's ``sharpe_ratio`` of every row; NaN where a row does not move."""
+    excess = returns - cash
+    deviation = excess.std(axis=1, ddof=1)
+    moves = deviation > 0
+    return np.where(moves, excess.mean(axis=1) / np.where(moves, deviation, 1.0), np.nan) * np.sqrt(ANNUALIZATION)
+
+
+def place(value: float, drawn: np.ndarray) -> dict[str, float]:
+    """Where a figure lies among those drawn by lot.
+
+    Returns:
+        ``percentile``: share of the draws below, equal ones by half, 0 to 1; ``p_value``: ``(1 + draws at or above) /
+        (1 + draws)``, the chance that luck does as well (Davison and Hinkley 1997, eq. 4.11); and the draws' ``mean``,
+        ``low`` and ``high`` (5th and 95th percentile).
+
+    >>> place(3.0, np.array([1.0, 2.0, 3.0, 4.0]))["percentile"]
+    0.625
+    """
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
+        raise ValueError("drawn: holds no finite number")
+    return {
+        "percentile": float(((drawn < value).sum() + 0.5 * (drawn == value).sum()) / len(drawn)),
+        "p_value": float((1 + (drawn >= value).sum()) / (1 + len(drawn))),
+        "mean": float(drawn.mean()),
+        "low": float(np.quantile(drawn, 0.05)),
+        "high": float(np.quantile(drawn, 0.95)),
+    }
+
+
+def decompose(
+    net: pd.Series, gross: pd.Series, benchmark: pd.Series, everything: pd.Series, picks: Luck
+) -> dict[str, float]:
+    """The strategy's total return in parts that add up to it exactly, as sums of daily log returns.
+
+    ``market`` is the benchmark's. ``universe`` is what 1/N of the eligible assets earned beyond it: the choice of
+    assets to choose from, survivorship and equal weights included, and the cash buffer; it is no merit of the
+    clusters and would otherwise be counted as such. ``clustering`` is what the mean random pick of each cluster earned
+    beyond 1/N. ``selection`` is what the strategy earned beyond that, before costs. ``cost`` is what trading cost it.
+
+    The mean random pick is the mean over portfolios of their log returns. Each of them holds as few names as the
+    strategy, so what that costs in compounding falls to ``clustering`` and not to ``selection``.
+
+    Args:
+        net, gross: the strategy's simple daily returns after and before costs.
+        benchmark: the benchmark's.
+        everything: those of 1/N, before costs.
+        picks: ``random_picks``, over the same sessions.
+
+    Returns:
+        ``market``, ``universe``, ``clustering``, ``selection``, ``cost`` and ``total``.
+    """
+    for name, series in (("gross", gross), ("benchmark", benchmark), ("everything", everything)):
+        if not series.index.equals(net.index):
+            raise ValueError(f"{name}: its sessions differ from net's")
+    if not picks.sessions.equals(pd.DatetimeIndex(net.index)):
+        raise ValueError("picks: their sessions differ from net's")
+    market, equal, before, after = (float(np.log1p(series).sum()) for series in (benchmark, everything, gross, net))
+    by_lot = float(np.log1p(picks.gross).sum(axis=1).mean())
+    return {
+        "market": market,
+        "universe": equal - market,
+        "clustering": by_lot - equal,
+        "selection": before - by_lot,
+        "cost": after - before,
+        "total": after,
+    }
+
+
+def capacity(transactions: pd.DataFrame, panel: Panel, capital: float) -> dict:
+    """The starting capital at which the run's orders reach a share of the value traded on the day they filled.
+
+    Orders grow in proportion to the capital. A day's value traded is its close times its volume; a panel's prices hold
+    re-invested dividends, so for an asset that paid many it is too high by what they have added since its first bar.
+
+    Args:
+        transactions: columns ``date``, ``symbol`` and ``value`` (signed or not), as in ``BacktestResult``.
+        capital: what the run started with.
+
+    Returns:
+        ``shares``: a row per share of ``PARTICIPATION``: ``share``, ``largest`` and ``p95`` (capital at which the
+        largest order, and the 95th percentile, reach it; None where no order's volume is known); ``orders`` counted;
+        ``unknown``: symbols with a fill on a day without volume, and how many.
+    """
+    day = panel.dates.get_indexer(pd.DatetimeIndex(transactions["date"]))
+    column = panel.symbols.get_indexer(transactions["symbol"])
+    known = (day >= 0) & (column >= 0)  # a terminal bar may stand on a day without any other
+    traded = np.full(len(transactions), np.nan)
+    at = day[known], column[known]
+    traded[known] = panel.close.to_numpy(dtype=float)[at] * panel.volume.to_numpy(dtype=float)[at]
+    measurable = traded > 0
+    part = transactions["value"].abs().to_numpy(dtype=float)[measurable] / traded[measurable]
+    without = transactions.loc[~measurable, "symbol"].value_counts().sort_index()
+    largest, p95 = (part.max(), np.quantile(part, 0.95)) if len(part) else (np.nan, np.nan)
+
+    def money(share: float, reached: float) -> float | None:
+        return float(capital * share / reached) if reached > 0 else None
+
+    return {
+        "shares": [
+            {"share": share, "largest": money(share, largest), "p95": money(share, p95)} for share in PARTICIPATION
+        ],
+        "orders": len(part),
+        "unknown": {str(name): int(count) for name, count in without.items()},
+    }

@@ -1,0 +1,363 @@
+"""The verdict in words: what the evidence of a run supports, what it does not, what would be needed.
+
+Only the primary test (``engine.evidence.claims``) makes the headline claim anything. Words for what is not shown are as
+plain as those for what is; nothing that was not computed is spoken of as if it had been.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+
+#: Share of names that stop trading over a run, per year, under which a list of them is called one of survivors.
+FEW_DELISTED = 0.005
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a reader takes away.
+
+    Attributes:
+        claim: True where the primary test found skill; only then does the headline claim anything.
+        headline: one sentence.
+        reading: one or two sentences on how it was found.
+        supports: what the evidence supports.
+        against: what it does not support.
+        needed: what would be needed to know more.
+        caveats: ``(heading, text)``: why even this much may be wrong, as the data itself tells.
+    """
+
+    claim: bool
+    headline: str
+    reading: str
+    supports: list[str]
+    against: list[str]
+    needed: list[str]
+    caveats: list[tuple[str, str]]
+
+    def as_dict(self) -> dict:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def verdict(evidence: dict, caveats: list[tuple[str, str]] | None = None) -> Verdict:
+    """Words for what ``claims.weigh`` found, and for what ``assessment`` adds where it is there.
+
+    Args:
+        caveats: what ``data_caveats`` finds in the data; those of the evidence itself are added.
+    """
+    caveats = list(caveats or [])
+    return Verdict(
+        claim=_claims(evidence),
+        headline=_headline(evidence),
+        reading=_reading(evidence),
+        supports=_supports(evidence),
+        against=_against(evidence),
+        needed=_needed(evidence),
+        caveats=caveats + _own_caveats(evidence),
+    )
+
+
+def _claims(evidence: dict) -> bool:
+    return bool(evidence["primary"] and evidence["primary"]["found"])
+
+
+def _headline(evidence: dict) -> str:
+    test = evidence["primary"]
+    market = "In this made-up market there is" if evidence.get("simulated") else "There is"
+    if test is None:
+        why = evidence.get("missing", {}).get("all tests", "the run states no clusters to pick from")
+        return f"Not judged: {why}."
+    over = span(evidence["years"])
+    if test["found"]:
+        if evidence.get("survivors"):
+            market = "Among names known to have survived there is"
+        return (
+            f"{market} evidence of skill: over {over} the picks earned {signed(test['alpha_year'])} a year more than "
+            "random picks from the same clusters."
+        )
+    if test["alpha_year"] <= 0:
+        return (
+            f"{market} no evidence of skill: over {over} the picks earned no more than random picks from the same "
+            f"clusters ({signed(test['alpha_year'])} a year)."
+        )
+    return (
+        f"{market} no evidence of skill: the picks earned {signed(test['alpha_year'])} a year more than random picks "
+        f"from the same clusters, and luck alone does as well as that {often(test['p_adjusted'])}."
+    )
+
+
+def _reading(evidence: dict) -> str:
+    test, trials = evidence["primary"], evidence["trials"]
+    if test is None:
+        return "No test was made, so nothing is claimed."
+    reading = (
+        f"The test was fixed beforehand: alpha against the average member of the same clusters, at equal exposure and "
+        f"equal costs, one-sided at {evidence['level'] * 100:.0f} %. p = {p_value(test['p'])}"
+    )
+    if trials["count"] > 1:
+        reading += (
+            f"; {p_value(test['p_adjusted'])} as the best of {trials['count']} trials on record, which are worth "
+            f"{trials['effective']:.1f} independent ones"
+        )
+    low, high = signed(test["low_year"]), signed(test["high_year"])
+    return f"{reading}. The true figure lies between {low} and {high} a year with 95 % confidence."
+
+
+def _supports(evidence: dict) -> list[str]:
+    found, test, sharpe = [], evidence["primary"], evidence["sharpe"]
+    if test and test["found"]:
+        found.append(
+            f"The picks beat chance: information ratio {test['information_ratio']:.2f} against the average member of "
+            "the same clusters."
+        )
+    for row in evidence["claims"]:
+        if row["found"]:
+            found.append(
+                f"Beats {rival(row)} after costs: Sharpe ratio higher by {row['difference']:.2f} "
+                f"({row['low']:.2f} to {row['high']:.2f}; p = {p_value(row['p_adjusted'])}, adjusted)."
+            )
+    if sharpe and sharpe["deflated"] >= 1 - evidence["level"]:
+        found.append(
+            f"The account earned more than cash: Sharpe ratio {sharpe['sharpe_year']:.2f}, above 0 with a probability "
+            f"of {_most(sharpe['deflated'])}, trials counted. That is the market's reward as much as the strategy's."
+        )
+    return found or ["Nothing beyond what happened: one account in one history made what it made."]
+
+
+def _against(evidence: dict) -> list[str]:
+    found, test, sharpe = [], evidence["primary"], evidence["sharpe"]
+    if test and not test["found"]:
+        found.append(
+            "Skill at picking from clusters: without any, the picks would do as well "
+            f"{often(test['p_adjusted'])} (p = {p_value(test['p_adjusted'])})."
+        )
+    elif test and test["net_alpha_year"] <= 0:
+        found.append(
+            f"That the skill pays for its trading: after the run's own costs {signed(test['net_alpha_year'])} a year "
+            "are left of it."
+        )
+    for row in evidence["claims"]:
+        if not row["found"]:
+            what = (
+                f"its Sharpe ratio was higher by {row['difference']:.2f}, which luck alone gives "
+                f"{often(row['p_adjusted'])}"
+                if row["difference"] > 0
+                else f"its Sharpe ratio was lower by {abs(row['difference']):.2f}"
+                if row["difference"] < 0
+                else "it held the very same portfolio"
+            )
+            found.append(f"That it beats {rival(row)} after costs: {what}.")
+    if sharpe and sharpe["deflated"] < 1 - evidence["level"]:
+        found.append(
+            f"That the account beats cash in the long run: its Sharpe ratio of {number(sharpe['sharpe_year'])} may be "
+            f"off by {2 * sharpe['error_year']:.1f} either way."
+        )
+    if (pbo := evidence["overfitting"]) and pbo["probability"] > 0.5:
+        found.append(
+            "That the best of what was tried stays the best: whoever leads in one half of the record is in the worse "
+            f"half of the field in the other, {pbo['probability'] * 100:.0f} times of 100."
+        )
+    return found
+
+
+def _needed(evidence: dict) -> list[str]:
+    found, test, years = [], evidence["primary"], evidence["years"]
+    if test is None:
+        return ["A longer record with clusters to pick from."]
+    if not test["found"]:
+        if test["years_needed"] is None:
+            found.append("More years of such a record would not help: the picks did worse than random ones.")
+        elif test["years_needed"] <= years:
+            found.append("Another record as good as this one, and no more trials on the same history.")
+        elif test["years_needed"] > 100:
+            found.append("More than a hundred years as good as these, before such a record is told from luck.")
+        else:
+            more = max(1, round(test["years_needed"] - years))
+            found.append(
+                f"About {more:,} more year{'s' if more != 1 else ''} as good as these "
+                f"(information ratio {test['information_ratio']:.2f}), {round(test['years_needed']):,} in all, before "
+                f"such a record is told from luck more often than not; this run has {years:.1f}."
+            )
+    else:
+        if evidence.get("survivors"):
+            found.append(
+                "The same test on lists of names as they were at the time, with those that failed or fell out since: "
+                "picking winners gains from hindsight in today's list, by an amount these data cannot tell."
+            )
+        found.append("The same test on years, or on a market, that no decision on this strategy has seen.")
+    seeds = evidence.get("seeds")
+    if not seeds or seeds["seeds"] < 5:
+        have = seeds["seeds"] if seeds else 1
+        found.append(
+            f"Other training seeds: {'one is' if have == 1 else f'{have} are'} on record, at least 5 tell how much of "
+            "the result is the seed's."
+        )
+    return found
+
+
+def _own_caveats(evidence: dict) -> list[tuple[str, str]]:
+    trials, known = evidence["trials"], []
+    if not trials["known"]:
+        known.append(
+            ("Trials not counted", "No ledger could be read to count other runs; this one counts as the only one.")
+        )
+    elif trials.get("problems"):
+        known.append(
+            (
+                "Ledger not whole",
+                f"The record of runs does not agree with this one or with itself ({trials['problems'][0]}), so more "
+                f"may have been tried than the {trials['count']} it holds; `trials verify` says more.",
+            )
+        )
+    elif trials["count"] > 1:
+        known.append(
+            (
+                "Trials",
+                f"{trials['count']} different runs on this stretch of history are on record, worth about "
+                f"{trials['effective']:.1f} independent ones; the best of many looks good by chance, and p-values here "
+                "allow for that. What was tried without this program is not counted.",
+            )
+        )
+    else:
+        known.append(("Trials", "This is the only run on record; what was tried without this program is not counted."))
+    seeds = evidence.get("seeds")
+    if not seeds or seeds["seeds"] < 2:
+        known.append(("One training seed", "Another seed trains another encoder and holds other names."))
+    return known
+
+
+def data_caveats(run: dict, symbols: pd.DataFrame, metrics: dict) -> list[tuple[str, str]]:
+    """What the data's own verdicts say about how far its figures can be believed.
+
+    Args:
+        run: the content of run.json.
+        symbols: of symbols.csv, indexed by symbol: verdict, why, currency.
+        metrics: the content of metrics.json.
+    """
+    known = []
+    if run["simulated"]:
+        known.append(
+            ("Simulated data", "The prices are made up. Whatever is found here holds in this made-up market only.")
+        )
+    else:
+        known.append(("Survivorship", survivorship(run, symbols)))
+    held = symbols[symbols["verdict"].isin(["used", "repaired"])]
+    foreign = held["currency"][(held["currency"] != "") & (held["currency"] != run["currency"])]
+    if len(foreign):
+        known.append(
+            (
+                "Currency",
+                f"{len(foreign)} of {len(held)} names are quoted in {', '.join(sorted(set(foreign)))} and converted "
+                f"into {run['currency']} daily, unhedged: part of the result is the exchange rates'.",
+            )
+        )
+    else:
+        known.append(("Currency", f"Everything is quoted in {run['currency']}; another account's result differs."))
+    costs = metrics["strategy"]["costs"]
+    if costs["total"]:
+        known.append(
+            (
+                "Costs",
+                f"Costs of {costs['bps_per_year']:.0f} basis points a year are commission and half the spread by asset "
+                "class, estimates. Market impact and taxes are not in them.",
+            )
+        )
+    else:
+        known.append(("No costs", "The run charged no costs; a real account would pay them."))
+    repaired = int((symbols["verdict"] == "repaired").sum())
+    if repaired:
+        known.append(("Repaired prices", f"{repaired} of {len(held)} names had bad bars that were left out."))
+    return known
+
+
+def of_survivors(run: dict, symbols: pd.DataFrame) -> bool:
+    """Whether so few names stopped trading that the list must have been drawn up among those that did not."""
+    held, gone, years = _stopped(run, symbols)
+    return not run["simulated"] and gone <= FEW_DELISTED * years * held
+
+
+def _stopped(run: dict, symbols: pd.DataFrame) -> tuple[int, int, float]:
+    """Names used, how many of them stopped trading, and the years of the data."""
+    held = symbols[symbols["verdict"].isin(["used", "repaired"])]
+    gone = int(held["why"].str.contains("stopped trading").sum())
+    first, last = (pd.Timestamp(day) for day in run["dates"]["panel"])
+    return len(held), gone, max((last - first).days / 365.25, 1e-9)
+
+
+def survivorship(run: dict, symbols: pd.DataFrame) -> str:
+    """What the verdicts on symbols tell about names that failed: how many stopped trading, how many are absent."""
+    held, gone, years = _stopped(run, symbols)
+    absent = sorted(symbols.index[symbols["verdict"] == "absent"])
+    text = (
+        f"{gone or 'None'} of {held} names stopped trading in the {years:.1f} years of the data"
+        f"{'' if gone else ', as if nothing ever failed'}."
+    )
+    if of_survivors(run, symbols):
+        text += " The list was drawn up among those that are still there, so it looks better than any investor's choice"
+        text += " at the time. Random picks and baselines share part of that; picking past winners gains more from it,"
+        text += " since many a name is on today's list because it rose."
+    else:
+        text += " Whether every name that failed is among them, the data cannot say."
+    if absent:
+        shown = ", ".join(absent[:5]) + (" ..." if len(absent) > 5 else "")
+        text += (
+            f" {len(absent)} names asked for have no prices at all ({shown}): such names are often those that failed."
+        )
+    return text
+
+
+def rival(row: dict) -> str:
+    """Who a further claim is against, in words."""
+    return row["claim"] if row["rival"] == row["claim"] else f"{row['claim']} ({row['rival']})"
+
+
+def span(years: float) -> str:
+    """A length of time in words.
+
+    >>> span(1.25), span(0.5)
+    ('1.2 years', '6 months')
+    """
+    return f"{round(12 * years)} months" if years < 1 else f"{years:.1f} years"
+
+
+def often(p: float) -> str:
+    """How often, in words that need no statistics.
+
+    >>> often(0.34), often(0.06), often(0.999)
+    ('in about 1 case in 3', 'in about 1 case in 17', 'nearly always')
+    """
+    if p > 0.95:
+        return "nearly always"
+    if p > 0.6:
+        return f"in about {round(10 * p)} cases of 10"
+    return f"in about 1 case in {max(2, round(1 / p))}"
+
+
+def p_value(p: float) -> str:
+    """
+    >>> p_value(0.034), p_value(0.00004)
+    ('0.034', 'under 0.001')
+    """
+    return "under 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def number(value: float) -> str:
+    """
+    >>> number(-0.5)
+    '−0.50'
+    """
+    return f"{value:.2f}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """
+    >>> signed(0.0312), signed(-0.2)
+    ('+3.1 %', '−20.0 %')
+    """
+    return f"{value * 100:+.1f} %".replace("-", "−")
+
+
+def _most(probability: float) -> str:
+    return "over 99 %" if probability > 0.99 else "under 1 %" if probability < 0.01 else f"{probability * 100:.0f} %"

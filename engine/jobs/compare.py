@@ -1,0 +1,271 @@
+"""What a comparison needs minutes for: baselines that are fitted or slow, other seeds, other days to decide on.
+
+Everything finished is kept in ``RUN_DIR/compare`` and not done again; the same command goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from engine.assembly.plan import plan_folds
+from engine.assembly.policy import make_fold_policy
+from engine.config.run import to_dict
+from engine.evidence.assessment import BASELINES_FILE, STRATEGY, overlap
+from engine.evidence.rivals import Comparison, Traded, comparison_of, decide_all, of_backtest, trade_all
+from engine.folds.fitting import FoldPolicies
+from engine.folds.walk_forward import Fold
+from engine.jobs.sweep import Trial, run_sweep
+from engine.progress import Reporter
+from engine.run_dir import artifacts
+from engine.run_dir.finished import FinishedRun
+from engine.run_dir.stored import stored_folds
+from engine.trading.backtest import run_backtest
+from engine.trading.metrics import cash_per_session, performance
+from feeds.features import with_features
+from feeds.panel import Panel
+from strategies.baselines.fitted import FITTED
+from strategies.baselines.rules import RULES, unavailable
+from strategies.cluster_policy import ClusterPolicy
+
+#: Of a run directory: where finished parts are kept, and the tables made of them beside ``BASELINES_FILE``.
+KEPT, RETURNS_FILE, SEEDS_FILE, OFFSETS_FILE = "compare", "baseline_returns.csv", "seeds.csv", "offsets.csv"
+
+#: What is said of every seed and every offset.
+FIGURES = ("total_return", "cagr", "volatility", "sharpe", "max_drawdown")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What ``compare RUN_DIR`` found.
+
+    Attributes:
+        policies: a row per policy, best Sharpe ratio first, the strategy and the benchmark among them.
+        left_out: baselines that could not be carried out, and why.
+        seeds: a row per seed, the run's own first; None where not asked for.
+        overlap: mean over pairs of seeds and decisions: names both hold over names either holds.
+        offsets: a row per number of sessions by which all decisions were put off, 0 = the run itself, over the
+            sessions that all of them share; None where not asked for.
+    """
+
+    policies: pd.DataFrame
+    left_out: dict[str, str] = field(default_factory=dict)
+    seeds: pd.DataFrame | None = None
+    overlap: float | None = None
+    offsets: pd.DataFrame | None = None
+
+
+def compare_run(
+    run: FinishedRun, names: Sequence[str] | None, n_seeds: int, n_offsets: int, workers: int, reporter: Reporter
+) -> Findings:
+    """Run baselines, seeds and offsets of a finished run, and write their tables into its directory.
+
+    Args:
+        names: of ``RULES`` and ``FITTED``; None = all that can be carried out.
+        n_seeds: seeds in all, the run's own included; under 2 = none.
+        n_offsets: days to decide on in all, the run's own included, spread evenly over the time from one decision to
+            the next; under 2 = none.
+        workers: processes that train the seeds; 0 = as the cores allow.
+    """
+    wanted = known_names(names)
+    cannot = {name: why for name, why in unavailable(run.panel).items() if name in wanted}
+    found = baselines(run, [name for name in wanted if name not in cannot], cannot, reporter)
+    table = policy_table(run, found)
+    _write(table, run.folder / BASELINES_FILE)
+    _write(found.returns, run.folder / RETURNS_FILE)
+    findings = Findings(table, cannot)
+    if n_seeds > 1:
+        rows, shared = seeds(run, n_seeds, workers, reporter)
+        _write(rows, run.folder / SEEDS_FILE)
+        findings = replace(findings, seeds=rows, overlap=shared)
+    if n_offsets > 1:
+        rows = offsets(run, n_offsets, reporter)
+        _write(rows, run.folder / OFFSETS_FILE)
+        findings = replace(findings, offsets=rows)
+    return findings
+
+
+def known_names(names: Sequence[str] | None) -> list[str]:
+    """These names of baselines, or all; raises ``ValueError`` for one that there is not."""
+    wanted = [*RULES, *FITTED] if names is None else list(names)
+    unknown = [name for name in wanted if name not in RULES and name not in FITTED]
+    if unknown:
+        raise ValueError(f"--only: unknown baseline {unknown[0]!r}; available: {', '.join([*RULES, *FITTED])}")
+    return wanted
+
+
+# Baselines -------------------------------------------------------------------------------------------------------
+
+
+def baselines(run: FinishedRun, names: Sequence[str], left_out: dict[str, str], reporter: Reporter) -> Comparison:
+    """These baselines on the run's dates; those fitted are fitted fold by fold, as its encoder was."""
+    dates = pd.DatetimeIndex([decision.asof for decision in run.decisions])
+    featured: list[Panel] = []
+    traded = {}
+    for name in names:
+        reporter.stage(name)
+        kept = run.folder / KEPT / _slug(name)
+        if _load(kept) is None:
+            if name in FITTED:
+                featured = featured or [with_features(run.panel, run.config.features)]
+                policy_for = FittedFolds(run, name, plan_folds(run.config, featured[0], dates), featured[0])
+                known = _backtest(run, featured[0], policy_for, dates, reporter)
+            else:
+                known = _by_rule(run, name, reporter)
+            _keep(known, kept)
+        traded[name] = _load(kept)  # as the same command finds it later
+        reporter.advance(len(dates), len(dates), "")
+    return comparison_of(traded, run.cash, left_out)
+
+
+def _by_rule(run: FinishedRun, name: str, reporter: Reporter) -> Traded:
+    made = decide_all(run.panel, run.config, run.decisions, [name], reporter.advance)
+    found = trade_all(run.panel, run.config, run.cash, made)
+    return Traded(
+        found.returns[name], found.gross[name], found.costs[name], float(found.turnover[name]), found.picks[name]
+    )
+
+
+def _backtest(
+    run: FinishedRun, panel: Panel, policy_for: Callable, dates: pd.DatetimeIndex, reporter: Reporter
+) -> Traded:
+    sessions = panel.sessions[panel.sessions >= dates[0]]
+    result = run_backtest(
+        panel,
+        policy_for,
+        dates,
+        run.config.trading,
+        clock=run.config.engine.clock,
+        progress=lambda day: reporter.advance(sessions.searchsorted(day) + 1, len(sessions), f"{day.date()}"),
+    )
+    return of_backtest(result)
+
+
+class FittedFolds:
+    """``policy_for(now)`` of a baseline that is fitted on each fold's training span when its first decision comes."""
+
+    def __init__(self, run: FinishedRun, name: str, planned: Sequence[Fold], panel: Panel):
+        self.run = run
+        self.kind = FITTED[name]
+        self.planned = planned
+        self.panel = panel
+        self.fold: Fold | None = None
+
+    def __call__(self, now: pd.Timestamp) -> ClusterPolicy:
+        fold = [fold for fold in self.planned if fold.decides_from <= now][-1]
+        if fold is not self.fold:
+            like = make_fold_policy(self.run.config, self.run.cash, fold, False)
+            policy = self.kind(**vars(like))
+            self.fold, self.policy = fold, policy.fit(self.panel.until(fold.train_end), fold.train_start)
+        return self.policy
+
+
+def policy_table(run: FinishedRun, found: Comparison) -> pd.DataFrame:
+    """A row per policy, best Sharpe ratio first: strategy, benchmark, these, and those found there before."""
+    columns = ["total_return", "cagr", "volatility", "sharpe", "max_drawdown", "turnover", "cost_bps"]
+    metrics = run.tables.metrics
+    table = found.table().reindex(columns=columns)
+    own = metrics["strategy"]
+    table.loc[STRATEGY] = [own.get(column) for column in columns[:-1]] + [own["costs"]["bps_per_year"]]
+    table.loc[f"benchmark {run.panel.benchmark}"] = [metrics["benchmark"].get(column) for column in columns]
+    path = run.folder / BASELINES_FILE
+    if path.is_file():
+        before = pd.read_csv(path, index_col="policy").reindex(columns=columns)
+        table = pd.concat([table, before[~before.index.isin(table.index)]])
+    return table.astype(float).sort_values("sharpe", ascending=False, kind="stable").rename_axis("policy")
+
+
+# Seeds -----------------------------------------------------------------------------------------------------------
+
+
+def seeds(run: FinishedRun, n_seeds: int, workers: int, reporter: Reporter) -> tuple[pd.DataFrame, float | None]:
+    """The same run trained with other seeds, each a run directory and a trial in the ledger; and their picks' overlap.
+
+    Returns:
+        A row per seed: total_return, cagr, volatility, sharpe, max_drawdown and error (empty where there is none).
+    """
+    config = run.config
+    settings = to_dict(replace(config, significance=replace(config.significance, on=False)))
+    own = config.engine.seed
+    trials = []
+    for seed in range(own + 1, own + n_seeds):
+        merged = settings | {"engine": settings["engine"] | {"seed": seed}}
+        trials.append(Trial(f"seed-{seed}", merged, {"engine.seed": seed}))
+    folder = run.folder / KEPT / "seeds"
+    swept = run_sweep(trials, folder, workers, False, reporter)
+    rows = swept.rename(columns={"engine.seed": "seed"}).set_index("seed").reindex(columns=[*FIGURES, "error"])
+    mine = pd.DataFrame({**run.tables.metrics["strategy"], "error": ""}, index=[own]).reindex(columns=rows.columns)
+    table = pd.concat([mine.rename_axis("seed"), rows])
+    return table, overlap([run.folder, *[folder / trial.name for trial in trials]])
+
+
+# Days to decide on -----------------------------------------------------------------------------------------------
+
+
+def offsets(run: FinishedRun, n_offsets: int, reporter: Reporter) -> pd.DataFrame:
+    """The run's own encoders deciding some sessions later each time: how much hangs on the day of the month.
+
+    Returns:
+        A row per offset: total_return, cagr, volatility, sharpe and max_drawdown, net of costs.
+    """
+    sessions = run.panel.sessions.intersection(run.panel.dates)
+    rows = sessions.get_indexer([decision.asof for decision in run.decisions])
+    if len(rows) < 2:
+        raise ValueError("--offsets: the run decided once; there is no day of the month to shift")
+    apart = int(np.median(np.diff(rows)))
+    chosen = np.unique(np.linspace(0, apart, n_offsets, endpoint=False).astype(int))
+    panel = with_features(run.panel, run.config.features)
+    dates = pd.DatetimeIndex([decision.asof for decision in run.decisions])
+    make = partial(make_fold_policy, run.config, run.cash)
+    planned, encoders = stored_folds(plan_folds(run.config, panel, dates), make, run.folder)
+    series = {0: run.tables.returns["strategy"]}
+    for offset in chosen[1:]:
+        reporter.stage(f"{offset} later")
+        kept = run.folder / KEPT / f"offset-{offset}"
+        if _load(kept) is None:
+            shifted = sessions[rows[rows + offset < len(sessions) - 1] + offset]
+            _keep(_backtest(run, panel, FoldPolicies(planned, encoders, make), shifted, reporter), kept)
+        series[int(offset)] = _load(kept).net
+    table = pd.DataFrame(series).dropna()
+    cash = cash_per_session(run.cash, table.index)
+    found = {offset: performance(table[offset], cash) for offset in table}
+    return pd.DataFrame.from_dict(found, orient="index")[list(FIGURES)].rename_axis("sessions_later")
+
+
+# What is kept ----------------------------------------------------------------------------------------------------
+
+
+def _slug(name: str) -> str:
+    return name.lower().replace("/", "-over-").replace(" ", "-")
+
+
+def _keep(found: Traded, folder: Path) -> None:
+    """Write what was traded; turnover.json is written last and says that the rest is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(pd.DataFrame({"net": found.net, "gross": found.gross, "costs": found.costs}), folder / "returns.csv")
+    _write(found.weights, folder / "weights.csv")
+    artifacts.write_json(folder / "turnover.json.part", {"turnover": found.turnover})
+    os.replace(folder / "turnover.json.part", folder / "turnover.json")
+
+
+def _load(folder: Path) -> Traded | None:
+    if not (folder / "turnover.json").is_file():
+        return None
+    series, weights = (
+        pd.read_csv(folder / name, index_col="date", parse_dates=["date"]) for name in ("returns.csv", "weights.csv")
+    )
+    turnover = json.loads((folder / "turnover.json").read_text(encoding="utf-8"))["turnover"]
+    return Traded(series["net"], series["gross"], series["costs"], turnover, weights)
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    part = path.with_name(f".{path.name}.part")
+    table.to_csv(part, date_format="%Y-%m-%d", lineterminator="\n")
+    os.replace(part, path)

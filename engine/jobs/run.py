@@ -1,0 +1,143 @@
+"""The main job: prices -> panel -> features -> encoder -> decisions -> backtest -> run directory."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from engine.assembly.market import load_panel
+from engine.assembly.plan import plan_folds, test_dates
+from engine.assembly.policy import make_fold_policy
+from engine.assembly.prepare import prepare
+from engine.config.run import RunConfig, dump, to_dict
+from engine.evidence.assessment import Assessment, assess
+from engine.evidence.assessment import write as write_assessment
+from engine.folds.fitting import FoldPolicies, align_folds, dismiss_team, fit_folds
+from engine.ledger.ledger import Ledger, enter
+from engine.ledger.trials import code_version, fingerprint_of_returns, trial_of
+from engine.parallel import processes
+from engine.progress import Reporter, Silent, StageClock
+from engine.report.page import write_report
+from engine.run_dir import artifacts
+from engine.run_dir.description import describe_folds, describe_run, versions
+from engine.run_dir.finished import FinishedRun
+from engine.run_dir.stored import check_model, stored_folds
+from engine.run_dir.tables import read_run
+from engine.run_dir.work import work_folder, work_key
+from engine.trading.backtest import BacktestResult, run_backtest
+from engine.trading.metrics import compute_metrics
+from models.distributed import current_team
+from strategies.passports.continuity import with_lasting_names
+from strategies.passports.importance import importance_table
+from strategies.passports.passport import PassportNotes, passports
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: where it lies, what it found, its place in the ledger (as in run.json), and how far it can be
+    believed (None where that was not asked for)."""
+
+    folder: Path
+    metrics: dict
+    verdicts: pd.DataFrame
+    result: BacktestResult
+    ledger: dict
+    assessment: Assessment | None = None
+
+
+def run(
+    config: RunConfig,
+    out: Path,
+    reporter: Reporter | None = None,
+    model_from: Path | None = None,
+    report: bool = True,
+    ledger: Ledger | None = None,
+) -> Outcome:
+    """Do the main job and write its directory, whole or not at all; the ledger has a row of it then.
+
+    Args:
+        out: the run directory; must not exist or be empty.
+        model_from: a run directory whose trained model is used instead of training one.
+        report: write report.html and its pictures too (they can be made later from the files).
+        ledger: where the trial is counted; None = the user's own. If it cannot be written, run.json and a warning say
+            why.
+
+    Raises:
+        FileExistsError: ``out`` is not empty.
+        DataError: the data cannot carry the run.
+        ValueError: the configuration cannot be carried out; the message names the key.
+    """
+    reporter = reporter or Silent()
+    artifacts.check_free(out)
+    if model_from is not None:
+        check_model(config, model_from)
+    code = code_version()
+    clock = StageClock(reporter)
+    with clock.stage("load"):
+        panel, verdicts = load_panel(config)
+    dates = test_dates(panel, config)
+    with clock.stage("features"):
+        panel, cash, cash_source = prepare(config, panel)
+    planned = plan_folds(config, panel, dates)
+    fingerprint = artifacts.fingerprint(panel)
+    make = partial(make_fold_policy, config, cash)
+    sessions = panel.sessions[panel.sessions >= dates[0]]
+    benchmark = panel.session_closes()[panel.benchmark]
+    same_for_any_workers = to_dict(replace(config, engine=replace(config.engine, workers=1)))
+    key = work_key(same_for_any_workers, fingerprint, str(model_from), versions(), current_team().size)
+    with work_folder(out, key) as work:
+        with clock.stage("fit"):
+            if model_from is None:
+                workers = processes(config.engine.workers, config.train.threads)
+                warm = config.walk_forward.warm_start
+                encoders = fit_folds(planned, panel, make, work, warm, reporter.advance, workers)
+                apart = align_folds(planned, panel, encoders)
+            else:
+                planned, encoders = stored_folds(planned, make, model_from)
+                apart = {}
+            dismiss_team()
+        policy_for = FoldPolicies(planned, encoders, make)
+        notes = PassportNotes(policy_for, config.engine.seed)
+        with clock.stage("backtest"):
+            result = run_backtest(
+                panel,
+                notes,
+                dates,
+                config.trading,
+                clock=config.engine.clock,
+                progress=lambda day: reporter.advance(sessions.searchsorted(day) + 1, len(sessions), f"{day.date()}"),
+            )
+        result = replace(result, decisions=with_lasting_names(result.decisions))
+        metrics = compute_metrics(result, cash, benchmark)
+        with artifacts.new_run_dir(out, work / "run") as draft:
+            with clock.stage("write"):
+                artifacts.write_tables(draft, result, verdicts)
+                artifacts.write_passports(draft, passports(result.decisions, notes.known, panel))
+                artifacts.write_importance(draft, importance_table(policy_for(dates[-1]), panel, result.decisions[-1]))
+                (draft / "config.toml").write_text(dump(config), encoding="utf-8")
+                artifacts.write_json(draft / "metrics.json", metrics)
+                artifacts.save_encoders(draft, encoders)
+                benchmark.rename("close").to_frame().to_csv(draft / "benchmark.csv", date_format="%Y-%m-%d")
+                facts = describe_run(config, panel, policy_for(dates[-1]), result, cash_source, fingerprint)
+                facts["folds"] = describe_folds(planned, encoders, apart)
+                facts["fingerprint"] |= {"code": code, "returns": fingerprint_of_returns(result.returns)}
+                # Before anyone sees the result; killed from here on, the same command is the same trial.
+                facts["ledger"] = enter(trial_of(facts, result.returns, metrics, out), ledger)
+                artifacts.write_json(draft / "run.json", facts | clock.measured())
+            assessed = None
+            if config.significance.on:
+                with clock.stage("significance"):
+                    finished = FinishedRun(draft, config, panel, cash, result.decisions, read_run(draft))
+                    assessed = assess(finished, ledger, reporter.advance)
+                    write_assessment(assessed, draft)
+            if report:
+                with clock.stage("report"):
+                    write_report(draft)
+            artifacts.write_json(draft / "run.json", facts | clock.measured())
+    return Outcome(Path(out), metrics, verdicts, result, facts["ledger"], assessed)

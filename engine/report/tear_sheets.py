@@ -1,0 +1,299 @@
+"""pyfolio's tear sheets as pictures and HTML tables, without a trace on the console or in global state."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.dates import DateLocator
+
+from engine.report.plots import date_axis, mark_simulated
+
+#: pyfolio's rolling panels look back six months, so a shorter run leaves them empty.
+ROLLING_SESSIONS = 126
+#: pyfolio needs two sessions for any deviation, and a month for its distributions.
+LEAST_SESSIONS = 21
+#: Fewer round trips than this and pyfolio draws no sheet.
+LEAST_ROUND_TRIPS = 5
+#: Round trips are matched share by share: positions are counted in at most so many lots.
+LOTS = 500
+SHEET_DPI = 72
+#: A table with more columns than this is turned on its side.
+WIDE = 8
+
+
+@dataclass(frozen=True)
+class SheetTable:
+    """A table that pyfolio shows, every cell as text; ``header`` lists facts that stand above it."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    header: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One tear sheet: its PNG and tables, or the reason why it is absent."""
+
+    name: str
+    title: str
+    png: bytes = b""
+    tables: tuple[SheetTable, ...] = ()
+    absent: str = ""
+    note: str = ""
+
+
+def tear_sheets(
+    returns: pd.DataFrame,
+    positions: pd.DataFrame,
+    transactions: pd.DataFrame,
+    groups: pd.Series,
+    currency: str,
+    simulated: bool,
+) -> list[Sheet]:
+    """The returns, positions, transactions and round-trip sheets, in this order.
+
+    Args:
+        returns: simple daily returns by naive session; columns ``strategy`` and ``benchmark``.
+        positions: value by naive session and symbol, with a column ``cash``; rows before ``returns`` are not used.
+        transactions: columns ``date, symbol, amount, price``.
+        groups: asset class (or another grouping) by symbol; every held symbol has one.
+        currency: the account's currency, named in place of pyfolio's dollar sign.
+        simulated: mark the pictures as drawn from made-up prices.
+    """
+    transactions = _on_sessions(transactions, returns.index)
+    positions = _held(positions.reindex(returns.index))
+    returns, positions, transactions = (table.tz_localize("UTC") for table in (returns, positions, transactions))
+    style = _Style(currency, simulated)
+    sheets = [_returns_sheet(returns, style)]
+    for sheet in (_positions_sheet, _transactions_sheet, _round_trips_sheet):
+        sheets.append(sheet(returns["strategy"], positions, transactions, groups, style))
+    return sheets
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How the captured figures and tables are written out."""
+
+    currency: str
+    simulated: bool
+
+    def png(self, figure) -> bytes:
+        """The figure as PNG: readable dates, the account's currency for the dollar sign, marked where simulated."""
+        for axes in figure.axes:
+            if isinstance(axes.xaxis.get_major_locator(), DateLocator):
+                date_axis(axes)
+                axes.tick_params(axis="x", rotation=0)
+                for label in axes.get_xticklabels():
+                    label.set_horizontalalignment("center")
+            if self.currency != "USD":
+                axes.set_xlabel(axes.get_xlabel().replace("$", self.currency))
+                axes.set_ylabel(axes.get_ylabel().replace("$", self.currency))
+        if self.simulated:
+            mark_simulated(figure)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=SHEET_DPI, bbox_inches="tight", facecolor="white")
+        return buffer.getvalue()
+
+    def table(self, table, name=None, float_format=None, formatters=None, header_rows=None) -> SheetTable:
+        """What pyfolio's ``print_table`` is given, as text; a wide table is turned on its side."""
+        frame = pd.DataFrame(table)
+        money = float_format is not None and float_format(1.0).startswith("$")
+        cells = frame.astype(object).map(lambda value: _cell(value, "{:,.2f}".format if money else float_format))
+        cells = cells.T if cells.shape[1] > WIDE else cells
+        return SheetTable(
+            name=f"{name or ''}{f' ({self.currency})' if money else ''}",
+            columns=tuple(map(str, cells.columns)),
+            rows=tuple((str(label), tuple(row)) for label, row in zip(cells.index, cells.to_numpy(), strict=True)),
+            header=tuple((label, str(value)) for label, value in (header_rows or {}).items()),
+        )
+
+
+def _cell(value, float_format) -> str:
+    """One cell as text: whole days, dates without a time, a dash for what is missing."""
+    if pd.isna(value):
+        return "–"
+    if isinstance(value, pd.Timedelta):
+        return f"{value.days:,} days"
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d}"
+    text = float_format(value) if float_format and isinstance(value, float) else str(value)
+    return text.replace("-", "−", 1) if text.startswith("-") else text
+
+
+def _returns_sheet(returns, style) -> Sheet:
+    name, title = "returns", "Returns"
+    if len(returns) < LEAST_SESSIONS:
+        return Sheet(name, title, absent=f"it needs {LEAST_SESSIONS} sessions and the run has {len(returns)}")
+    if returns["strategy"].max() == returns["strategy"].min():
+        return Sheet(name, title, absent="the strategy's return is the same on every day")
+    with _session(style) as (pyfolio, tables):
+        figure = pyfolio.create_returns_tear_sheet(
+            returns["strategy"], benchmark_rets=returns["benchmark"], return_fig=True
+        )
+        note = ""
+        if len(returns) < ROLLING_SESSIONS:
+            note = f"Panels over a rolling six months are left out: the run has {len(returns)} sessions."
+            _remove(figure, "Rolling")
+        return Sheet(name, title, style.png(figure), tuple(tables), note=note)
+
+
+def _positions_sheet(returns, positions, transactions, groups, style) -> Sheet:
+    name, title = "positions", "Positions"
+    if absent := _nothing_held(positions):
+        return Sheet(name, title, absent=absent)
+    with _session(style) as (pyfolio, tables):
+        figure = pyfolio.create_position_tear_sheet(
+            returns, positions, sector_mappings=groups.to_dict(), estimate_intraday=False, return_fig=True
+        )
+        return Sheet(name, title, style.png(figure), tuple(tables))
+
+
+def _transactions_sheet(returns, positions, transactions, groups, style) -> Sheet:
+    name, title = "transactions", "Transactions"
+    if transactions.empty:
+        return Sheet(name, title, absent="nothing was bought or sold")
+    if absent := _nothing_held(positions):
+        return Sheet(name, title, absent=absent)
+    with _session(style) as (pyfolio, tables):
+        figure = pyfolio.create_txn_tear_sheet(
+            returns, positions, transactions, estimate_intraday=False, return_fig=True
+        )
+        _remove(figure, "Transaction time distribution")  # daily bars know no time of day
+        return Sheet(name, title, style.png(figure), tuple(tables))
+
+
+def _round_trips_sheet(returns, positions, transactions, groups, style) -> Sheet:
+    name, title = "round_trips", "Round trips"
+    if transactions.empty:
+        return Sheet(name, title, absent="nothing was bought or sold")
+    lots, worth = in_lots(transactions)
+    known = positions.copy()
+    known.iloc[-1] *= worth.reindex(known.columns).fillna(1.0)
+    with _session(style) as (pyfolio, tables):
+        trips = _round_trips(pyfolio, returns, known, lots)
+        if len(trips) < LEAST_ROUND_TRIPS:
+            return Sheet(name, title, absent=f"it needs {LEAST_ROUND_TRIPS} round trips and the run has {len(trips)}")
+        note = "Positions still open at the end count as closed at their last value."
+        if (trips["pnl"] > 0).mean() in (0, 1):
+            pyfolio.round_trips.print_round_trip_stats(trips)
+            pyfolio.plotting.show_profit_attribution(trips)
+            note += " No pictures: they need both winning and losing trades, and all went the same way."
+            return Sheet(name, title, tables=tuple(tables), note=note)
+        figure = pyfolio.create_round_trip_tear_sheet(
+            returns, known, lots, sector_mappings=groups.to_dict(), estimate_intraday=False, return_fig=True
+        )
+        return Sheet(name, title, style.png(figure), tuple(tables), note=note)
+
+
+def in_lots(transactions: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """The same trades counted in whole lots, as pyfolio needs to match purchases with sales.
+
+    pyfolio cuts fractions of a share off and keeps one list entry per share. Here a symbol's shares are counted in
+    lots such that its largest holding is ``LOTS`` of them, and the price is that of a lot, so profit and return stay
+    what they were. Holdings are rounded, not trades: what is closed completely is closed in lots as well. Whole
+    shares below that size are left as they are.
+
+    Returns:
+        The trades, and by symbol the fraction of the final holding that its whole lots make up.
+    """
+    parts, worth = [], {}
+    for symbol, trades in transactions.groupby("symbol", sort=False):
+        holding = trades["amount"].to_numpy(dtype=float).cumsum()
+        largest = np.abs(holding).max()
+        whole = largest <= LOTS and (holding % 1 == 0).all()
+        scale = 1.0 if whole else LOTS / largest
+        held = np.round(holding * scale)
+        lots = np.diff(held, prepend=0.0)
+        worth[symbol] = held[-1] / (holding[-1] * scale) if held[-1] else 0.0
+        parts.append(trades.assign(amount=lots, price=trades["price"] / scale)[lots != 0])
+    return pd.concat(parts).sort_index(kind="stable"), pd.Series(worth)
+
+
+def _round_trips(pyfolio, returns, positions, lots) -> pd.DataFrame:
+    """One row per purchase matched with a sale, as the sheet itself will count them."""
+    closed = pyfolio.round_trips.add_closing_transactions(positions, lots)
+    if not (closed["amount"] < 0).any():
+        return pd.DataFrame()
+    return pyfolio.round_trips.extract_round_trips(closed, positions.sum(axis=1) / (1 + returns))
+
+
+def _held(positions: pd.DataFrame) -> pd.DataFrame:
+    held = (positions != 0).any()
+    return positions.loc[:, held | (positions.columns == "cash")]
+
+
+def _nothing_held(positions: pd.DataFrame) -> str:
+    if positions.shape[1] == 1:
+        return "the strategy held nothing but cash"
+    return "" if len(positions) > 1 else "it needs two sessions and the run has one"
+
+
+def _on_sessions(transactions: pd.DataFrame, sessions: pd.DatetimeIndex) -> pd.DataFrame:
+    """pyfolio's form: columns ``symbol, amount, price``; index = the session at whose close a trade is in the books."""
+    at = np.minimum(sessions.searchsorted(pd.DatetimeIndex(transactions["date"])), len(sessions) - 1)
+    return transactions[["symbol", "amount", "price"]].set_axis(sessions[at].rename(None))
+
+
+@contextmanager
+def _session(style: _Style):
+    """pyfolio, and the list that its tables go to.
+
+    pyfolio draws through pyplot, prints its tables and seeds NumPy's global generator; all three are as before on
+    leaving.
+    """
+    pyfolio, plt = _import_pyfolio()
+    tables: list[SheetTable] = []
+    printers = (pyfolio.utils, pyfolio.round_trips)  # the two modules whose name for it the sheets call
+    backend, print_table = matplotlib.get_backend(), pyfolio.utils.print_table
+
+    def keep_table(*args, **kwargs) -> None:
+        if (table := style.table(*args, **kwargs)).rows:
+            tables.append(table)
+
+    random_state = np.random.get_state()  # noqa: NPY002 - the generator that pyfolio seeds
+    before = set(plt.get_fignums())
+    plt.switch_backend("agg")
+    for module in printers:
+        module.print_table = keep_table
+    try:
+        # pandas would draw an index without gaps in periods, which know no time zone
+        with pd.plotting.plot_params.use("x_compat", True), warnings.catch_warnings():
+            # pyfolio and seaborn themselves call what newer pandas and matplotlib will remove. Nothing handed to them
+            # can change that; only deprecations raised by their own lines are kept off the console.
+            for category in (DeprecationWarning, PendingDeprecationWarning):
+                warnings.filterwarnings("ignore", category=category, module=r"(pyfolio|seaborn)\.")
+            # its drawdown table drops the time zone, and an open drawdown is then drawn from a date without one to
+            # a date in UTC: the same day either way
+            warnings.filterwarnings("ignore", "no explicit representation of timezones", UserWarning)
+            yield pyfolio, tables
+    finally:
+        for module in printers:
+            module.print_table = print_table
+        np.random.set_state(random_state)  # noqa: NPY002
+        for number in set(plt.get_fignums()) - before:
+            plt.close(number)
+        plt.switch_backend(backend)
+
+
+def _import_pyfolio():
+    # pyfolio warns on import that zipline, a backtester we do not use, is not installed; there is no other way to
+    # tell it that none of our positions has a futures multiplier.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message='Module "zipline.assets" not found', category=UserWarning)
+        import matplotlib.pyplot as plt
+        import pyfolio
+    return pyfolio, plt
+
+
+def _remove(figure, title_start: str) -> None:
+    """Take the panels whose title begins so off the figure."""
+    for axes in figure.axes:
+        if axes.get_title().startswith(title_start):
+            axes.remove()

@@ -1,0 +1,275 @@
+"""The first page: the verdict, and the figures behind it as rows for the template."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from engine.evidence.assessment import STRATEGY
+from engine.evidence.verdict import number, p_value, signed
+
+#: What each policy in the table does, in a few words.
+MEANINGS = {
+    STRATEGY: "the run that this report is about",
+    "1/N": "every eligible asset, equally",
+    "inverse volatility": "every eligible asset, calm ones more",
+    "minimum variance": "the least risk that past covariances allow",
+    "hierarchical risk parity": "risk spread along a tree of correlations",
+    "best Sharpe of all": "as many best Sharpe ratios, no clusters",
+    "momentum 12-1": "as many best returns over a year, last month left out",
+    "asset classes": "best Sharpe ratio of each asset class and sector",
+    "correlation clusters": "best Sharpe ratio of each cluster of correlations",
+    "PCA clusters": "best Sharpe ratio of each cluster of principal components",
+    "SVD clusters": "the same without taking the market off",
+    "random clusters": "best Sharpe ratio of each of as many random groups",
+    "random asset per cluster": "one asset by lot from each of the strategy's clusters",
+}
+
+PARTS = (
+    ("market", "Market", "what the benchmark earned"),
+    ("universe", "Choice of universe", "what holding every eligible asset equally earned beyond it"),
+    ("clustering", "Clustering", "what one random asset of each cluster earned beyond that"),
+    ("selection", "Selection", "what the picks earned beyond random ones"),
+    ("cost", "Costs", "commission and half the spread"),
+    ("total", "Total", "the account"),
+)
+
+
+def verdict_page(evidence: dict | None, baselines: pd.DataFrame | None) -> dict | None:
+    """What the template ``verdict.html`` shows; None where the run was not assessed.
+
+    Args:
+        evidence: the content of significance.json.
+        baselines: the content of baselines.csv, indexed by policy.
+    """
+    if evidence is None:
+        return None
+    return {
+        "words": evidence["verdict"],
+        "parts": [
+            (label, signed(evidence["parts"][name]), meaning) for name, label, meaning in PARTS if evidence["parts"]
+        ],
+        "table": _table(baselines, evidence),
+        "tests": [row for make in (_picking, _luck, _further, _account, _many) for row in make(evidence)],
+        "robust": [row for make in (_days, _seeds, _ranks, _factors, _costs, _room) for row in make(evidence)],
+        "years": evidence.get("years_apart", []),
+        "falls": evidence.get("falls", []),
+        "benchmark": evidence.get("benchmark", ""),
+    }
+
+
+def _table(baselines: pd.DataFrame | None, evidence: dict) -> list[dict]:
+    rows = []
+    for name, row in (baselines if baselines is not None else pd.DataFrame()).iterrows():
+        meaning = MEANINGS.get(name, "the market, bought and held" if name.startswith("benchmark") else "")
+        rows.append(
+            {"policy": name, "meaning": meaning, "own": name == STRATEGY} | row.where(row.notna(), None).to_dict()
+        )
+    return rows
+
+
+def _picking(evidence: dict) -> list[tuple[str, str, str]]:
+    test = evidence["primary"]
+    if test is None:
+        return []
+    return [
+        (
+            "Skill at picking (decides the verdict)",
+            f"{signed(test['alpha_year'])} a year, p = {p_value(test['p_adjusted'])}",
+            "Return beyond the average member of the same clusters, at the same exposure to it and before costs on "
+            "both sides. p is how often luck alone does at least as well; at 0.05 or less the verdict speaks of "
+            f"evidence. Newey-West errors; information ratio {number(test['information_ratio'])}.",
+        ),
+        (
+            "The same after the run's costs",
+            f"{signed(test['net_alpha_year'])} a year",
+            "What is left of it once the run's own trading is paid for.",
+        ),
+    ]
+
+
+def _luck(evidence: dict) -> list[tuple[str, str, str]]:
+    words = {
+        "picks": ("Among random picks", "portfolios with one asset drawn by lot from each cluster"),
+        "partitions": ("Among random clusters", "portfolios that pick as the strategy does, from groups drawn by lot"),
+    }
+    rows = []
+    for kind, (label, what) in words.items():
+        found = evidence.get("luck", {}).get(kind)
+        if found:
+            rows.append(
+                (
+                    label,
+                    f"better than {found['total_return']['percentile']:.0%} by return, "
+                    f"{found['sharpe']['percentile']:.0%} by Sharpe ratio",
+                    f"Of {found['portfolios']:,} {what}, all before costs.",
+                )
+            )
+    return rows
+
+
+def _further(evidence: dict) -> list[tuple[str, str, str]]:
+    return [
+        (
+            f"Against {row['claim']}" + (f": {row['rival']}" if row["rival"] != row["claim"] else ""),
+            f"Sharpe ratio {signed_number(row['difference'])} ({number(row['low'])} to {number(row['high'])}), "
+            f"p = {p_value(row['p_adjusted'])}",
+            "Difference of the Sharpe ratios after costs, with its 95 % interval (studentised block bootstrap); p "
+            "allows for all trials on record and for these claims being several (Holm).",
+        )
+        for row in evidence["claims"]
+    ]
+
+
+def _account(evidence: dict) -> list[tuple[str, str, str]]:
+    found = evidence["sharpe"]
+    if not found:
+        return []
+    length = "never" if found["years_needed"] is None else f"{found['years_needed']:.1f} years"
+    return [
+        (
+            "Sharpe ratio of the account over cash",
+            f"{number(found['sharpe_year'])} ± {number(found['error_year'])}",
+            "± is one standard error; skewness and fat tails are allowed for.",
+        ),
+        (
+            "Probability that it is truly above 0",
+            f"{found['probabilistic']:.1%}; {found['deflated']:.1%} after all trials",
+            "Probabilistic and deflated Sharpe ratio. The best of the trials on record would show "
+            f"{number(found['expected_maximum_year'])} by luck alone.",
+        ),
+        (
+            "Record needed to believe it",
+            length,
+            "Minimum track record length: how long an account like this must run until a Sharpe ratio above 0 is 95 % "
+            "certain.",
+        ),
+    ]
+
+
+def _many(evidence: dict) -> list[tuple[str, str, str]]:
+    rows, pbo = [], evidence["overfitting"]
+    if pbo:
+        rows.append(
+            (
+                "Does the best stay the best?",
+                f"not in {pbo['probability']:.0%} of {pbo['splits']:,} splits",
+                f"The record is halved in every way of {pbo['blocks']} blocks; how often the best of "
+                f"{pbo['candidates']} candidates (trials and baselines) in one half is below the middle in the other "
+                "(PBO). Half the time is what pure chance does.",
+            )
+        )
+    for name, p in (evidence["snooping"] or {}).items():
+        rows.append(
+            (
+                name[0].upper() + name[1:] + "?",
+                f"p = {p_value(p['consistent'])}",
+                "Hansen's test of superior predictive ability, by mean return: small where the best of them is better "
+                f"by more than searching explains. White's reality check: {p_value(p['upper'])}.",
+            )
+        )
+    return rows
+
+
+def _days(evidence: dict) -> list[tuple[str, str, str]]:
+    found = evidence.get("rebalance_days")
+    if not found:
+        return []
+    own, totals = found["total_return"][0], sorted(found["total_return"])
+    return [
+        (
+            "Luck of the rebalance day",
+            f"{signed(totals[0])} to {signed(totals[-1])}, the run's own {signed(own)}",
+            f"Total return had every decision fallen 0 to {found['offsets'][-1]} sessions later, over the "
+            f"{found['sessions']:,} sessions all share, before costs. Clusters are those of the decision before; who "
+            "wins in them is chosen anew. The spread is noise that no rule controls.",
+        )
+    ]
+
+
+def _seeds(evidence: dict) -> list[tuple[str, str, str]]:
+    found = evidence.get("seeds")
+    if not found or found["seeds"] < 2:
+        return []
+    total, shared = found["total_return"], found["overlap"]
+    return [
+        (
+            "Luck of the training seed",
+            f"{signed(total['low'])} to {signed(total['high'])} over {found['seeds']} seeds",
+            f"Total return of the same settings with other seeds, mean {signed(total['mean'])}, spread "
+            f"{total['spread'] * 100:.1f} %."
+            + (f" Their picks overlap by {shared:.0%}." if shared is not None else ""),
+        )
+    ]
+
+
+def _ranks(evidence: dict) -> list[tuple[str, str, str]]:
+    found = evidence.get("rank_ic")
+    if not found or found["mean"] is None:
+        return []
+    p = "" if found["p"] is None else f", p = {p_value(found['p'])}"
+    return [
+        (
+            "Do Sharpe ratios last inside clusters?",
+            f"rank correlation {number(found['mean'])}{p}",
+            f"Of the Sharpe ratio ranked by with the return until the next decision, mean of {found['decisions']} "
+            "decisions: 1 = the order stays, 0 = the past says nothing.",
+        )
+    ]
+
+
+def _factors(evidence: dict) -> list[tuple[str, str, str]]:
+    found = evidence.get("factors")
+    if not found:
+        return []
+    betas = ", ".join(f"{name} {number(beta)}" for name, beta in found["betas"].items())
+    return [
+        (
+            "Alpha against factors",
+            f"{signed(found['alpha_year'])} a year, p = {p_value(found['p'])}",
+            f"After costs; not part of the verdict and not adjusted. Factors from the run's own assets, and exposures: "
+            f"{betas}.",
+        )
+    ]
+
+
+def _costs(evidence: dict) -> list[tuple[str, str, str]]:
+    found = evidence.get("costs")
+    if not found or found["paid_bps"] is None:
+        return []
+    limits = "; ".join(
+        f"{name} {bps:.0f}" if bps > 0 else f"{name} none"
+        for name, bps in found["break_even_bps"].items()
+        if bps is not None
+    )
+    return [
+        (
+            "Cost that would eat it up",
+            limits,
+            f"Basis points per unit of value traded at which the lead over each is gone (none: there is no lead); the "
+            f"run paid {found['paid_bps']:.1f} on {found['traded_year']:.1f} times the account a year.",
+        )
+    ]
+
+
+def _room(evidence: dict) -> list[tuple[str, str, str]]:
+    found = evidence.get("capacity")
+    if not found or not found["orders"]:
+        return []
+    sizes = ", ".join(f"{row['share']:.0%}: {row['p95']:,.0f}" for row in found["shares"] if row["p95"])
+    unknown = sum(found["unknown"].values())
+    return [
+        (
+            f"Room, in {evidence['currency']}",
+            sizes,
+            "Starting capital at which 95 % of the orders stay under this share of the value traded that day."
+            + (f" {unknown} orders in assets without volume are not counted." if unknown else ""),
+        )
+    ]
+
+
+def signed_number(value: float) -> str:
+    """
+    >>> signed_number(0.123), signed_number(-0.123)
+    ('+0.12', '−0.12')
+    """
+    return f"{value:+.2f}".replace("-", "−")

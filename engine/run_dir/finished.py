@@ -1,0 +1,85 @@
+"""A finished run, opened again: its settings, its decisions and the very prices it was made on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from engine.assembly.market import load_panel
+from engine.config.run import RunConfig, make_config
+from engine.config.settings import read_toml
+from engine.run_dir import artifacts
+from engine.run_dir.tables import ReportInputs, read_run
+from feeds.exogenous.macro import cash_returns
+from feeds.panel import Panel
+from feeds.raw import DataError
+from strategies.policy import Decision
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What can be said of a run once it is over.
+
+    Attributes:
+        folder: the run directory.
+        panel: as the run saw it, without features.
+        cash: simple return of cash per day.
+        decisions: as recorded: weights, clusters, Sharpe ratios and picks; no embeddings.
+        tables: the run directory's contents.
+    """
+
+    folder: Path
+    config: RunConfig
+    panel: Panel
+    cash: pd.Series
+    decisions: list[Decision]
+    tables: ReportInputs
+
+
+def reopen(run_dir: Path) -> FinishedRun:
+    """Read a run directory and load its prices again.
+
+    Raises:
+        FileNotFoundError: it is not a run directory.
+        DataError: the prices are not those of the run any more.
+    """
+    run_dir = Path(run_dir)
+    facts = artifacts.read_run_json(run_dir)
+    config = make_config(read_toml(run_dir / "config.toml"))
+    panel, _ = load_panel(config)
+    recorded = facts["fingerprint"]["data"]
+    found = artifacts.fingerprint(panel)
+    if found != recorded:
+        raise DataError(
+            f"{run_dir}: its prices have fingerprint {recorded[:12]}, those found now {found[:12]}; the source has "
+            "changed since. Run anew, or bring the old files back"
+        )
+    cash, _ = cash_returns(panel, config.cash, config.data.path)
+    tables = read_run(run_dir)
+    return FinishedRun(run_dir, config, panel, cash, recorded_decisions(tables), tables)
+
+
+def recorded_decisions(tables: ReportInputs) -> list[Decision]:
+    """The decisions of a run, in order, from its weights.csv and clusters.csv; clusters bear their lasting names."""
+    by_day = dict(tuple(tables.clusters.groupby("date")))
+    nothing = tables.clusters.iloc[:0]
+    return [_decision(day, row, by_day.get(day, nothing)) for day, row in tables.weights.iterrows()]
+
+
+def _decision(day: pd.Timestamp, row: pd.Series, clusters: pd.DataFrame) -> Decision:
+    index = pd.Index(clusters["symbol"].tolist(), dtype=object)
+    labels = pd.Series(clusters["cluster"].to_numpy(dtype=np.int64), index=index)
+    chosen = labels[clusters["selected"].to_numpy(dtype=bool)].sort_values(kind="stable")
+    weights = row.drop("CASH")
+    return Decision(
+        asof=day,
+        weights=weights[weights != 0.0],
+        labels=labels,
+        sharpe=pd.Series(clusters["sharpe"].to_numpy(dtype=float), index=index),
+        selected=list(chosen.index),
+        embeddings=pd.DataFrame(index=index),
+        diagnostics={"excluded": {}, "notes": [], "linkage": np.empty((0, 4))},
+    )

@@ -1,0 +1,110 @@
+"""What a report is made of, and how it is read from a run directory."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """What the page is made of: the contents of a run directory. Dates are naive days.
+
+    Attributes:
+        returns: index session; columns ``strategy`` (net of costs) and ``benchmark``, simple daily returns.
+        gross: the strategy's daily return before costs, at the same sessions.
+        weights: index decision date; target weight by symbol, and ``CASH``.
+        positions: index session; value in the account's currency by symbol, and ``cash``.
+        transactions: columns ``date, symbol, amount, price, value, commission, spread, reason``.
+        clusters: columns ``date, symbol, cluster, sharpe, selected``, for every decision.
+        embeddings: columns ``date, symbol, e0 ...``, for the last decision at least.
+        symbols: index symbol; columns ``verdict, why`` for everything asked for, and what is known of it
+            (``name, asset_class, sector, region, currency``).
+        metrics: see ``engine.trading.metrics.compute_metrics``.
+        config: the resolved configuration, section by section.
+        run: ``benchmark``, ``currency``, ``capital``, ``simulated``; and where recorded ``device``, ``threads``,
+            ``seed``, ``training`` (``span``, ``windows``), ``cash`` (where its rate is from), ``fingerprint`` and
+            ``versions`` (by what they are of), ``seconds`` and ``peak_memory_mb`` (by stage), ``notes`` (sentences),
+            ``excluded`` (symbol to reason, at the last decision), ``unfilled`` (``[date, symbol, why]`` of targets
+            that could not be reached) and ``folds`` (a row per training: its spans, seconds and losses).
+        stability: columns as in ``strategies.passports.continuity.stability``; None where the run recorded none.
+        passports: columns as in ``strategies.passports.passport.passports``; None where the run recorded none.
+        importance: columns as in ``passports.importance.importance_table``; None where the run recorded none.
+        evidence: how far the run can be believed (``engine.evidence.assessment``); None where that was not worked out.
+        luck: its random portfolios: columns kind, sharpe, total_return.
+        baselines: its table of policies, indexed by policy.
+    """
+
+    returns: pd.DataFrame
+    gross: pd.Series
+    weights: pd.DataFrame
+    positions: pd.DataFrame
+    transactions: pd.DataFrame
+    clusters: pd.DataFrame
+    embeddings: pd.DataFrame
+    symbols: pd.DataFrame
+    metrics: dict
+    config: dict
+    run: dict
+    stability: pd.DataFrame | None = None
+    passports: pd.DataFrame | None = None
+    importance: pd.DataFrame | None = None
+    evidence: dict | None = None
+    luck: pd.DataFrame | None = None
+    baselines: pd.DataFrame | None = None
+
+
+def read_run(run_dir: Path) -> ReportInputs:
+    """The contents of a run directory; a file that is not there is named by the error."""
+    run_dir = Path(run_dir)
+    for name in ("run.json", "metrics.json", "returns.csv"):
+        if not (run_dir / name).is_file():
+            raise FileNotFoundError(f"run_dir: {run_dir} holds no {name}; a finished run's directory does")
+    return ReportInputs(
+        returns=_read_wide(run_dir / "returns.csv"),
+        gross=_read_wide(run_dir / "returns_gross.csv")["gross"],
+        weights=_read_wide(run_dir / "weights.csv"),
+        positions=_read_wide(run_dir / "positions.csv"),
+        transactions=_read_long(run_dir / "transactions.csv"),
+        clusters=_read_long(run_dir / "clusters.csv"),
+        embeddings=pd.read_parquet(run_dir / "embeddings.parquet"),
+        symbols=_read_long(run_dir / "symbols.csv").set_index("symbol"),
+        metrics=json.loads((run_dir / "metrics.json").read_text(encoding="utf-8")),
+        config=tomllib.loads((run_dir / "config.toml").read_text(encoding="utf-8")),
+        run=json.loads((run_dir / "run.json").read_text(encoding="utf-8")),
+        stability=_read_long(run_dir / "stability.csv") if (run_dir / "stability.csv").is_file() else None,
+        passports=_read_long(run_dir / "passports.csv") if (run_dir / "passports.csv").is_file() else None,
+        importance=_read_long(run_dir / "importance.csv") if (run_dir / "importance.csv").is_file() else None,
+        **_read_assessment(run_dir),
+    )
+
+
+def _read_assessment(run_dir: Path) -> dict:
+    """What ``engine.evidence.assessment`` left in a run directory; nothing where it was not asked for."""
+    if not (run_dir / "significance.json").is_file():
+        return {}
+    return {
+        "evidence": json.loads((run_dir / "significance.json").read_text(encoding="utf-8")),
+        "luck": pd.read_csv(run_dir / "luck.csv"),
+        "baselines": pd.read_csv(run_dir / "baselines.csv", index_col="policy"),
+    }
+
+
+def _read_wide(path: Path) -> pd.DataFrame:
+    """A table whose first column is the date and whose others are numbers."""
+    table = pd.read_csv(path, index_col=0)
+    return table.set_index(pd.DatetimeIndex(table.index, name="date"))
+
+
+def _read_long(path: Path) -> pd.DataFrame:
+    """A table with a symbol per row. Text stays text: a symbol may be ``NA``, ``TRUE`` or ``0005``."""
+    text = ["symbol", "reason", "verdict", "why", "name", "asset_class", "sector", "region", "currency"]
+    text += ["members", "picks", "runner_up", "closest_class", "method", "channel"]
+    columns = pd.read_csv(path, nrows=0).columns
+    numbers = {name: [""] for name in columns if name not in text}
+    table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=numbers)
+    return table.assign(date=pd.to_datetime(table["date"])) if "date" in table else table

@@ -1,0 +1,191 @@
+"""One bar-by-bar backtest: Cerebro wired up, run, and turned into tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import backtrader as bt
+import pandas as pd
+
+from engine.trading.clock import ClockCerebro
+from engine.trading.config import TradingConfig
+from feeds.bt_feed import panel_feeds
+from feeds.panel import FIELDS, STOPPED_AFTER, Panel
+from strategies.policy import Decision, Policy
+from strategies.rebalance import RebalanceStrategy
+
+TRANSACTION_COLUMNS = ("date", "symbol", "amount", "price", "value", "commission", "spread", "reason")
+
+
+@dataclass(frozen=True)
+class BacktestResult:
+    """What a backtest did, on the benchmark's sessions from the first decision on.
+
+    Attributes:
+        returns: columns ``strategy`` and ``benchmark``: simple daily returns net of costs, session to session; first
+            row = the first session after the first decision.
+        gross: the strategy's daily return before costs, same index.
+        value: value of the account at each session's close, from the first decision on.
+        positions: value by symbol (every symbol ever held) and ``cash``, same index as ``value``.
+        transactions: one row per fill, columns ``TRANSACTION_COLUMNS``; ``amount`` in signed shares, money in the
+            account's currency.
+        decisions: in order of date.
+        unfilled: ``(date, symbol, why)`` of every target that could not be reached.
+        capital: what the account started with.
+        clock: which loop served the run, and why.
+    """
+
+    returns: pd.DataFrame
+    gross: pd.Series
+    value: pd.Series
+    positions: pd.DataFrame
+    transactions: pd.DataFrame
+    decisions: list[Decision]
+    unfilled: list[tuple[pd.Timestamp, str, str]]
+    capital: float
+    clock: str
+
+    @property
+    def weights(self) -> pd.DataFrame:
+        """Target weights, index = decision date; a column per symbol ever chosen, and ``CASH``."""
+        table = pd.DataFrame({d.asof: d.weights for d in self.decisions}).T.sort_index(axis=1).fillna(0.0).astype(float)
+        table["CASH"] = 1.0 - table.sum(axis=1)
+        return table.rename_axis("date")
+
+
+class AccountBook(bt.Analyzer):
+    """Cash and the value of each position held, at every session's close."""
+
+    params = dict(sessions=(), progress=None)  # noqa: RUF012 - backtrader's form
+
+    def start(self):
+        self.sessions = set(self.p.sessions)
+        self.rows: dict[pd.Timestamp, dict[str, float]] = {}
+
+    def prenext(self):
+        self.next()
+
+    def next(self):
+        now = pd.Timestamp(self.strategy.datetime.date(0))
+        if now not in self.sessions:
+            return
+        broker = self.strategy.broker
+        held = {data._name: broker.get_value([data]) for data, held in list(broker.positions.items()) if held.size}
+        self.rows[now] = {"cash": broker.getcash(), **held}
+        if self.p.progress is not None:
+            self.p.progress(now)
+
+
+def run_backtest(
+    panel: Panel,
+    policy_for: Callable[[pd.Timestamp], Policy],
+    decision_dates: pd.DatetimeIndex,
+    trading: TradingConfig,
+    clock: str = "shared",
+    progress: Callable[[pd.Timestamp], None] | None = None,
+) -> BacktestResult:
+    """Trade a policy's decisions bar by bar, to the panel's last session.
+
+    Args:
+        panel: prices in the account's currency; the run ends with it.
+        policy_for: the policy fitted on data before a given day.
+        decision_dates: sessions to decide on; fills come at the next open, so the last must lie before the end.
+        clock: "shared" or "stock".
+        progress: called with each session once it is done.
+    """
+    if not len(decision_dates):
+        raise ValueError("decision_dates: empty; the test span holds no decision date before its last session")
+    missing = decision_dates.difference(panel.sessions.intersection(panel.dates))
+    if len(missing):
+        raise ValueError(f"decision_dates: {missing[0].date()} is not one of the panel's sessions with a bar")
+    if decision_dates[-1] >= panel.sessions[-1]:
+        raise ValueError(f"decision_dates: nothing can fill after {decision_dates[-1].date()}, where the panel ends")
+    traded = traded_part(panel, decision_dates[0])
+    cerebro = ClockCerebro(stdstats=False) if clock == "shared" else bt.Cerebro(stdstats=False)
+    for feed in panel_feeds(traded):
+        cerebro.adddata(feed)
+    cerebro.broker.setcash(trading.capital)
+    if trading.costs:
+        _charge(cerebro.broker, traded, trading.cost_multiplier)
+    cerebro.addanalyzer(AccountBook, _name="book", sessions=traded.sessions, progress=progress)
+    cerebro.addstrategy(
+        RebalanceStrategy,
+        policy_for=policy_for,
+        decision_dates=tuple(decision_dates),
+        panel=panel,
+        sessions=panel.sessions,
+        cash_buffer=trading.cash_buffer,
+        fractional=trading.fractional,
+    )
+    (strategy,) = cerebro.run()
+    return _result(strategy, panel, trading, decision_dates[0], _clock_used(cerebro))
+
+
+def traded_part(panel: Panel, first_decision: pd.Timestamp) -> Panel:
+    """The rows the run needs, from a little before the first decision, and the symbols that trade in them."""
+    session = panel.sessions.get_loc(first_decision)
+    start = panel.sessions[max(0, session - STOPPED_AFTER)]
+    rows = slice(panel.dates.searchsorted(start), None)
+    cut = replace(
+        panel,
+        **{name: getattr(panel, name).iloc[rows] for name in FIELDS},
+        sessions=panel.sessions[panel.sessions >= start],
+        features=None,
+        exog=None,
+    )
+    alive = cut.close.notna().any()
+    # The benchmark first: backtrader's own analyzers take their dates from the first feed.
+    others = [name for name in cut.symbols if alive[name] and name != panel.benchmark]
+    return cut.select([panel.benchmark, *others])
+
+
+def _charge(broker, panel: Panel, multiplier: float) -> None:
+    rates = (panel.assets["commission_bps"] + panel.assets["half_spread_bps"]) * multiplier / 1e4
+    for symbol, rate in rates.items():
+        broker.setcommission(
+            commission=rate, name=symbol, stocklike=True, commtype=bt.CommInfoBase.COMM_PERC, percabs=True
+        )
+
+
+def _clock_used(cerebro) -> str:
+    if not isinstance(cerebro, ClockCerebro):
+        return "stock, as asked for"
+    return "shared" if cerebro.clock_used else f"stock: {cerebro.fallback_reason}"
+
+
+def _result(strategy, panel: Panel, trading: TradingConfig, first: pd.Timestamp, clock: str) -> BacktestResult:
+    book = strategy.analyzers.book.rows
+    positions = pd.DataFrame.from_dict(book, orient="index").sort_index().loc[first:]
+    names = sorted(name for name in positions.columns if name != "cash")
+    positions = positions[[*names, "cash"]].fillna(0.0).rename_axis("date")
+    value = positions.sum(axis=1)
+    net = value.pct_change(fill_method=None).iloc[1:]
+    benchmark = panel.session_closes()[panel.benchmark].pct_change(fill_method=None).reindex(net.index)
+    transactions = _transactions(strategy, panel)
+    # A fill on a day that is no session (weekend bars) shows in the next session's value.
+    booked = net.index[net.index.searchsorted(transactions["date"]).clip(max=len(net) - 1)]
+    costs = (transactions["commission"] + transactions["spread"]).groupby(booked).sum().reindex(net.index).fillna(0.0)
+    return BacktestResult(
+        returns=pd.DataFrame({"strategy": net, "benchmark": benchmark}).rename_axis("date"),
+        gross=(net + costs / value.shift(1).reindex(net.index)).rename("gross"),
+        value=value.rename("value"),
+        positions=positions,
+        transactions=transactions,
+        decisions=strategy.decisions,
+        unfilled=strategy.unfilled,
+        capital=trading.capital,
+        clock=clock,
+    )
+
+
+def _transactions(strategy, panel: Panel) -> pd.DataFrame:
+    rows = []
+    for fill in strategy.fills:
+        asset = panel.assets.loc[fill.symbol]
+        total = asset["commission_bps"] + asset["half_spread_bps"]
+        commission = fill.commission * (asset["commission_bps"] / total if total else 0.0)
+        value = fill.amount * fill.price
+        spread = fill.commission - commission
+        rows.append((fill.date, fill.symbol, fill.amount, fill.price, value, commission, spread, fill.reason))
+    return pd.DataFrame(rows, columns=list(TRANSACTION_COLUMNS)).astype({"date": "datetime64[ns]"})

@@ -1,0 +1,315 @@
+"""A Cerebro that moves one shared clock instead of every feed.
+
+Stock backtrader peeks at, advances and fills every feed on every bar, in Python. Here all feeds are read through one
+clock: a feed's line looks its value up at the bar that the feed has reached by the clock's row, so a bar costs the same
+whether three feeds are loaded or three thousand. Strategies, indicators, observers, analyzers and the broker see what
+they see in ``bt.Cerebro``, to the last bit; what the clock does not serve runs on the stock path, and says so.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import gc
+import logging
+from array import array
+from contextlib import contextmanager
+
+import backtrader as bt
+import numpy as np
+from backtrader.brokers import BackBroker
+
+from engine.trading.clock_broker import ClockBroker
+from feeds.bt_feed import PanelFeed, PanelLine
+
+logger = logging.getLogger(__name__)
+
+#: During a run the garbage collector looks at new objects when there are so many of them.
+NEW_OBJECTS = 100_000
+
+
+class Ticker:
+    """Where the clock stands.
+
+    Attributes:
+        row: 0 before the first bar, then 1, 2, ...
+        moments: day numbers of the rows 1, 2, ...
+        dates: datetimes by day number, as far as anybody has asked for them.
+    """
+
+    def __init__(self, moments: list[float]):
+        self.row = 0
+        self.moments = moments
+        self.dates = {}
+
+    def date(self, number: float) -> dt.datetime:
+        """``bt.num2date(number)``, worked out once."""
+        found = self.dates.get(number)
+        if found is None:
+            found = self.dates[number] = bt.num2date(number)
+        return found
+
+
+class DatedLine(bt.linebuffer.LineBuffer):
+    """A line of day numbers that converts each of them once."""
+
+    def datetime(self, ago=0, tz=None, naive=True):
+        if tz is None and self._tz is None:
+            return self._ticker.date(self[ago])
+        return super().datetime(ago, tz, naive)
+
+    def date(self, ago=0, tz=None, naive=True):
+        return self.datetime(ago, tz, naive).date()
+
+    def time(self, ago=0, tz=None, naive=True):
+        return self.datetime(ago, tz, naive).time()
+
+
+class ClockLine(DatedLine, PanelLine):
+    """A feed's line read through the clock.
+
+    ``_reached[row]`` is the index of the feed's latest bar when the clock stands at ``row``, -1 before its first.
+    """
+
+    def __getitem__(self, ago):
+        return self.array[self._reached[self._ticker.row] + ago]
+
+    def __len__(self):
+        return self._reached[self._ticker.row] + 1
+
+    def _stay(self, value):
+        raise RuntimeError("a feed on the shared clock cannot be moved by hand; use runonce=False if it must be")
+
+    def get_idx(self):
+        return self._reached[self._ticker.row]
+
+    idx = property(get_idx, _stay)
+    lencount = property(__len__, _stay)
+
+
+class ClockCerebro(bt.Cerebro):
+    """``bt.Cerebro`` with the same parameters, methods and results, on the shared clock where that is possible.
+
+    The clock serves feeds from ``feeds.bt_feed`` with ``preload`` and ``runonce`` on, which is the default.
+
+    Attributes:
+        clock_used: whether the last ``run`` was served by the shared clock.
+        fallback_reason: why it was not, or None.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.clock_used = False
+        self.fallback_reason = None
+
+    def run(self, **kwargs):
+        self.clock_used, self.fallback_reason = False, None
+        if self._dooptimize:  # the workers are other processes: say it here
+            self._fall_back("optstrategy runs its strategies on the stock path")
+        return super().run(**kwargs)
+
+    def _fall_back(self, reason: str) -> None:
+        if self.fallback_reason is None:
+            self.fallback_reason = reason
+            logger.warning("shared clock not used: %s", reason)
+
+    def _runonce(self, runstrats):
+        reason = next(filter(None, map(_unserved, self.datas)), None)
+        if reason is None and self.fallback_reason is None:
+            self._run_on_clock(runstrats)
+            return
+        self._fall_back(reason)
+        super()._runonce(runstrats)
+
+    def _runnext(self, runstrats):
+        self._fall_back(self._why_stepwise())
+        super()._runnext(runstrats)
+
+    def _runonce_old(self, runstrats):
+        self._fall_back("oldsync=True")
+        super()._runonce_old(runstrats)
+
+    def _runnext_old(self, runstrats):
+        self._fall_back(self._why_stepwise())
+        super()._runnext_old(runstrats)
+
+    def _why_stepwise(self) -> str:
+        if self._dolive or self.p.live:
+            return "live data"
+        if self._exactbars:
+            return f"exactbars={self.p.exactbars}"
+        if self._doreplay:
+            return "resampled or replayed data"
+        if not (self.p.preload and self.p.runonce):
+            return f"preload={self.p.preload}, runonce={self.p.runonce}"
+        return "an indicator needs runonce=False"
+
+    def _run_on_clock(self, runstrats) -> None:
+        for strat in runstrats:
+            strat._once()
+            strat.reset()
+        moments, reached = _timeline(self.datas)
+        ticker = Ticker(moments)
+        with (
+            _on_clock(self.datas, reached, ticker),
+            _broker_on_clock(self._broker, ticker),
+            _strategies_on_clock(runstrats, reached, ticker),
+            _garbage_seldom_collected(),
+        ):
+            self.clock_used = True
+            self._tick(runstrats, ticker)
+
+    def _tick(self, runstrats, ticker) -> None:
+        """The run loop: as in ``bt.Cerebro._runonce``, with the clock moved instead of the feeds."""
+        for row, moment in enumerate(ticker.moments, start=1):
+            ticker.row = row
+            self._check_timers(runstrats, moment, cheat=True)
+            if self.p.cheat_on_open:
+                for strat in runstrats:
+                    strat._oncepost_open()
+                    if self._event_stop:
+                        return
+            self._brokernotify()
+            if self._event_stop:
+                return
+            self._check_timers(runstrats, moment, cheat=False)
+            for strat in runstrats:
+                strat._oncepost(moment)
+                if self._event_stop:
+                    return
+                self._next_writers(runstrats)
+
+
+def _unserved(data) -> str | None:
+    """Why the clock cannot serve a feed, or None."""
+    if not isinstance(data, PanelFeed):
+        return f"feed {data._name!r} is a {type(data).__name__}, not a PanelFeed (feeds.bt_feed.frame_feed makes one)"
+    if any(
+        getattr(type(data), name) is not getattr(PanelFeed, name) for name in ("advance", "advance_peek", "__len__")
+    ):
+        return f"feed {data._name!r} moves its bars in its own way ({type(data).__name__})"
+    calendar, rows = data.stamps()
+    if calendar is not data.p.dataname.calendar and (np.diff(calendar[rows]) <= 0).any():
+        return f"feed {data._name!r} has bars that do not follow each other in time"
+    return None
+
+
+def _timeline(datas) -> tuple[list[float], list[array]]:
+    """All feeds' moments in order, and per feed which bar it has reached.
+
+    Returns:
+        day numbers of the clock's rows 1, 2, ...; per feed the index of its latest bar by row, -1 before its first,
+        shape ``(n_rows + 1,)``. Feeds with a bar on every row share one.
+    """
+    stamps = [data.stamps() for data in datas]
+    calendars = {id(calendar): calendar for calendar, _ in stamps}
+    used = {key: np.zeros(len(calendar), dtype=bool) for key, calendar in calendars.items()}
+    for calendar, rows in stamps:
+        used[id(calendar)][rows] = True
+    moments = np.unique(np.concatenate([calendars[key][marks] for key, marks in used.items()]))
+    row_of = {key: moments.searchsorted(calendar) for key, calendar in calendars.items()}
+
+    everywhere = array("i", range(-1, len(moments)))
+    reached = []
+    for calendar, rows in stamps:
+        if len(rows) == len(moments):
+            reached.append(everywhere)
+            continue
+        bars = np.zeros(len(moments) + 1, dtype=np.int32)
+        bars[row_of[id(calendar)][rows] + 1] = 1
+        by_row = array("i")
+        by_row.frombytes((np.cumsum(bars, dtype=np.int32) - np.int32(1)).tobytes())
+        reached.append(by_row)
+    return moments.tolist(), reached
+
+
+@contextmanager
+def _on_clock(datas, reached, ticker):
+    """Let the feeds' lines read through the clock; afterwards they stand where the clock left them."""
+    for data, bars in zip(datas, reached, strict=True):
+        for name in [name for name in vars(data) if name.startswith("tick_")]:
+            delattr(data, name)  # left by an indicator that was calculated bar by bar
+        data.on_clock = True
+        for line in data.lines:
+            line._reached, line._ticker = bars, ticker
+            line.__class__ = ClockLine
+    try:
+        yield
+    finally:
+        for data, bars in zip(datas, reached, strict=True):
+            data.on_clock = False
+            index = bars[ticker.row]
+            for line in data.lines:
+                line.__class__ = PanelLine
+                line.idx, line.lencount = index, index + 1
+
+
+@contextmanager
+def _broker_on_clock(broker, ticker):
+    """Let a stock broker look at open positions only; any other broker is left as it is."""
+    if type(broker) is not BackBroker:
+        yield
+        return
+    broker.__class__ = ClockBroker
+    broker.on_clock(ticker)
+    try:
+        yield
+    finally:
+        broker.off_clock()
+        broker.__class__ = BackBroker
+
+
+@contextmanager
+def _garbage_seldom_collected():
+    """Keep the garbage collector from walking through all feeds, libraries and orders again and again during the run.
+
+    What exists by now stays alive anyway and is left out; what the run makes is collected as always, in larger steps.
+    """
+    threshold = gc.get_threshold()
+    frozen_by_others = gc.get_freeze_count() > 0
+    if not frozen_by_others:
+        gc.freeze()
+    if threshold[0]:
+        gc.set_threshold(max(threshold[0], NEW_OBJECTS), *threshold[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*threshold)
+        if not frozen_by_others:
+            gc.unfreeze()
+
+
+@contextmanager
+def _strategies_on_clock(runstrats, reached, ticker):
+    """Give the strategies their distance to the minimum period by row instead of by counting all feeds' bars."""
+    counting = [strat for strat in runstrats if type(strat)._getminperstatus is bt.Strategy._getminperstatus]
+    for strat in counting:
+        strat._getminperstatus = _minimum_period(strat, reached, ticker)
+    lines = [strat.lines.datetime for strat in runstrats]
+    for line in lines:
+        line.__class__, line._ticker = DatedLine, ticker
+    try:
+        yield
+    finally:
+        for strat in counting:
+            del strat._getminperstatus
+        for line in lines:
+            line.__class__ = bt.linebuffer.LineBuffer
+
+
+def _minimum_period(strat, reached, ticker):
+    """``strat._getminperstatus`` with the answer for every row worked out beforehand."""
+    longest = {}  # feeds with the same bars differ in their minimum period only
+    for period, bars in zip(strat._minperiods, reached, strict=True):
+        key = id(bars)
+        if key not in longest or longest[key][0] < period:
+            longest[key] = period, bars
+    missing = np.full(len(reached[0]), np.iinfo(np.int64).min)
+    for period, bars in longest.values():
+        np.maximum(missing, period - 1 - np.frombuffer(bars, dtype=np.int32), out=missing)
+    by_row = missing.tolist()
+
+    def status():
+        strat._minperstatus = by_row[ticker.row]
+        return strat._minperstatus
+
+    return status

@@ -1,0 +1,51 @@
+"""One file, one object: the configuration of a run is the configurations of its parts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from strategies.allocation import ALLOCATORS
+
+FREQUENCIES = ("once", "week", "month", "quarter")
+
+
+@dataclass(frozen=True)
+class TradingConfig:
+    """How decisions become orders, and what they cost.
+
+    Attributes:
+        rebalance: "once", "week", "month" or "quarter" (decided on its last session), or a number of sessions.
+        allocate: "equal" or "inverse_volatility".
+        capital: starting cash in the account's currency.
+        cash_buffer: fraction of the value kept in cash.
+        fractional: allow fractions of a share.
+        costs: charge commission and half the spread, per asset class or as the universe file says.
+        cost_multiplier: scales those costs; 2 = twice as dear.
+    """
+
+    rebalance: str | int = "month"
+    allocate: str = "equal"
+    capital: float = 100_000.0
+    cash_buffer: float = 0.02
+    fractional: bool = True
+    costs: bool = True
+    cost_multiplier: float = 1.0
+
+    def __post_init__(self):
+        number = isinstance(self.rebalance, int) and not isinstance(self.rebalance, bool) and self.rebalance >= 1
+        if not number and self.rebalance not in FREQUENCIES:
+            raise ValueError(
+                f"trading.rebalance: got {self.rebalance!r}, expected one of {', '.join(FREQUENCIES)} or a number of "
+                "sessions"
+            )
+        if self.allocate not in ALLOCATORS:
+            raise ValueError(
+                f"trading.allocate: got {self.allocate!r}, expected one of {', '.join(sorted(ALLOCATORS))}"
+            )
+        if not 0 < self.capital < math.inf:
+            raise ValueError(f"trading.capital: got {self.capital}, expected a number above 0")
+        if not 0 <= self.cash_buffer < 1:
+            raise ValueError(f"trading.cash_buffer: got {self.cash_buffer}, expected 0 <= cash_buffer < 1")
+        if not self.cost_multiplier >= 0:
+            raise ValueError(f"trading.cost_multiplier: got {self.cost_multiplier}, expected 0 or more")

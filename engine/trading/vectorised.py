@@ -1,0 +1,372 @@
+"""Thousands of portfolios of target weights traded at once, by the rules of ``strategies.rebalance``, in NumPy.
+
+What the engine does order by order is done here for a block of portfolios at a time: decisions on the close, fills at
+each asset's next open, sells before buys, the check of the cash at the last closes and again at each fill, a refused
+buy sent again for what the cash allows, exits of assets that stopped trading at their terminal bar. Only what a
+portfolio holds or wants is looked at: a few dozen slots each, sorted by name as the engine's orders are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from engine.trading.backtest import traded_part
+from engine.trading.config import TradingConfig
+from feeds.bt_feed import terminal_bars
+from feeds.panel import STOPPED_AFTER, Panel
+from strategies.rebalance import DUST, GIVE_UP_AFTER, REACHED, ROUNDING
+
+#: Portfolios in memory at a time.
+BLOCK = 500
+
+#: Why an order is there; see ``strategies.rebalance``.
+REBALANCE, STOPPED, AGAIN = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What each portfolio is to hold from each decision on.
+
+    Attributes:
+        picks: int ``(n_portfolios, n_decisions, n_slots)``, columns of the panel; -1 = none. No name twice.
+        weights: float64, same shape: fraction of the portfolio's value; sums to at most 1 over the slots.
+    """
+
+    picks: np.ndarray
+    weights: np.ndarray
+
+    def __post_init__(self):
+        if self.picks.ndim != 3 or self.picks.shape != self.weights.shape:
+            raise ValueError(
+                f"picks and weights: got shapes {self.picks.shape} and {self.weights.shape}, expected the same "
+                "(n_portfolios, n_decisions, n_slots)"
+            )
+
+    def __len__(self) -> int:
+        return len(self.picks)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What the portfolios earned, on the sessions of ``BacktestResult.returns``.
+
+    Attributes:
+        sessions: shape ``(n_sessions,)``.
+        net, gross: simple daily returns after and before costs, ``(n_portfolios, n_sessions)``.
+        value: of the account at the last session, ``(n_portfolios,)``.
+        costs: commission and spread paid, ``(n_portfolios,)``.
+        traded: value of all fills, bought and sold, ``(n_portfolios,)``.
+    """
+
+    sessions: pd.DatetimeIndex
+    net: np.ndarray
+    gross: np.ndarray
+    value: np.ndarray
+    costs: np.ndarray
+    traded: np.ndarray
+
+
+@dataclass(frozen=True)
+class Tape:
+    """A panel's bars as the engine's loop meets them, from the first decision on; assets sorted by name.
+
+    The last column stands for an empty slot. Shapes ``(n_days, n_assets + 1)`` unless stated.
+
+    Attributes:
+        days: every day on which any asset has a bar, terminal bars included.
+        open: where there is a bar.
+        close: the last one known.
+        bar: whether there is one.
+        silent: sessions since the last one.
+        rate: cost per unit of value traded, ``(n_assets + 1,)``.
+        session: which days are sessions, ``(n_days,)``.
+        count: sessions up to each day, ``(n_days,)``.
+        column: position here of each column of the panel, -1 where it never trades, ``(n_panel_columns + 1,)``.
+    """
+
+    days: pd.DatetimeIndex
+    open: np.ndarray
+    close: np.ndarray
+    bar: np.ndarray
+    silent: np.ndarray
+    rate: np.ndarray
+    session: np.ndarray
+    count: np.ndarray
+    column: np.ndarray
+
+
+def simulate(panel: Panel, targets: Targets, dates: pd.DatetimeIndex, trading: TradingConfig) -> Simulated:
+    """Trade every portfolio's targets, each alone with ``trading.capital``, to the panel's last session.
+
+    Agrees with ``backtest.run_backtest`` to rounding; where shares are whole, rounding can move one share.
+
+    Args:
+        panel: prices in the account's currency.
+        targets: picks and weights; ``n_decisions`` is the number of dates.
+        dates: sessions to decide on, increasing, the last one before the panel's end.
+
+    Raises:
+        ValueError: shapes or dates do not fit, or a pick never trades.
+    """
+    if targets.picks.shape[1] != len(dates):
+        raise ValueError(f"dates: got {len(dates)}, targets have {targets.picks.shape[1]} decisions")
+    tape = read_tape(panel, dates[0], trading)
+    rows = tape.days.get_indexer(dates)
+    if (rows < 0).any() or not tape.session[rows].all() or dates[-1] >= panel.sessions[-1]:
+        raise ValueError("dates: expected sessions with a bar, the last one before the panel's last session")
+    picks = tape.column[targets.picks]
+    if (picks < 0).any():
+        missing = panel.symbols[targets.picks[picks < 0][0]]
+        raise ValueError(f"targets: {missing} has no bar from shortly before {dates[0].date()} on")
+    parts = [
+        _Block(tape, trading, rows).run(picks[at : at + BLOCK], targets.weights[at : at + BLOCK])
+        for at in range(0, len(targets), BLOCK)
+    ]
+    net, gross, value, costs, traded = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Simulated(tape.days[tape.session][1:], net, gross, value, costs, traded)
+
+
+def read_tape(panel: Panel, first: pd.Timestamp, trading: TradingConfig) -> Tape:
+    """The bars of a run that decides on ``first`` for the first time."""
+    cut = traded_part(panel, first)
+    order = sorted(range(len(cut.symbols)), key=lambda column: cut.symbols[column])
+    names = cut.symbols[order]
+    stops = terminal_bars(cut)
+    days = cut.dates[cut.close.notna().any(axis=1)].union(pd.DatetimeIndex(stops["date"].unique()))
+    close = _with_spare(cut.close[names].reindex(days).to_numpy(dtype=float), np.nan)
+    opens = _with_spare(cut.open[names].reindex(days).to_numpy(dtype=float), np.nan)
+    at = days.get_indexer(stops["date"]), names.get_indexer(stops["symbol"])
+    close[at] = opens[at] = stops["price"].to_numpy()
+    bar = np.isfinite(close)
+    last = np.maximum.accumulate(np.where(bar, np.arange(len(days))[:, None], -1), axis=0)
+    count = panel.sessions.searchsorted(days, side="right")
+    silent = np.where(last >= 0, count[:, None] - count[np.maximum(last, 0)], 0)
+    close = np.where(last >= 0, np.take_along_axis(close, np.maximum(last, 0), axis=0), 1.0)
+    costs = (cut.assets["commission_bps"] + cut.assets["half_spread_bps"])[names].to_numpy(dtype=float)
+    rate = np.append(costs * trading.cost_multiplier / 1e4 if trading.costs else np.zeros(len(names)), 0.0)
+    column = np.append(names.get_indexer(panel.symbols), len(names))  # a pick of -1 is the spare column
+    began = days.get_loc(first)
+    session = days[began:].isin(panel.sessions)
+    return Tape(
+        days[began:], opens[began:], close[began:], bar[began:], silent[began:].astype(np.int32), rate, session,
+        count[began:], column,
+    )  # fmt: skip
+
+
+def _with_spare(values: np.ndarray, fill: float) -> np.ndarray:
+    return np.column_stack([values, np.full(len(values), fill)])
+
+
+class _Block:
+    """Some portfolios under way. Arrays have shape ``(n_portfolios, n_slots)`` unless stated.
+
+    Attributes:
+        ids: columns of the tape, increasing along a row; the spare column last.
+        shares: held.
+        target: shares wanted, NaN where nothing is being worked on.
+        live: shares of the order under way, signed; 0 = none.
+        sent: row of the day on which it was sent.
+        reason: REBALANCE, STOPPED or AGAIN.
+        cash: ``(n_portfolios,)``.
+    """
+
+    def __init__(self, tape: Tape, trading: TradingConfig, decisions: np.ndarray):
+        self.tape = tape
+        self.trading = trading
+        self.decisions = decisions
+        self.spare = tape.close.shape[1] - 1
+
+    def run(self, picks: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Net and gross returns, last value, costs and value traded."""
+        n, n_days = len(picks), len(self.tape.days)
+        self.cash = np.full(n, float(self.trading.capital))
+        self.ids = np.full((n, 1), self.spare)
+        self.shares = np.zeros((n, 1))
+        self.target, self.live = np.full((n, 1), np.nan), np.zeros((n, 1))
+        self.sent, self.reason = np.zeros((n, 1), dtype=np.int64), np.zeros((n, 1), dtype=np.int8)
+        self.values = np.empty((n, n_days))
+        self.costs = np.zeros((n, n_days))
+        self.traded = np.zeros(n)
+        decided = {row: number for number, row in enumerate(self.decisions)}
+        row = 0
+        while row < n_days:
+            self._fill(row)
+            self.values[:, row] = self._value(row)
+            if row in decided:
+                self._rebalance(row, picks[:, decided[row]], weights[:, decided[row]])
+            else:
+                self._sell_stopped(row)
+                self._work(row)
+            row = self._pass_quiet_days(row + 1)
+        return self._results()
+
+    def _results(self) -> tuple[np.ndarray, ...]:
+        session = self.tape.session
+        value = self.values[:, session]
+        # A fill on a day that is no session shows in the next session's value.
+        rows = np.flatnonzero(session)[1:]
+        booked = np.minimum(np.searchsorted(rows, np.arange(len(session))), len(rows) - 1)
+        costs = np.zeros((len(value), len(rows)))
+        for row in np.flatnonzero(self.costs.any(axis=0)):
+            costs[:, booked[row]] += self.costs[:, row]
+        net = value[:, 1:] / value[:, :-1] - 1.0
+        return net, net + costs / value[:, :-1], value[:, -1], self.costs.sum(axis=1), self.traded
+
+    def _value(self, row: int) -> np.ndarray:
+        return self.cash + (self.shares * self.tape.close[row][self.ids]).sum(axis=1)
+
+    def _pass_quiet_days(self, row: int) -> int:
+        """Value the days from ``row`` on as long as nothing happens; the first on which something may."""
+        busy = self.live.any() or not np.isnan(self.target).all()
+        after = self.decisions[self.decisions >= row]
+        until = after[0] if len(after) else len(self.tape.days)
+        if busy or until <= row:
+            return row
+        self._keep(self.shares != 0)
+        stops = (self.tape.silent[row:until] >= STOPPED_AFTER)[:, self.ids] if self._may_stop(row, until) else None
+        if stops is not None:
+            due = (stops & (self.shares != 0) & (self.reason != STOPPED)).any(axis=(1, 2))
+            until = row + int(due.argmax()) if due.any() else until
+        if until > row:
+            held = self.tape.close[row:until][:, self.ids]
+            self.values[:, row:until] = (held * self.shares).sum(axis=2).T + self.cash[:, None]
+        return until
+
+    def _may_stop(self, row: int, until: int) -> bool:
+        stopped = (self.tape.silent[row:until] >= STOPPED_AFTER).any(axis=0)
+        return bool((stopped[self.ids] & (self.shares != 0)).any())
+
+    def _keep(self, wanted: np.ndarray) -> None:
+        """Forget the slots that are not wanted, and those that are empty in all portfolios."""
+        self.ids = np.where(wanted, self.ids, self.spare)
+        order = np.argsort(self.ids, axis=1, kind="stable")
+        width = max(1, int((self.ids != self.spare).sum(axis=1).max()))
+        for name in ("ids", "shares", "target", "live", "sent", "reason"):
+            setattr(self, name, np.take_along_axis(getattr(self, name), order, axis=1)[:, :width])
+
+    # What the broker does before the strategy's turn -----------------------------------------------------------------
+
+    def _fill(self, row: int) -> None:
+        """Check the orders sent on the day before, then fill what has a bar."""
+        if not self.live.any():
+            return
+        new = (self.live != 0) & (self.sent == row - 1)
+        self._check(new, row - 1)
+        fills = (self.live != 0) & self.tape.bar[row][self.ids]
+        for sent in np.unique(self.sent[fills]):
+            self._execute(fills & (self.sent == sent), row)
+
+    def _check(self, new: np.ndarray, sent: int) -> None:
+        """Refuse the new buys for which the cash would not last at the closes they were sized by."""
+        amount = np.where(new, self.live, 0.0)
+        worth = amount * self.tape.close[sent][self.ids]
+        cost = worth + np.abs(worth) * self.tape.rate[self.ids]
+        sold = np.where(amount < 0, cost, 0.0).sum(axis=1)
+        left = (self.cash - sold)[:, None] - np.cumsum(np.where(amount > 0, cost, 0.0), axis=1)
+        self._refuse(new & (amount > 0) & (left < 0))
+
+    def _refuse(self, orders: np.ndarray) -> None:
+        self.live[orders] = 0.0
+        self.reason[orders] = AGAIN
+
+    def _execute(self, fills: np.ndarray, row: int) -> None:
+        """Fill orders sent together: sells, then buys one after the other as long as the cash lasts."""
+        price = self.tape.open[row][self.ids]
+        amount = np.where(fills, self.live, 0.0)
+        worth = np.where(fills, amount * price, 0.0)
+        fee = np.abs(worth) * self.tape.rate[self.ids]
+        self.cash -= np.where(amount < 0, worth + fee, 0.0).sum(axis=1)
+        done = fills & (amount < 0)
+        buys = fills & (amount > 0)
+        for slot in np.flatnonzero(buys.any(axis=0)):
+            cost = worth[:, slot] + fee[:, slot]
+            paid = buys[:, slot] & (self.cash - cost >= 0.0)
+            self.cash -= np.where(paid, cost, 0.0)
+            done[:, slot] |= paid
+        self.shares += np.where(done, amount, 0.0)
+        self.costs[:, row] += np.where(done, fee, 0.0).sum(axis=1)
+        self.traded += np.where(done, np.abs(worth), 0.0).sum(axis=1)
+        self.live[done] = 0.0
+        self.target[done & (self.reason != AGAIN)] = np.nan
+        self._refuse(buys & ~done)
+
+    # What the strategy does on the close -----------------------------------------------------------------------------
+
+    def _rebalance(self, row: int, picks: np.ndarray, weights: np.ndarray) -> None:
+        """New targets for everything held or picked; orders under way are taken back."""
+        investable = self.values[:, row] * (1.0 - self.trading.cash_buffer) * (1.0 - ROUNDING)
+        self._keep(self.shares != 0)
+        ids = np.concatenate([self.ids, picks], axis=1)
+        shares = np.concatenate([self.shares, np.zeros(picks.shape)], axis=1)
+        weight = np.concatenate([np.zeros(self.ids.shape), np.where(picks == self.spare, 0.0, weights)], axis=1)
+        order = np.argsort(ids, axis=1, kind="stable")
+        ids, shares, weight = (np.take_along_axis(table, order, axis=1) for table in (ids, shares, weight))
+        twice = (ids[:, 1:] == ids[:, :-1]) & (ids[:, 1:] != self.spare)  # held, and picked again
+        weight[:, :-1] += np.where(twice, weight[:, 1:], 0.0)
+        ids[:, 1:][twice] = self.spare
+        self.ids, self.shares = ids, shares
+        wanted = investable[:, None] * weight / self.tape.close[row][ids]
+        wanted = wanted if self.trading.fractional else np.floor(wanted)
+        self.target = np.where(ids != self.spare, wanted, np.nan)
+        self.live = np.zeros(ids.shape)
+        self.sent = np.full(ids.shape, row)
+        stopped = (shares != 0) & (self.tape.silent[row][ids] >= STOPPED_AFTER)
+        self.reason = np.where(stopped, STOPPED, REBALANCE).astype(np.int8)
+        self.since = row
+        self._keep(ids != self.spare)
+        self._work(row)
+
+    def _sell_stopped(self, row: int) -> None:
+        silent = self.tape.silent[row][self.ids] >= STOPPED_AFTER
+        due = (self.shares != 0) & silent & (self.reason != STOPPED)
+        if due.any():
+            self.live[due] = -self.shares[due]
+            self.sent[due] = row
+            self.target[due] = np.nan
+            self.reason[due] = STOPPED
+
+    def _work(self, row: int) -> None:
+        """Send an order for every target that has none under way."""
+        if np.isnan(self.target).all():
+            return
+        self._give_up(row)
+        again = self.reason == AGAIN
+        missing = np.where(self.live == 0, self.target - self.shares, np.nan)
+        reached = np.abs(missing) <= np.where(again, REACHED, 1e-9) * np.abs(self.target)
+        self.target[reached] = np.nan
+        missing[reached] = np.nan
+        again &= missing > 0
+        send = np.isfinite(missing) & ~again
+        self.live[send] = missing[send]
+        self.sent[send] = row
+        if again.any():
+            self._buy_again(row, again, missing)
+
+    def _give_up(self, row: int) -> None:
+        """Drop what could not be filled in time, and buys of assets that fell silent."""
+        working = np.isfinite(self.target)
+        waited = self.tape.count[row] - self.tape.count[self.since] >= GIVE_UP_AFTER
+        silent = self.tape.silent[row][self.ids] >= STOPPED_AFTER // 2
+        drop = working & (waited | ((self.target > self.shares) & silent & (self.live != 0)))
+        self.live[drop] = 0.0
+        self.target[drop] = np.nan
+
+    def _buy_again(self, row: int, again: np.ndarray, missing: np.ndarray) -> None:
+        """Buys refused for margin, one after the other, cut to the cash no other waits for, less 1 %."""
+        price = self.tape.close[row][self.ids]
+        promised = np.where(self.live > 0, self.live * price, 0.0).sum(axis=1)
+        selling = (self.live < 0).any(axis=1)
+        dust = DUST * self.values[:, row]
+        for slot in np.flatnonzero(again.any(axis=0)):
+            unit = price[:, slot] * (1.0 + self.tape.rate[self.ids[:, slot]])
+            affordable = 0.99 * (self.cash - promised) / unit
+            affordable = affordable if self.trading.fractional else np.floor(affordable)
+            amount = np.minimum(missing[:, slot], affordable)
+            send = again[:, slot] & (amount * price[:, slot] > dust)
+            self.live[send, slot] = amount[send]
+            self.sent[send, slot] = row
+            promised += np.where(send, amount * price[:, slot], 0.0)
+            self.target[again[:, slot] & ~send & ~selling, slot] = np.nan

@@ -1,0 +1,36 @@
+"""The policies a strategy has to beat, on the same assets, dates and costs.
+
+Most are rules: what to hold follows from a ``View`` of the past at one date, and nothing has to be trained. They are
+offered as policies by ``Baseline``. The others are ``ClusterPolicy`` with another encoder in it, fitted as its own is.
+
+Who is eligible is not decided here anew: a ``Baseline`` asks its ``candidates``, either the decisions of the strategy
+it is compared with (``Recorded``) or the same rules without one (``Eligible``).
+"""
+
+from __future__ import annotations
+
+from models.reference import WindowPCA, untrained
+from models.windows import Windows
+from strategies.cluster_policy import ClusterPolicy
+
+
+class WindowPCAPolicy(ClusterPolicy):
+    """``ClusterPolicy`` with a linear encoder of the same windows: what is the network's nonlinearity worth?"""
+
+    def learn(self, windows: Windows, **how) -> None:
+        """Fit the components on the training windows; it takes one pass, so ``how`` is not used."""
+        n_components = getattr(self.encoder.config, "embed_dim", 64)
+        n_components = min(n_components, self.encoder.lookback * windows.values.shape[1])
+        self.encoder = WindowPCA(n_components, self.encoder.lookback, self.encoder.clip).fit(windows)
+
+
+class UntrainedPolicy(ClusterPolicy):
+    """``ClusterPolicy`` with its encoder as it is before the first step of training: what is the training worth?"""
+
+    def learn(self, windows: Windows, **how) -> None:
+        """Fit the scaler only; ``how`` is not used."""
+        self.encoder = untrained(self.encoder, windows)
+
+
+#: Baselines that are fitted on a training span, by the name they have in tables.
+FITTED: dict[str, type[ClusterPolicy]] = {"window PCA clusters": WindowPCAPolicy, "untrained encoder": UntrainedPolicy}

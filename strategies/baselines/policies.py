@@ -1,0 +1,184 @@
+"""The policies a strategy has to beat, on the same assets, dates and costs.
+
+Most are rules: what to hold follows from a ``View`` of the past at one date, and nothing has to be trained. They are
+offered as policies by ``Baseline``. The others are ``ClusterPolicy`` with another encoder in it, fitted as its own is.
+
+Who is eligible is not decided here anew: a ``Baseline`` asks its ``candidates``, either the decisions of the strategy
+it is compared with (``Recorded``) or the same rules without one (``Eligible``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from feeds.features import FeatureConfig, with_features
+from feeds.panel import Panel
+from models.windows import Windows
+from strategies.allocation import equal_weight
+from strategies.baselines.rules import YEAR, Choice, Rule, View
+from strategies.embedding import EmbeddingConfig, PanelEmbedder
+from strategies.policy import Decision, PortfolioState
+from strategies.selection import SelectionConfig, ineligible, ranking_sharpe
+
+#: Sessions before a view's first from which a price is carried into it.
+MARGIN = 60
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Who may be held at a decision.
+
+    Attributes:
+        sharpe: what the strategy ranks by, indexed by every eligible symbol.
+        labels: the strategy's clusters, same index; None where there is no strategy.
+        excluded: the other symbols, and why.
+    """
+
+    sharpe: pd.Series
+    labels: pd.Series | None = None
+    excluded: dict[str, str] = field(default_factory=dict)
+
+
+# As policies -----------------------------------------------------------------------------------------------------
+
+
+class Recorded:
+    """The candidates of decisions that were made: the very assets, Sharpe ratios and clusters of a strategy."""
+
+    def __init__(self, decisions: Iterable[Decision]):
+        self.by_day = {decision.asof: decision for decision in decisions}
+
+    def __call__(self, panel: Panel) -> Candidates:
+        asof = panel.dates[-1]
+        if asof not in self.by_day:
+            raise ValueError(f"panel: it ends on {asof.date()}, on which nothing was decided")
+        decision = self.by_day[asof]
+        return Candidates(decision.sharpe, decision.labels, decision.diagnostics["excluded"])
+
+
+class Eligible:
+    """The candidates by the strategy's own rules, where no decision of it is at hand.
+
+    Args:
+        selection, embedding, features: as the strategy's; an asset must have the windows it would be embedded by.
+        lookback: bars per window.
+        cash: daily return of cash by day; None = 0.
+        train_span: see ``ranking_sharpe``.
+    """
+
+    def __init__(
+        self,
+        selection: SelectionConfig,
+        embedding: EmbeddingConfig,
+        features: FeatureConfig,
+        lookback: int,
+        cash: pd.Series | None = None,
+        train_span: tuple[pd.Timestamp, pd.Timestamp] | None = None,
+    ):
+        self.selection = selection
+        self.features = features
+        self.cash = cash
+        self.train_span = train_span
+        self.embedder = PanelEmbedder(_Blank(lookback), embedding)
+
+    def __call__(self, panel: Panel) -> Candidates:
+        panel = with_features(panel, self.features)
+        returns = panel.session_returns()[panel.tradable]
+        complete = self.embedder.embed(panel).complete
+        excluded = ineligible(returns, panel.bars_since_last(), complete, self.selection)
+        names = [name for name in panel.tradable if name not in excluded]
+        return Candidates(ranking_sharpe(returns[names], self.selection, self.cash, self.train_span), None, excluded)
+
+
+class _Blank:
+    """Stands in for an encoder where only the presence of windows matters."""
+
+    def __init__(self, lookback: int):
+        self.lookback = lookback
+
+    def transform(self, windows: Windows) -> np.ndarray:
+        return np.ones((len(windows), 1), dtype=np.float32)
+
+
+class Baseline:
+    """A rule as a policy: nothing to fit, and what is held does not matter.
+
+    Args:
+        rule: one of ``RULES``, or a function of the same shape.
+        candidates: ``panel -> Candidates``.
+        span: sessions of returns that a rule is shown.
+        n_clusters, per_cluster, allocate: see ``View``.
+        random_state: of the rules that draw lots; every date draws its own.
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        candidates: Callable[[Panel], Candidates],
+        span: int = 2 * YEAR,
+        n_clusters: int = 20,
+        per_cluster: int = 1,
+        allocate: Callable[[pd.DataFrame, list[str]], pd.Series] = equal_weight,
+        random_state: int = 0,
+    ):
+        self.rule = rule
+        self.candidates = candidates
+        self.span = span
+        self.n_clusters = n_clusters
+        self.per_cluster = per_cluster
+        self.allocate = allocate
+        self.random_state = random_state
+
+    def fit(self, panel: Panel, start: pd.Timestamp | None = None) -> Baseline:
+        return self
+
+    def decide(self, panel: Panel, state: PortfolioState) -> Decision:
+        """What the rule holds after the close of the panel's last day."""
+        return self.on(self.view(panel))
+
+    def view(self, panel: Panel) -> tuple[View, Candidates]:
+        """What a rule is shown at the close of the panel's last day; the same for every rule with these settings."""
+        found = self.candidates(panel)
+        asof = panel.dates[-1]
+        return View(
+            asof=asof,
+            returns=recent_returns(panel, list(found.sharpe.index), max(self.span, YEAR)),
+            sharpe=found.sharpe,
+            labels=found.labels,
+            assets=panel.assets.loc[found.sharpe.index],
+            n_clusters=self.n_clusters,
+            per_cluster=self.per_cluster,
+            allocate=self.allocate,
+            random_state=(self.random_state, asof.toordinal()),
+        ), found
+
+    def on(self, seen: tuple[View, Candidates]) -> Decision:
+        """The decision on a view made before (``view``), which several rules may share."""
+        view, found = seen
+        none = pd.Series(dtype=float)
+        choice = self.rule(view) if view.names else Choice(none)
+        labels = pd.Series(0, index=choice.weights.index) if choice.labels is None else choice.labels
+        return Decision(
+            asof=view.asof,
+            weights=choice.weights,
+            labels=labels,
+            sharpe=view.sharpe.reindex(labels.index),
+            selected=list(choice.weights.index),
+            embeddings=pd.DataFrame(index=labels.index),
+            diagnostics={"excluded": found.excluded, "notes": [], "linkage": np.empty((0, 4))},
+        )
+
+
+def recent_returns(panel: Panel, names: list[str], sessions: int) -> pd.DataFrame:
+    """The last rows of ``panel.session_returns()[names]``, without computing the others.
+
+    An asset that had no bar for ``MARGIN`` sessions before the first of them counts as listed when it trades again.
+    """
+    first = max(0, len(panel.sessions) - sessions - 1)
+    start = panel.dates.searchsorted(panel.sessions[max(0, first - MARGIN)])
+    closes = panel.close.iloc[start:][names].ffill().reindex(panel.sessions[first:], method="ffill")
+    return closes.pct_change(fill_method=None).iloc[1:]

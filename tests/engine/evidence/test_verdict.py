@@ -1,0 +1,95 @@
+"""Words that fit the figures: what is claimed, what is not, and what the data says against itself."""
+
+import pandas as pd
+import pytest
+
+from engine.evidence.verdict import data_caveats, of_survivors, verdict
+
+TRIALS = {"count": 1, "effective": 1.0, "known": True}
+RUN = {"simulated": False, "currency": "USD", "dates": {"panel": ["2016-01-04", "2025-12-31"]}}
+METRICS = {"strategy": {"costs": {"total": 100.0, "bps_per_year": 20.0}}}
+
+
+def evidence(p=0.4, alpha=0.02, trials=TRIALS, **others) -> dict:
+    test = {
+        "alpha_year": alpha, "low_year": alpha - 0.05, "high_year": alpha + 0.05, "net_alpha_year": alpha - 0.01,
+        "information_ratio": 10 * alpha, "beta": 1.0, "t": 1.0, "p": p, "p_adjusted": p, "found": p <= 0.05,
+        "years_needed": 67.6 if alpha > 0 else None, "years_needed_80": None,
+    }  # fmt: skip
+    sharpe = {"sharpe_year": 0.5, "error_year": 0.3, "deflated": 0.9, "probabilistic": 0.93}
+    found = {
+        "sessions": 2520, "years": 10.0, "level": 0.05, "missing": {}, "trials": trials, "primary": test, "claims": [],
+        "sharpe": sharpe, "overfitting": None, "snooping": None, "simulated": False, "seeds": None,
+    }  # fmt: skip
+    return found | others
+
+
+def claim(name, p, difference=0.3) -> dict:
+    return {
+        "claim": name, "rival": name, "difference": difference, "low": 0.0, "high": 0.6, "p": p, "p_adjusted": p,
+        "found": p <= 0.05,
+    }  # fmt: skip
+
+
+def symbols(gone: int, absent: int = 0, n: int = 100) -> pd.DataFrame:
+    rows = [("used", "2500 bars; stopped trading 300 sessions before the last common one", "USD")] * gone
+    rows += [("used", "2500 bars", "USD")] * (n - gone) + [("absent", "in none of the files", "")] * absent
+    return pd.DataFrame(rows, [f"S{i}" for i in range(n + absent)], ["verdict", "why", "currency"])
+
+
+def test_only_the_primary_test_makes_the_headline():
+    lucky = verdict(evidence(p=0.3, claims=[claim("1/N", 0.001)]))
+    assert not lucky.claim and "no evidence of skill" in lucky.headline
+    assert any("Beats 1/N" in point for point in lucky.supports)
+    found = verdict(evidence(p=0.01, alpha=0.04, claims=[claim("1/N", 0.5)]))
+    assert found.claim and found.headline.startswith("There is evidence of skill") and "+4.0 %" in found.headline
+    assert any("beats 1/N" in point for point in found.against)
+
+
+@pytest.mark.parametrize(("p", "alpha"), [(0.06, 0.03), (0.5, 0.0), (0.99, -0.05)])
+def test_what_is_not_found_is_called_no_evidence_and_never_significant(p, alpha):
+    words = verdict(evidence(p, alpha))
+    assert "no evidence of skill" in words.headline and not words.claim
+    everything = " ".join([words.headline, words.reading, *words.supports, *words.against, *words.needed])
+    assert "significant" not in everything.lower() and "nan" not in everything
+
+
+def test_what_would_be_needed_is_years_or_nothing_that_years_can_give():
+    assert any("About 58 more years" in point for point in verdict(evidence()).needed)
+    assert any("would not help" in point for point in verdict(evidence(0.9, -0.01)).needed)
+
+
+def test_a_run_that_was_not_tested_claims_nothing():
+    words = verdict(evidence(primary=None, sharpe=None, missing={"all tests": "40 sessions are too few"}))
+    assert words.headline == "Not judged: 40 sessions are too few." and not words.claim
+
+
+def test_a_made_up_market_is_named_in_the_headline_and_first_among_the_caveats():
+    words = verdict(evidence(p=0.001, simulated=True), data_caveats(RUN | {"simulated": True}, symbols(0), METRICS))
+    assert words.headline.startswith("In this made-up market")
+    assert words.caveats[0][0] == "Simulated data" and "Survivorship" not in dict(words.caveats)
+
+
+def test_survivorship_is_read_from_the_data_itself():
+    none = dict(data_caveats(RUN, symbols(0, absent=2), METRICS))["Survivorship"]
+    assert "None of 100 names stopped trading in the 10.0 years" in none and "2 names asked for" in none
+    some = dict(data_caveats(RUN, symbols(30), METRICS))["Survivorship"]
+    assert "30 of 100" in some and "drawn up among those that are still there" not in some
+
+
+def test_skill_found_among_survivors_is_claimed_among_survivors_only():
+    assert of_survivors(RUN, symbols(0)) and not of_survivors(RUN, symbols(30))
+    assert not of_survivors(RUN | {"simulated": True}, symbols(0))
+    words = verdict(evidence(p=0.001, survivors=True))
+    assert words.headline.startswith("Among names known to have survived there is evidence of skill")
+    assert any("lists of names as they were at the time" in point for point in words.needed)
+
+
+def test_trials_currency_and_missing_costs_are_named():
+    words = verdict(evidence(trials={"count": 40, "effective": 11.3, "known": True}))
+    assert "40 different runs" in dict(words.caveats)["Trials"] and "best of 40 trials" in words.reading
+    table = symbols(30)
+    table.iloc[:5, 2] = "EUR"
+    free = {"strategy": {"costs": {"total": 0.0, "bps_per_year": 0.0}}}
+    known = dict(data_caveats(RUN, table, free))
+    assert "5 of 100 names are quoted in EUR" in known["Currency"] and "No costs" in known

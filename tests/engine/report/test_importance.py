@@ -1,0 +1,125 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from engine.report.importance import grid, importance_page, label, plot_importance
+from engine.report.page import render
+from engine.run_dir.artifacts import clusters_table, write_importance
+from engine.run_dir.tables import read_run
+from feeds.features import FEATURES, with_features
+from models.clustering import Ward
+from models.encoder import Encoder
+from models.importance import importance
+from models.train_config import TrainConfig
+from strategies.cluster_policy import ClusterPolicy
+from strategies.embedding import EmbeddingConfig
+from strategies.passports.importance import COLUMNS, importance_table
+from strategies.policy import PortfolioState
+from strategies.selection import SelectionConfig
+from strategies.windows import panel_windows
+from tests.conftest import three_clusters
+from tests.engine.report.test_report import fake_run, with_metrics, write_files
+
+SELECTION = SelectionConfig(sharpe_sessions=120, min_sessions=120, volatility_sessions=120)
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return with_features(three_clusters())
+
+
+@pytest.fixture(scope="module")
+def decided(panel):
+    encoder = Encoder("tft", {"hidden": 8}, TrainConfig(epochs=1, windows_per_epoch=320), lookback=10, device="cpu")
+    policy = ClusterPolicy(encoder, Ward(3), EmbeddingConfig(kind="last"), SELECTION)
+    policy.fit(panel.until(panel.dates[300]))
+    return policy, policy.decide(panel.until(panel.dates[350]), PortfolioState())
+
+
+def test_the_table_holds_what_the_last_decisions_windows_show(panel, decided):
+    policy, decision = decided
+    table = importance_table(policy, panel, decision)
+    assert list(table.columns) == COLUMNS
+    np.testing.assert_allclose(table.groupby("method")["share"].sum(), 1)
+    known = panel.until(decision.asof)
+    windows = panel_windows(known, 10, first=len(known.dates) - 1)
+    held = known.symbols[windows.asset_idx].isin(decision.labels.index)
+    found = importance(policy.encoder, windows.take(held))
+    np.testing.assert_allclose(grid(table, "gradients").to_numpy(), found.gradients)
+    np.testing.assert_allclose(grid(table, "selection").to_numpy(), found.selection)
+    assert list(grid(table, "gradients").columns) == list(FEATURES)
+    assert grid(table, "gradients").index.tolist() == list(range(9, -1, -1))
+
+
+def test_nothing_after_the_decision_is_looked_at(panel, decided):
+    policy, decision = decided
+    pd.testing.assert_frame_equal(
+        importance_table(policy, panel, decision), importance_table(policy, panel.until(decision.asof), decision)
+    )
+
+
+def made_up():
+    """Two channels over three bars: 70 % on the first, and nothing on the oldest bar."""
+    rows = [("gradients", bars, name, share) for name, shares in (("rsi", (0, 0.3, 0.4)), ("volatility", (0, 0.1, 0.2)))
+            for bars, share in zip((2, 1, 0), shares, strict=True)]  # fmt: skip
+    rows += [("attention", bars, "all", 1 / 3) for bars in (2, 1, 0)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def test_the_page_ranks_channels_and_counts_bars():
+    page = importance_page(made_up())
+    assert [(name, [round(share, 6) for share in shares]) for name, shares in page["rows"]] == [
+        ("RSI", [0.7]),
+        ("volatility", [0.3]),
+    ]
+    assert page["lookback"] == 3 and page["recent"] == pytest.approx(1) and page["attends"]
+    assert importance_page(None) is None and importance_page(made_up().iloc[:0]) is None
+
+
+def test_the_picture_has_labelled_axes_and_the_oldest_bar_on_the_left():
+    axes = list(Figure().subplots(2, 1))
+    assert plot_importance(made_up(), axes) is axes[0]
+    heat, bars = axes
+    assert [tick.get_text() for tick in heat.get_yticklabels()] == ["RSI", "volatility"]
+    np.testing.assert_array_equal(heat.images[0].get_array(), [[0, 0.3, 0.4], [0, 0.1, 0.2]])
+    assert heat.get_xlim() == bars.get_xlim() == (2.5, -0.5)
+    assert "Bars back" in bars.get_xlabel() and "integrated gradients" in heat.get_title(loc="left")
+
+
+def test_an_encoder_that_does_not_attend_has_one_picture():
+    axes = plot_importance(made_up().query("method == 'gradients'"))
+    assert "Bars back" in axes.get_xlabel()
+
+
+def test_names_of_series_stay_as_they_are():
+    assert [label(name) for name in ("log_volume_change", "macd_diff", "VIXCLS")] == [
+        "log volume change", "MACD difference", "VIXCLS"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_the_section_is_on_the_page_where_the_run_recorded_it(recorded):
+    """A run directory from before there was an importance.csv has a page without it."""
+    inputs = replace(with_metrics(fake_run(40, n_decisions=2)), importance=made_up() if recorded else None)
+    html = render(inputs, {"importance": b"png"}, [])
+    assert ('<section id="importance">' in html) == ('href="#importance"' in html) == recorded
+    assert ("Heat map: share of the embedding by bars back and indicator, and attention by bar" in html) == recorded
+
+
+def test_importances_read_back_as_they_were_written(tmp_path):
+    write_files(tmp_path, with_metrics(fake_run(40, n_decisions=2)))
+    assert read_run(tmp_path).importance is None
+    table = made_up().replace({"channel": {"rsi": "NA"}})  # a series may be called so
+    write_importance(tmp_path, table)
+    pd.testing.assert_frame_equal(read_run(tmp_path).importance, table, check_dtype=False)
+
+
+def test_the_clusters_table_says_how_uncertain_an_embedding_is_where_the_encoder_states_it(decided):
+    _, decision = decided
+    stated = pd.Series(np.linspace(0, 1, len(decision.labels)), decision.labels.index)
+    uncertain = replace(decision, diagnostics=decision.diagnostics | {"uncertainty": stated})
+    assert "uncertainty" not in clusters_table([decision])
+    assert clusters_table([uncertain])["uncertainty"].tolist() == stated.tolist()

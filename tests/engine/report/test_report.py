@@ -1,0 +1,449 @@
+"""The report page, built from a small seeded run that was made up here without the engine."""
+
+import contextlib
+import io
+import json
+import re
+import warnings
+from dataclasses import replace
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import tomli_w
+from matplotlib.figure import Figure
+
+from engine.report import plots
+from engine.report.page import (
+    ReportInputs,
+    calendar_table,
+    caveats,
+    lasting,
+    picks,
+    read_run,
+    render,
+    transaction_summary,
+    write_report,
+)
+from engine.report.tear_sheets import LOTS, Sheet, in_lots, tear_sheets
+from engine.trading.metrics import compute_metrics
+
+SECTIONS = (
+    "headline", "performance", "calendar", "holdings", "clusters", "trading", "tearsheets", "data", "run", "caveats",
+)  # fmt: skip
+TRADE_COLUMNS = ["date", "symbol", "amount", "price", "value", "commission", "spread", "reason"]
+COST = 5e-4  # of the traded value, two fifths of it commission
+
+
+def fake_run(
+    n_sessions=60, n_assets=24, n_clusters=6, n_decisions=3, drift=0.0005, sd=0.01, currency="USD", simulated=True
+) -> ReportInputs:
+    """A market with planted clusters, traded without any broker: equal weights in one name per cluster."""
+    rng = np.random.default_rng(0)
+    days = pd.bdate_range("2025-01-02", periods=n_sessions, name="date")
+    symbols = ["NA", "0005", "TRUE", *(f"S{i:02d}" for i in range(3, n_assets))][:n_assets]
+    labels = np.arange(n_assets) % n_clusters
+    moves = drift + sd * (
+        rng.normal(size=(n_sessions, n_clusters))[:, labels] + rng.normal(size=(n_sessions, n_assets))
+    )
+    prices = pd.DataFrame(100 * np.cumprod(1 + moves, axis=0), days, symbols)
+    before = days[0] - pd.offsets.BDay(1)
+    decided = np.linspace(0, n_sessions, n_decisions, endpoint=False).astype(int)
+    value, cash, shares = 1e5, 1e5, pd.Series(0.0, symbols)
+    rows, trades, weights, clusters = [], [], {}, []
+    for i, day in enumerate(days):
+        paid = 0.0
+        if i in decided:
+            asof = days[i - 1] if i else before
+            sharpe = pd.Series(rng.normal(1, 0.5, n_assets), symbols)
+            chosen = sharpe.groupby(labels).idxmax().tolist()
+            weights[asof] = pd.Series(0.98 / n_clusters, chosen)
+            clusters.append(
+                pd.DataFrame({
+                    "date": asof, "symbol": symbols, "cluster": labels, "sharpe": sharpe.to_numpy(),
+                    "selected": np.isin(symbols, chosen),
+                })
+            )  # fmt: skip
+            change = weights[asof].reindex(symbols).fillna(0.0) * value / prices.iloc[i] - shares
+            for symbol, amount in change[change != 0].items():
+                price = prices.loc[day, symbol]
+                traded = amount * price
+                cost = abs(traded) * COST
+                trades.append((day, symbol, amount, price, traded, 0.4 * cost, 0.6 * cost, "rebalance"))
+                cash, paid = cash - traded - cost, paid + cost
+            shares = shares + change
+        held = shares * prices.iloc[i]
+        worth = held.sum() + cash
+        rows.append((worth / value - 1, (worth + paid) / value - 1, *held, cash))
+        value = worth
+    table = pd.DataFrame(rows, days, columns=["net", "gross", *symbols, "cash"])
+    returns = pd.DataFrame({"strategy": table["net"], "benchmark": moves.mean(axis=1)}, days)
+    wide = pd.DataFrame(weights).T.fillna(0.0).rename_axis("date")
+    sphere = rng.normal(size=(n_clusters, 8))[labels] + 0.2 * rng.normal(size=(n_assets, 8))
+    sphere /= np.linalg.norm(sphere, axis=1, keepdims=True)
+    embeddings = pd.DataFrame(sphere, columns=[f"e{i}" for i in range(8)])
+    embeddings.insert(0, "symbol", symbols)
+    embeddings.insert(0, "date", clusters[-1]["date"].iloc[0])
+    inputs = ReportInputs(
+        returns=returns,
+        gross=table["gross"].rename("gross"),
+        weights=wide.assign(CASH=1 - wide.sum(axis=1)),
+        positions=table[[*symbols, "cash"]],
+        transactions=pd.DataFrame(trades, columns=TRADE_COLUMNS),
+        clusters=pd.concat(clusters, ignore_index=True),
+        embeddings=embeddings,
+        symbols=known_symbols(symbols, labels),
+        metrics={},
+        config={"data": {"source": "simulated"}, "trading": {"rebalance": "month", "capital": 1e5}},
+        run={
+            "benchmark": "SPY", "currency": currency, "capital": 1e5, "simulated": simulated, "device": "cpu",
+            "seed": 7, "fingerprint": {"data": "c0ffee"},
+            "seconds": {"load": 1.25, "train": 20.5}, "versions": {"numpy": "2"},
+            "notes": ["6 clusters, 6 names."], "excluded": {"S09": "volatility under 3 %"},
+            "unfilled": [["2025-01-03", "S11", "no bar"]],
+        },
+    )  # fmt: skip
+    return with_metrics(inputs)
+
+
+def known_symbols(symbols, labels):
+    table = pd.DataFrame(
+        {
+            "verdict": "used", "why": "", "name": [f"Name of {symbol}" for symbol in symbols],
+            "asset_class": np.array(["equity", "government bond", "forex"])[labels % 3], "sector": "",
+            "currency": "USD",
+        },
+        pd.Index(symbols, name="symbol"),
+    )  # fmt: skip
+    table.loc[symbols[0], ["verdict", "why", "name"]] = ["repaired", "2 bars <taken> out", "<script>alert(1)</script>"]
+    table.loc["DEAD"] = ["dropped", "no bar after 2019-03-04", "", "", "", ""]
+    return table
+
+
+def with_metrics(inputs):
+    closes = (1 + inputs.returns["benchmark"]).cumprod()
+    return replace(inputs, metrics=compute_metrics(SimpleNamespace(**vars(inputs)), 0.03, closes))
+
+
+def all_cash(n_sessions):
+    inputs = fake_run(n_sessions)
+    flat = inputs.returns.assign(strategy=0.0)
+    return with_metrics(
+        replace(
+            inputs,
+            returns=flat,
+            gross=flat["strategy"].rename("gross"),
+            weights=pd.DataFrame({"CASH": [1.0]}, inputs.weights.index[:1]),
+            positions=pd.DataFrame({"cash": 1e5}, flat.index),
+            transactions=inputs.transactions.iloc[:0],
+            clusters=inputs.clusters.iloc[:0],
+            embeddings=inputs.embeddings.iloc[:0],
+        )
+    )
+
+
+def strictly(function, *args):
+    """The call with every warning an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return function(*args)
+
+
+def write_files(folder, inputs):
+    """The run directory as the program writes it."""
+
+    def csv(table, name):
+        table.to_csv(folder / name, date_format="%Y-%m-%d", lineterminator="\n")
+
+    csv(inputs.returns, "returns.csv")
+    csv(inputs.gross.to_frame(), "returns_gross.csv")
+    csv(inputs.weights, "weights.csv")
+    csv(inputs.positions, "positions.csv")
+    csv(inputs.transactions.set_index("date"), "transactions.csv")
+    csv(inputs.clusters.set_index("date"), "clusters.csv")
+    csv(inputs.symbols, "symbols.csv")
+    inputs.embeddings.to_parquet(folder / "embeddings.parquet", index=False)
+    (folder / "metrics.json").write_text(json.dumps(inputs.metrics), encoding="utf-8")
+    (folder / "run.json").write_text(json.dumps(inputs.run), encoding="utf-8")
+    (folder / "config.toml").write_text(tomli_w.dumps(inputs.config), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return fake_run()
+
+
+@pytest.fixture(scope="module")
+def written(inputs, tmp_path_factory):
+    """A page built from the files of a run, with what it left behind in the process."""
+    folder = tmp_path_factory.mktemp("run")
+    write_files(folder, inputs)
+    import matplotlib.pyplot as plt
+
+    backend = matplotlib.get_backend()
+    plt.switch_backend("svg")
+    figure = plt.figure()
+    np.random.seed(5)  # noqa: NPY002 - pyfolio seeds the global generator
+    style = dict(matplotlib.rcParams)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        path = strictly(write_report, folder)
+    after = SimpleNamespace(
+        backend=matplotlib.get_backend(),
+        figures=plt.get_fignums(),
+        own=figure.number,
+        drawn=np.random.rand(),  # noqa: NPY002
+        style=dict(matplotlib.rcParams) == style,
+    )
+    plt.close(figure)
+    plt.switch_backend(backend)
+    return SimpleNamespace(
+        path=path, page=path.read_text(encoding="utf-8"), folder=folder, after=after, printed=printed.getvalue()
+    )
+
+
+def test_the_page_has_every_section_and_every_sheet(written):
+    for section in SECTIONS:
+        assert f'<section id="{section}">' in written.page
+        assert f'href="#{section}"' in written.page
+    for sheet in ("returns", "positions", "transactions", "round_trips"):
+        assert f'id="tearsheet-{sheet}"' in written.page
+    assert "This sheet is absent" not in written.page
+
+
+def test_the_page_asks_nothing_of_the_network(written):
+    sources = re.findall(r'(?:src|href|srcset|data)\s*=\s*"([^"]*)"', written.page)
+    assert sources and all(source.startswith(("data:image/png;base64,", "#")) for source in sources)
+    without_pictures = re.sub(r"base64,[A-Za-z0-9+/=]+", "", written.page)
+    assert not re.search(r"https?://|url\(|@import|<script|<link|<iframe", without_pictures)
+
+
+def test_a_simulated_run_says_so_at_the_top_and_a_real_one_does_not(written, inputs):
+    assert "<title>SIMULATED" in written.page
+    assert written.page.index("SIMULATED: the prices") < written.page.index("<h1>Simulated")
+    real = replace(inputs, run=inputs.run | {"simulated": False})
+    real = replace(real, config={"data": {"source": "files"}})
+    page = render(real, {"equity": b""}, [Sheet("returns", "Returns", b"png")])
+    assert "simulated" not in page[page.index("</style>") :].lower()
+    assert "simulated" not in page[: page.index("<style>")].lower()
+
+
+def test_pictures_carry_the_simulated_mark():
+    marked, plain = (plots.plot_drawdowns(fake_run(30).returns, "SPY") for _ in range(2))
+    assert plots.to_png(marked, simulated=True) != plots.to_png(plain, simulated=False)
+    assert [text.get_text() for text in marked.texts] == ["SIMULATED DATA"]
+    assert marked.get_title(loc="right") == "SIMULATED DATA"
+
+
+def test_pictures_are_also_files(written):
+    names = {path.name for path in written.folder.glob("*.png")}
+    own = {"equity", "drawdowns", "allocation", "target_weights", "clusters", "dendrogram"}
+    sheets = {f"tearsheet_{name}" for name in ("returns", "positions", "transactions", "round_trips")}
+    assert names == {f"{name}.png" for name in own | sheets}
+    assert not list(written.folder.glob("*.part"))
+
+
+def test_nothing_is_left_behind_in_the_process(written):
+    np.random.seed(5)  # noqa: NPY002
+    assert written.after.drawn == np.random.rand()  # noqa: NPY002
+    assert written.after.backend == "svg"
+    assert written.after.figures == [written.after.own]
+    assert written.after.style
+
+
+def test_figures_on_the_page_are_those_of_the_metrics(written, inputs):
+    own = inputs.metrics["strategy"]
+    assert f"{own['total_return']:.1%}".replace("-", "−") in written.page
+    assert f"{own['costs']['total']:,.0f}" in written.page
+    assert "2025-01-02 to 2025-03-26" in written.page
+    assert "USD 100,000" in written.page
+
+
+def test_what_the_data_says_is_text_never_markup(written):
+    assert "<script>" not in written.page
+    assert "&lt;taken&gt;" in written.page
+
+
+def test_verdicts_list_every_symbol_that_was_not_simply_used(written):
+    section = written.page[written.page.index('id="data"') :]
+    assert "no bar after 2019-03-04" in section and "2 bars &lt;taken&gt; out" in section
+    assert "<b>23</b>used" in section and "<b>1</b>dropped" in section and "<b>1</b>repaired" in section
+    assert "volatility under 3 %" in section
+
+
+def test_a_run_directory_reads_back_as_it_was_written(written, inputs):
+    read = read_run(written.folder)
+    for name in ("returns", "weights", "positions", "transactions", "clusters", "embeddings", "symbols"):
+        pd.testing.assert_frame_equal(
+            getattr(read, name), getattr(inputs, name), check_dtype=False, check_freq=False, rtol=1e-14,
+            check_column_type=False, check_index_type=False,
+        )  # fmt: skip
+    pd.testing.assert_series_equal(read.gross, inputs.gross, check_freq=False, check_index_type=False, rtol=1e-14)
+    assert (read.metrics, read.config, read.run) == (inputs.metrics, inputs.config, inputs.run)
+    assert {"NA", "0005", "TRUE"} <= set(read.clusters["symbol"]) & set(read.symbols.index)
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"run_dir: .* holds no run.json"):
+        read_run(tmp_path)
+
+
+def sheets_of(inputs):
+    groups = inputs.symbols["asset_class"].drop("DEAD")
+    return tear_sheets(
+        inputs.returns, inputs.positions, inputs.transactions, groups, inputs.run["currency"], inputs.run["simulated"]
+    )
+
+
+def test_pyfolio_prints_nothing(written):
+    assert written.printed == ""
+
+
+def test_pyfolio_computes_on_our_returns(written, inputs):
+    own = inputs.metrics["strategy"]
+    shown = [figure(written, name) / 100 for name in ("Cumulative returns", "Max drawdown")]
+    assert shown == pytest.approx([own["total_return"], own["max_drawdown"]], abs=1e-5)
+
+
+def test_round_trips_add_up_to_the_profit_before_costs(written, inputs):
+    before_costs = inputs.positions.iloc[-1].sum() - 1e5 + inputs.metrics["strategy"]["costs"]["total"]
+    assert figure(written, "Total profit") == pytest.approx(before_costs, rel=0.01)
+
+
+def figure(written, name):
+    """The first cell of the row of that name in the tear sheets' tables."""
+    cell = re.search(f"<tr><th>{name}</th><td>([^<]*)</td>", written.page[written.page.index('id="tearsheets"') :])[1]
+    return float(cell.strip("%").replace(",", "").replace("−", "-"))
+
+
+@pytest.mark.parametrize("n_sessions", [1, 2])
+def test_a_short_run_has_a_page_that_says_what_is_absent(n_sessions, tmp_path):
+    page = strictly(write_report, tmp_path, fake_run(n_sessions, n_decisions=1)).read_text(encoding="utf-8")
+    assert f"it needs 21 sessions and the run has {n_sessions}" in page
+    assert ("it needs two sessions and the run has one" in page) == (n_sessions == 1)
+
+
+@pytest.mark.parametrize("n_sessions", [1, 40])
+def test_a_run_in_cash_has_a_page(n_sessions, tmp_path):
+    cash = all_cash(n_sessions)
+    write_files(tmp_path, cash)
+    page = strictly(write_report, tmp_path).read_text(encoding="utf-8")
+    assert "the strategy held nothing but cash" in page
+    assert "Nothing was bought or sold" in page
+    assert "No cluster map and no dendrogram" in page
+
+
+def test_a_single_trade_has_a_page(tmp_path):
+    one = fake_run(21, n_assets=3, n_clusters=1, n_decisions=1, currency="EUR")
+    page = strictly(write_report, tmp_path, one).read_text(encoding="utf-8")
+    assert "it needs 5 round trips and the run has 1" in page
+    assert "EUR 100,000" in page and "$" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
+
+
+def test_trades_that_all_win_keep_the_tables_of_the_round_trips():
+    winners = fake_run(5, n_decisions=1, drift=0.05, sd=0.001)
+    sheet = strictly(sheets_of, winners)[3]
+    assert not sheet.png and not sheet.absent and "all went the same way" in sheet.note
+    assert dict(sheet.tables[0].rows)["Winning round_trips"][0] == "6.00"
+
+
+def test_lots_keep_every_symbols_profit_and_close_what_is_closed():
+    trades = pd.DataFrame(
+        {
+            "symbol": ["A", "A", "A", "B", "B"],
+            "amount": [0.4, 0.35, -0.75, 3e6, -1e6],
+            "price": [10.0, 20.0, 30.0, 0.01, 0.02],
+        },
+        pd.DatetimeIndex(["2025-01-02", "2025-01-03", "2025-01-06", "2025-01-02", "2025-01-03"]),
+    )
+    lots, worth = in_lots(trades)
+    assert (lots["amount"] % 1 == 0).all()
+    assert lots.groupby("symbol")["amount"].sum()["A"] == 0 and worth["A"] == 0
+    assert lots["amount"].abs().max() <= LOTS
+    spent = (lots["amount"] * lots["price"]).groupby(lots["symbol"]).sum()
+    assert spent["A"] == pytest.approx(0.4 * 10 + 0.35 * 20 - 0.75 * 30, rel=0.01)
+    assert spent["B"] + 0.02 * 2e6 * worth["B"] == pytest.approx(3e6 * 0.01 + 1e6 * 0.02, rel=0.01)
+
+
+def test_whole_shares_stay_whole_shares():
+    trades = pd.DataFrame(
+        {"symbol": "A", "amount": [7.0, -3.0], "price": [10.0, 11.0]}, pd.bdate_range("2025-01-02", periods=2)
+    )
+    lots, worth = in_lots(trades)
+    pd.testing.assert_frame_equal(lots, trades, check_freq=False)
+    assert worth["A"] == 1.0
+
+
+def test_calendar_table_compounds_by_month_and_year():
+    days = pd.DatetimeIndex(["2024-12-30", "2024-12-31", "2025-01-02", "2025-02-03"])
+    returns = pd.DataFrame({"strategy": [0.1, 0.1, -0.1, 0.2], "benchmark": [0.0, 0.01, 0.0, 0.03]}, days)
+    first, second = calendar_table(returns)
+    assert first["year"] == 2024 and second["year"] == 2025
+    assert first["strategy"][11] == pytest.approx(0.21) and first["strategy"][0] is None
+    assert second["strategy"][:2] == pytest.approx([-0.1, 0.2])
+    assert second["strategy_year"] == pytest.approx(0.08) and second["benchmark_year"] == pytest.approx(0.03)
+
+
+def test_picks_are_the_selected_names_of_the_last_decision(inputs):
+    shown = picks(inputs)
+    last = inputs.clusters[inputs.clusters["date"] == inputs.weights.index[-1]]
+    assert {pick["symbol"] for pick in shown} == set(last.loc[last["selected"], "symbol"])
+    assert [pick["cluster"] for pick in shown] == list(range(6))
+    assert all(pick["weight"] == pytest.approx(0.98 / 6) and pick["members"] == 4 for pick in shown)
+
+
+def test_transactions_are_summed_by_reason_and_side(inputs):
+    rows = transaction_summary(inputs.transactions)
+    assert sum(row["trades"] for row in rows) == len(inputs.transactions)
+    assert sum(row["value"] for row in rows) == pytest.approx(inputs.transactions["value"].abs().sum())
+    assert {(row["reason"], row["side"]) for row in rows} == {("rebalance", "buy"), ("rebalance", "sell")}
+
+
+def test_caveats_follow_what_was_traded(inputs):
+    headings = [heading for heading, _ in caveats(inputs)]
+    assert {"Currency", "Taxes", "No carry", "Simulated prices"} <= set(headings)
+    shares = replace(inputs, symbols=inputs.symbols.assign(asset_class="equity"), run=inputs.run | {"simulated": False})
+    headings = {heading for heading, _ in caveats(shares)}
+    assert "Survivorship" in headings and not {"No carry", "Simulated prices"} & headings
+
+
+def test_plots_draw_on_the_axes_they_are_given(inputs):
+    ax = Figure().add_subplot()
+    assert plots.plot_drawdowns(inputs.returns, "SPY", ax=ax) is ax
+    assert ax.get_ylabel() == "Below the last peak (%)"
+
+
+def test_the_equity_curve_starts_at_the_capital_and_ends_at_the_account(inputs):
+    ax = plots.plot_equity(inputs.returns, inputs.gross, 1e5, inputs.weights.index[0], "USD", "SPY")
+    net = next(line for line in ax.lines if line.get_label().startswith("Strategy, net"))
+    assert net.get_ydata()[0] == 1e5
+    assert net.get_ydata()[-1] == pytest.approx(inputs.positions.iloc[-1].sum())
+
+
+@pytest.mark.parametrize("n_assets", [2, 3, 9, 30])
+def test_the_cluster_map_is_the_same_every_time_and_keeps_every_asset(n_assets):
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(n_assets, 4)))
+    first, second = plots.project(table), plots.project(table)
+    assert first.shape == (n_assets, 2) and np.isfinite(first.to_numpy()).all()
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_walk_forward_shows_its_trainings_and_how_clusters_last(inputs):
+    days = [day for day in inputs.weights.index[1:]]
+    counts = {"common": 10, "joined": 0, "left": 0, "moved": 2}
+    table = pd.DataFrame([{"date": day, **counts, "adjusted_rand": 0.5} for day in days])
+    row = {
+        "train_start": "2023-01-03", "train_end": "2024-12-31", "decides_from": "2024-12-31", "start": "2025-01-02",
+        "end": "2025-01-31", "windows": 99_000, "passes": 1, "train_loss": 0.25, "holdout_loss": None, "apart": None,
+        "seconds": 3.0,
+    }  # fmt: skip
+    folds = [row, row | {"decides_from": f"{days[0]:%Y-%m-%d}", "apart": 0.05}]
+    rolling = replace(inputs, stability=table, run=inputs.run | {"folds": folds})
+    assert lasting(rolling) == {"compared": len(days), "adjusted_rand": 0.5, "moved": 0.2}
+    drawn = plots.plot_stability(table, [days[0]])
+    assert drawn.get_lines()[-1].get_ydata().tolist() == [0.5] * len(days)
+    page = strictly(render, rolling, {}, [])
+    assert "20.0% of the assets moved" in page and "99,000" in page and page.count("2025-01-02 to 2025-01-31") == 2
+    assert "From decision to decision" not in render(inputs, {}, [])
