@@ -19,7 +19,7 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 
-from feeds.panel import FIELDS, STOPPED_AFTER, Panel
+from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel
 
 #: backtrader's day number of 1970-01-01.
 EPOCH = 719163

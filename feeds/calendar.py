@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from exchange_calendars.errors import InvalidCalendarName
 
-from feeds.raw import DataError
+from clusterfolio.feeds.raw import DataError
 
 #: Frequencies of ``decision_dates`` that end with a calendar period, and the period.
 PERIODS = {"week": "W", "month": "M", "quarter": "Q"}

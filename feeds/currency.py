@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from feeds.raw import DataError
+from clusterfolio.feeds.raw import DataError
 
 #: Currency units in which exchanges quote, as a fraction of the currency.
 MINOR_UNITS = {"GBp": ("GBP", 0.01), "GBX": ("GBP", 0.01), "ZAc": ("ZAR", 0.01), "ZAX": ("ZAR", 0.01),

@@ -19,7 +19,7 @@ import pandas as pd
 from ta.momentum import RSIIndicator
 from ta.trend import MACD
 
-from feeds.panel import Panel
+from clusterfolio.feeds.panel import Panel
 
 #: Channel order of ``Features.values``.
 FEATURES = ("log_return", "log_volume_change", "rsi", "macd_diff", "volatility")

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from feeds import currency as fx
-from feeds.calendar import last_common_session
-from feeds.calendar import sessions as exchange_sessions
-from feeds.panel import ASSET_DEFAULTS, FIELDS, STOPPED_AFTER, Panel, make_assets
-from feeds.quality import QualityConfig, clean
-from feeds.raw import ABSENT, DROPPED, REPAIRED, USED, DataError, RawData
+from clusterfolio.feeds import currency as fx
+from clusterfolio.feeds.calendar import last_common_session
+from clusterfolio.feeds.calendar import sessions as exchange_sessions
+from clusterfolio.feeds.panel import ASSET_DEFAULTS, FIELDS, STOPPED_AFTER, Panel, make_assets
+from clusterfolio.feeds.quality import QualityConfig, clean
+from clusterfolio.feeds.raw import ABSENT, DROPPED, REPAIRED, USED, DataError, RawData
 
 log = logging.getLogger(__name__)
 

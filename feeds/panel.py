@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from feeds.features import Features
+    from clusterfolio.feeds.features import Features
 
 FIELDS = ("open", "high", "low", "close", "volume")
 

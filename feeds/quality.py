@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from feeds.adjust import forward
+from clusterfolio.feeds.adjust import forward
 
 PRICES = ("open", "high", "low", "close")
 

@@ -28,8 +28,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from feeds.currency import MINOR_UNITS, major, pair_of, quote_currency, rate_symbols
-from feeds.panel import ASSET_DEFAULTS
+from clusterfolio.feeds.currency import MINOR_UNITS, major, pair_of, quote_currency, rate_symbols
+from clusterfolio.feeds.panel import ASSET_DEFAULTS
 
 #: Commission and half spread in basis points by asset class, where a symbol has none of its own.
 CLASS_COSTS = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import torch
 
-from models.windows import Windows
+from clusterfolio.models.windows import Windows
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from models.windows import Windows
+from clusterfolio.models.windows import Windows
 
 if TYPE_CHECKING:
-    from models.train_config import TrainConfig, TrainingHistory
+    from clusterfolio.models.train_config import TrainConfig, TrainingHistory
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import RobustScaler
 
-from models.scaling import covered_bars
-from models.windows import Windows
+from clusterfolio.models.scaling import covered_bars
+from clusterfolio.models.windows import Windows
 
 log = logging.getLogger(__name__)
 

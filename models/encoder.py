@@ -24,17 +24,17 @@ from sklearn.preprocessing import RobustScaler
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from models.batch import Batch, BatchSource
-from models.covariates import Covariates
-from models.device import resolve_device, seeded, torch_threads
-from models.networks.recurrent import AttentionLSTMAutoencoder, GRUAutoencoder, LSTMAutoencoder
-from models.networks.tft import TemporalFusionTransformer
-from models.networks.transformer import TransformerAutoencoder
-from models.networks.vae import VariationalAutoencoder
-from models.scaling import fit_scaler, scale, scale_bars
-from models.train_config import TrainConfig, TrainingHistory
-from models.training import Progress, mean_loss, train
-from models.windows import Windows
+from clusterfolio.models.batch import Batch, BatchSource
+from clusterfolio.models.covariates import Covariates
+from clusterfolio.models.device import resolve_device, seeded, torch_threads
+from clusterfolio.models.networks.recurrent import AttentionLSTMAutoencoder, GRUAutoencoder, LSTMAutoencoder
+from clusterfolio.models.networks.tft import TemporalFusionTransformer
+from clusterfolio.models.networks.transformer import TransformerAutoencoder
+from clusterfolio.models.networks.vae import VariationalAutoencoder
+from clusterfolio.models.scaling import fit_scaler, scale, scale_bars
+from clusterfolio.models.train_config import TrainConfig, TrainingHistory
+from clusterfolio.models.training import Progress, mean_loss, train
+from clusterfolio.models.windows import Windows
 
 ENCODERS: dict[str, type[nn.Module]] = {
     "transformer": TransformerAutoencoder,
@@ -60,7 +60,7 @@ NO_COVARIATES = {"exog": [], "statics": [], "center": [], "scale": [], "categori
 def encoder_class(encoder: str | type[nn.Module]) -> type[nn.Module]:
     """The class behind a name in ``ENCODERS``, a ``"package.module:ClassName"`` or the class itself.
 
-    >>> encoder_class("models.networks.transformer:TransformerAutoencoder").__name__
+    >>> encoder_class("clusterfolio.models.networks.transformer:TransformerAutoencoder").__name__
     'TransformerAutoencoder'
     """
     if isinstance(encoder, str) and ":" in encoder:

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.batch import Batch
-from models.device import torch_threads
-from models.encoder import Encoder
-from models.train_config import TrainConfig
-from models.windows import Windows
+from clusterfolio.models.batch import Batch
+from clusterfolio.models.device import torch_threads
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.models.windows import Windows
 
 #: Windows that are looked into at most, evenly spaced among those given, and how many at a time.
 MOST_WINDOWS, AT_A_TIME = 128, 64

@@ -9,11 +9,11 @@ import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
-from models.device import seeded
-from models.encoder import Encoder, make_encoder
-from models.scaling import fit_scaler, scale, scale_bars
-from models.train_config import TrainConfig
-from models.windows import Windows
+from clusterfolio.models.device import seeded
+from clusterfolio.models.encoder import Encoder, make_encoder
+from clusterfolio.models.scaling import fit_scaler, scale, scale_bars
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.models.windows import Windows
 
 #: Windows that are in memory at a time.
 CHUNK = 16384

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from sklearn.preprocessing import RobustScaler
 
-from models.windows import Windows
+from clusterfolio.models.windows import Windows
 
 
 def covered_bars(windows: Windows) -> np.ndarray:

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.batch import BatchSource
-from models.checkpoint import Checkpoint
-from models.device import seeded, torch_threads
-from models.distributed import Team, current_team, leave
-from models.train_config import TrainConfig, TrainingHistory
-from models.windows import Windows
+from clusterfolio.models.batch import BatchSource
+from clusterfolio.models.checkpoint import Checkpoint
+from clusterfolio.models.device import seeded, torch_threads
+from clusterfolio.models.distributed import Team, current_team, leave
+from clusterfolio.models.train_config import TrainConfig, TrainingHistory
+from clusterfolio.models.windows import Windows
 
 logger = logging.getLogger(__name__)
 

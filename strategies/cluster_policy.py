@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from feeds.features import FeatureConfig, with_features
-from feeds.panel import Panel
-from models.clustering import Ward
-from models.encoder import Encoder
-from models.training import Progress
-from models.windows import Windows
-from strategies.allocation import equal_weight
-from strategies.embedding import EmbeddingConfig, PanelEmbedder
-from strategies.policy import Decision, PortfolioState
-from strategies.selection import SelectionConfig, ineligible, ranking_sharpe, top_sharpe_per_cluster
-from strategies.windows import panel_windows
+from clusterfolio.feeds.features import FeatureConfig, with_features
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.models.clustering import Ward
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.training import Progress
+from clusterfolio.models.windows import Windows
+from clusterfolio.strategies.allocation import equal_weight
+from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder
+from clusterfolio.strategies.policy import Decision, PortfolioState
+from clusterfolio.strategies.selection import SelectionConfig, ineligible, ranking_sharpe, top_sharpe_per_cluster
+from clusterfolio.strategies.windows import panel_windows
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_rand_score
 
-from feeds.panel import Panel
+from clusterfolio.feeds.panel import Panel
 
 #: Share of sessions an asset must have traded on to be measured, and the daily log return's smallest deviation.
 MIN_PRESENT, MIN_STD = 0.98, 1e-5

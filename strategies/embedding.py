@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from feeds.panel import Panel
-from models.clustering import coordinates, trajectory, unit_sphere
-from models.cross_attention import cross_attention
-from models.encoder import Encoder
-from models.windows import Windows
-from strategies.windows import panel_windows
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.models.clustering import coordinates, trajectory, unit_sphere
+from clusterfolio.models.cross_attention import cross_attention
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.windows import Windows
+from clusterfolio.strategies.windows import panel_windows
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from feeds.panel import Panel
+from clusterfolio.feeds.panel import Panel
 
 
 @dataclass(frozen=True)

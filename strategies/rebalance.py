@@ -9,9 +9,9 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 
-from feeds.calendar import sessions as exchange_sessions
-from feeds.panel import FIELDS, STOPPED_AFTER, Panel, make_assets
-from strategies.policy import Decision, PortfolioState
+from clusterfolio.feeds.calendar import sessions as exchange_sessions
+from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel, make_assets
+from clusterfolio.strategies.policy import Decision, PortfolioState
 
 log = logging.getLogger(__name__)
 

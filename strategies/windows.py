@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from feeds.panel import Panel
-from models.windows import Windows, make_windows
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.models.windows import Windows, make_windows
 
 
 def panel_windows(panel: Panel, lookback: int, stride: int = 1, first: int = 0, tradable_only: bool = False) -> Windows:

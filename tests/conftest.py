@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feeds.panel import Panel, make_assets
-from strategies.policy import Decision
+from clusterfolio.feeds.panel import Panel, make_assets
+from clusterfolio.strategies.policy import Decision
 from tests.market_files import write_market
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -7,21 +7,21 @@ from dataclasses import replace
 import numpy as np
 from sklearn.preprocessing import RobustScaler
 
-import engine.assembly.prepare
-import engine.leakage.of_run
-import engine.trading.backtest
-import feeds.exogenous.macro
-import feeds.exogenous.sentiment
-import feeds.ingest
-import models.encoder
-import strategies.policy
-from feeds.features import FEATURES, Features
-from strategies.selection import sharpe_ratios
+import clusterfolio.engine.assembly.prepare
+import clusterfolio.engine.leakage.of_run
+import clusterfolio.engine.trading.backtest
+import clusterfolio.feeds.exogenous.macro
+import clusterfolio.feeds.exogenous.sentiment
+import clusterfolio.feeds.ingest
+import clusterfolio.models.encoder
+import clusterfolio.strategies.policy
+from clusterfolio.feeds.features import FEATURES, Features
+from clusterfolio.strategies.selection import sharpe_ratios
 
 
 def scaler_on_all_history(monkeypatch):
     seen = {}
-    honest = engine.assembly.prepare.with_features
+    honest = clusterfolio.engine.assembly.prepare.with_features
 
     def keep(panel, config):
         panel = honest(panel, config)
@@ -31,21 +31,21 @@ def scaler_on_all_history(monkeypatch):
     def fit_scaler(windows):
         return RobustScaler().fit(seen["rows"][np.isfinite(seen["rows"]).all(axis=1)])
 
-    monkeypatch.setattr(engine.assembly.prepare, "with_features", keep)
-    monkeypatch.setattr(models.encoder, "fit_scaler", fit_scaler)
+    monkeypatch.setattr(clusterfolio.engine.assembly.prepare, "with_features", keep)
+    monkeypatch.setattr(clusterfolio.models.encoder, "fit_scaler", fit_scaler)
 
 
 def same_bar_fill(monkeypatch):
-    class Eager(engine.trading.backtest.ClockCerebro):
+    class Eager(clusterfolio.engine.trading.backtest.ClockCerebro):
         def run(self, **kwargs):
             self.broker.set_coc(True)
             return super().run(**kwargs)
 
-    monkeypatch.setattr(engine.trading.backtest, "ClockCerebro", Eager)
+    monkeypatch.setattr(clusterfolio.engine.trading.backtest, "ClockCerebro", Eager)
 
 
 def centred_window(monkeypatch):
-    honest = engine.assembly.prepare.with_features
+    honest = clusterfolio.engine.assembly.prepare.with_features
 
     def centre(panel, config):
         panel = honest(panel, config)
@@ -53,34 +53,34 @@ def centred_window(monkeypatch):
         values[:-10, :, 4] = values[10:, :, 4]
         return replace(panel, features=Features(values, panel.features.observed, config))
 
-    monkeypatch.setattr(engine.assembly.prepare, "with_features", centre)
+    monkeypatch.setattr(clusterfolio.engine.assembly.prepare, "with_features", centre)
 
 
 def unlagged_series(monkeypatch):
     """Channels are dated by the month they describe."""
-    monkeypatch.setattr(feeds.exogenous.macro, "known_on", lambda series, dates, lags=None: dates)
+    monkeypatch.setattr(clusterfolio.feeds.exogenous.macro, "known_on", lambda series, dates, lags=None: dates)
 
 
 def unlagged_mood(monkeypatch):
     """A day's score counts on that day already, though texts go on after the close."""
-    monkeypatch.setattr(feeds.exogenous.sentiment, "next_session", lambda days, calendar: days)
+    monkeypatch.setattr(clusterfolio.feeds.exogenous.sentiment, "next_session", lambda days, calendar: days)
 
 
 def universe_of_today(monkeypatch):
     """The three quarters of the symbols that had risen most by the data's end, as a list made today would hold."""
-    honest = engine.leakage.of_run.panel_of
+    honest = clusterfolio.engine.leakage.of_run.panel_of
 
     def panel_of(config, raw):
         panel, verdicts = honest(config, raw)
         risen = (panel.close.ffill().iloc[-1] / panel.close.bfill().iloc[0]).rank(pct=True) > 0.25
         return panel.select([name for name in panel.symbols if risen[name] or name == panel.benchmark]), verdicts
 
-    monkeypatch.setattr(engine.leakage.of_run, "panel_of", panel_of)
+    monkeypatch.setattr(clusterfolio.engine.leakage.of_run, "panel_of", panel_of)
 
 
 def whole_sample_sharpe(monkeypatch):
     seen = {}
-    honest = engine.assembly.prepare.with_features
+    honest = clusterfolio.engine.assembly.prepare.with_features
 
     def keep(panel, config):
         seen["returns"] = panel.session_returns()
@@ -89,12 +89,12 @@ def whole_sample_sharpe(monkeypatch):
     def sharpe(self, returns, config):
         return sharpe_ratios(seen["returns"][returns.columns])
 
-    monkeypatch.setattr(engine.assembly.prepare, "with_features", keep)
-    monkeypatch.setattr(strategies.cluster_policy.ClusterPolicy, "_sharpe", sharpe)
+    monkeypatch.setattr(clusterfolio.engine.assembly.prepare, "with_features", keep)
+    monkeypatch.setattr(clusterfolio.strategies.cluster_policy.ClusterPolicy, "_sharpe", sharpe)
 
 
 def whole_sample_quality(monkeypatch):
-    honest = feeds.ingest.clean
+    honest = clusterfolio.feeds.ingest.clean
 
     def clean(frame, config, **kwargs):
         bars, counts = honest(frame, config, **kwargs)
@@ -102,4 +102,4 @@ def whole_sample_quality(monkeypatch):
             bars = bars.iloc[:0]
         return bars, counts
 
-    monkeypatch.setattr(feeds.ingest, "clean", clean)
+    monkeypatch.setattr(clusterfolio.feeds.ingest, "clean", clean)

@@ -1,26 +1,52 @@
 """The walls of the house, read from the syntax trees."""
 
 import ast
+import configparser
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("feeds", "models", "strategies", "engine")
-MODULES = [*sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py")), ROOT / "run_backtest.py"]
+MODULES = [
+    *sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py")),
+    ROOT / "clusterfolio" / "__init__.py",
+    ROOT / "run_backtest.py",
+]
 
-#: Packages a room must not import.
+#: Floors from the ground up; a room imports its own floor's modules and those below, never above.
+FLOORS = {
+    "feeds": [{"feeds"}],
+    "models": [{"models"}],
+    "strategies": [{"strategies"}],
+    "engine": [
+        {"engine.parallel", "engine.progress"},
+        {"engine.trading"},
+        {"engine.folds"},
+        {"engine.config"},
+        {"engine.assembly"},
+        {"engine.run_dir"},
+        {"engine.ledger"},
+        {"engine.evidence"},
+        {"engine.report"},
+        {"engine.jobs", "engine.live"},
+        {"engine.leakage"},
+        {"engine.cli"},
+    ],
+}
+
+#: Rooms of the ground floors that a room must not import; ``engine`` may import all of them.
 FORBIDDEN = {
-    "feeds": {"models", "strategies", "engine", "run_backtest"},
-    "models": {"feeds", "strategies", "engine", "run_backtest"},
-    "strategies": {"engine", "run_backtest"},
-    "engine": {"run_backtest"},
-    "run_backtest.py": {"models", "strategies"},
+    "feeds": {"models", "strategies", "engine"},
+    "models": {"feeds", "strategies", "engine"},
+    "strategies": {"engine"},
+    "engine": set(),
 }
 
 #: The only modules that may import a framework; a trailing slash means everything below.
 ALLOWED = {
-    "backtrader": ("feeds/bt_feed.py", "strategies/rebalance.py", "engine/trading/"),
+    "backtrader": ("feeds/bt_feed.py", "feeds/live.py", "strategies/rebalance.py", "engine/trading/", "engine/live/"),
     "torch": ("models/",),
     "pyfolio": ("engine/report/",),
     "matplotlib": ("engine/report/",),
@@ -32,30 +58,102 @@ ALLOWED = {
     "feedparser": ("feeds/exogenous/",),
     "vaderSentiment": ("feeds/exogenous/sentiment.py",),
     "transformers": ("feeds/exogenous/sentiment.py",),
-    "click": ("run_backtest.py",),
-    "rich": ("run_backtest.py",),
+    "click": ("engine/cli/",),
+    "rich": ("engine/cli/",),
 }
-
-
-def imported(path: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module)
-    return names
 
 
 def label(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def dotted(path: Path) -> str:
+    """The name under which a module is imported."""
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    return name if name.split(".")[0] not in ROOMS else f"clusterfolio.{name}"
+
+
+OWN = {dotted(path) for path in MODULES}
+
+
+def imported(path: Path) -> set[str]:
+    """Modules that a module imports when it is loaded or run; what only type checkers read is left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    names = set()
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            inside = {f"{node.module}.{alias.name}" for alias in node.names} & OWN
+            names |= inside or {node.module}
+    return names
+
+
+def own_imports(path: Path) -> set[str]:
+    """The project's modules among them, without the package's name."""
+    return {name.removeprefix("clusterfolio.") for name in imported(path) if name.split(".")[0] == "clusterfolio"}
+
+
+def package(name: str) -> str:
+    """The folder of a module; a module at the top of a room stands for itself."""
+    parts = name.split(".")
+    return name if len(parts) <= 2 else ".".join(parts[:-1])
+
+
 @pytest.mark.parametrize("path", MODULES, ids=label)
 def test_imports_run_one_way(path):
-    forbidden = FORBIDDEN[label(path).split("/")[0]]
-    found = {name.split(".")[0] for name in imported(path)}
-    assert not found & forbidden
+    room = label(path).split("/")[0]
+    found = own_imports(path)
+    assert "run_backtest" not in imported(path)
+    assert not {name.split(".")[0] for name in imported(path)} & set(ROOMS), "imported without the package's name"
+    if room in FORBIDDEN:
+        assert not {name.split(".")[0] for name in found} & FORBIDDEN[room]
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if label(path).startswith("engine/")], ids=label)
+def test_a_floor_of_the_engine_imports_only_those_below(path):
+    floors = FLOORS["engine"]
+
+    def floor(name: str) -> int:
+        return next(i for i, rooms in enumerate(floors) if ".".join(name.split(".")[:2]) in rooms)
+
+    own = dotted(path).removeprefix("clusterfolio.")
+    if own == "engine":
+        return
+    for name in own_imports(path):
+        if name.startswith("engine."):
+            same = name.split(".")[1] == own.split(".")[1]
+            assert same or floor(name) < floor(own), f"{label(path)} imports {name}"
+
+
+def test_no_two_packages_import_each_other():
+    arrows: dict[str, set[str]] = {}
+    for path in MODULES:
+        name = dotted(path).removeprefix("clusterfolio.")
+        if name.split(".")[0] in ROOMS:
+            arrows.setdefault(package(name), set()).update(package(other) for other in own_imports(path))
+
+    def below(start: str) -> set[str]:
+        seen, todo = set(), [start]
+        while todo:
+            for other in arrows.get(todo.pop(), ()):
+                if other not in seen:
+                    seen.add(other)
+                    todo.append(other)
+        return seen
+
+    cycles = {
+        (one, other) for one, others in arrows.items() for other in others if other != one and one in below(other)
+    }
+    assert not cycles
 
 
 @pytest.mark.parametrize("path", MODULES, ids=label)
@@ -65,7 +163,25 @@ def test_frameworks_stay_in_their_rooms(path):
 
 
 def test_package_inits_are_empty():
-    assert not [label(path) for path in MODULES if path.name == "__init__.py" and path.read_text().strip()]
+    inits = [path for path in MODULES if path.name == "__init__.py" and path.parent.name != "clusterfolio"]
+    assert not [label(path) for path in inits if path.read_text().strip()]
+
+
+def test_every_package_is_installed():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    stated = setup["options"]["packages"].split()
+    assert stated == sorted(dotted(path) for path in MODULES if path.name == "__init__.py")
+
+
+def test_no_module_is_loaded_under_two_names():
+    files: dict[str, set[str]] = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and str(ROOT) in file and name != "__main__":
+            files.setdefault(file, set()).add(name)
+    assert not {file: names for file, names in files.items() if len(names) > 1}
+    assert not set(ROOMS) & set(sys.modules)
 
 
 def test_only_the_command_line_prints_and_nothing_is_pickled_or_silenced():
@@ -73,7 +189,7 @@ def test_only_the_command_line_prints_and_nothing_is_pickled_or_silenced():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
-                assert called != "print" or path.name == "run_backtest.py", label(path)
+                assert called != "print" or label(path).startswith("engine/cli/"), label(path)
                 assert called not in ("pickle.load", "pickle.loads", "torch.load", "warnings.simplefilter"), label(path)
                 if called == "warnings.filterwarnings":  # pyfolio's own lines only, one message or module at a time
                     narrow = len(node.args) > 1 or {"message", "module"} & {word.arg for word in node.keywords}

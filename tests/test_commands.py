@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from engine.progress import peak_memory_mb
-from feeds.sources.simulated import BENCHMARK
-from run_backtest import main
+from clusterfolio.engine.cli.main import main
+from clusterfolio.engine.progress import peak_memory_mb
+from clusterfolio.feeds.sources.simulated import BENCHMARK
 from tests.market_files import run_options
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -170,10 +170,10 @@ def test_an_interrupted_run_leaves_nothing_that_looks_whole(market, tmp_path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("engine.run_dir.artifacts.write_tables", interrupt)
+        patch.setattr("clusterfolio.engine.run_dir.artifacts.write_tables", interrupt)
         assert CliRunner().invoke(main, run_options(market, tmp_path / "x")).exit_code == 130
     assert [name[:12] for name in os.listdir(tmp_path)] == [".unfinished-"]
-    monkeypatch.delattr("models.encoder.train")  # what was trained is found again
+    monkeypatch.delattr("clusterfolio.models.encoder.train")  # what was trained is found again
     invoke(*run_options(market, tmp_path / "x"))
     assert os.listdir(tmp_path) == ["x"]
 
@@ -330,6 +330,6 @@ def test_decide_repeats_a_runs_first_decision_too(finished):
 
 def test_peak_memory_is_the_runs_own_and_not_its_parents():
     ballast = np.ones(60_000_000)  # 458 MiB that the child never holds
-    program = "from engine.progress import peak_memory_mb; print(peak_memory_mb())"
+    program = "from clusterfolio.engine.progress import peak_memory_mb; print(peak_memory_mb())"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert 5 < float(done.stdout) < 400 < peak_memory_mb() and ballast.nbytes > 0

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-import feeds.exogenous.macro
-from engine.leakage.poison import WAYS, exchanged, jumped, listed, poison_frames
-from feeds.sources.simulated import BENCHMARK
-from run_backtest import main
+import clusterfolio.feeds.exogenous.macro
+from clusterfolio.engine.cli.main import main
+from clusterfolio.engine.leakage.poison import WAYS, exchanged, jumped, listed, poison_frames
+from clusterfolio.feeds.sources.simulated import BENCHMARK
 from tests.leaks import (
     centred_window,
     same_bar_fill,
@@ -123,7 +123,7 @@ def test_a_rate_not_yet_published_changes_nothing_and_an_unlagged_one_is_found(
 ):
     day = decision_days(clean).iloc[3]
     if not honest:
-        monkeypatch.setitem(feeds.exogenous.macro.PUBLICATION_LAG, "DFF", 0)
+        monkeypatch.setitem(clusterfolio.feeds.exogenous.macro.PUBLICATION_LAG, "DFF", 0)
     before = run(with_macro(market[1], tmp_path / "data"), tmp_path / "before")
     # Dated up to two days before the decision, but published after it.
     poisoned = with_macro(market[1], tmp_path / "poisoned", day - pd.Timedelta(days=2))

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-import feeds.exogenous.sentiment
-from feeds.exogenous.publication import LATE, PUBLICATION_LAG, known_on
-from run_backtest import main
+import clusterfolio.feeds.exogenous.sentiment
+from clusterfolio.engine.cli.main import main
+from clusterfolio.feeds.exogenous.publication import LATE, PUBLICATION_LAG, known_on
 from tests.market_files import run_options
 from tests.test_look_ahead import decision_days, differences
 from tests.walk_forward_files import rolling_options, trainings
@@ -113,7 +113,7 @@ def known_the_same_day(monkeypatch):
     def same_day(times, calendar):
         return pd.DatetimeIndex(times.tz_convert("America/New_York").tz_localize(None).normalize()).as_unit("ns")
 
-    monkeypatch.setattr(feeds.exogenous.sentiment, "known_at_close", same_day)
+    monkeypatch.setattr(clusterfolio.feeds.exogenous.sentiment, "known_at_close", same_day)
 
 
 def unlagged_prices(monkeypatch):

@@ -1,6 +1,5 @@
 """What the README says is true: its commands resolve, its programs run, its table is the configuration."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -10,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from engine.config.run import RunConfig, describe
-from run_backtest import main
+from clusterfolio.engine.cli.main import main
+from clusterfolio.engine.config.run import RunConfig, describe
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -60,7 +59,6 @@ def test_a_program_of_the_readme_runs_outside_the_repository(number, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from engine.ledger.ledger import Ledger
-from run_backtest import main
+from clusterfolio.engine.cli.main import main
+from clusterfolio.engine.ledger.ledger import Ledger
 from tests.market_files import run_options as all_options
 
 
@@ -93,7 +93,7 @@ def test_a_run_stopped_between_ledger_and_publication_is_counted_once(runs, mark
         replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("engine.run_dir.artifacts.os.replace", stopped)
+        patch.setattr("clusterfolio.engine.run_dir.artifacts.os.replace", stopped)
         invoke(*options, code=130)
     assert Ledger().count() == 2 and not (tmp_path / "run").exists()
     invoke(*options)

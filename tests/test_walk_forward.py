@@ -13,12 +13,12 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-import engine.folds.fitting
-import engine.jobs.run
-import models.training
-from engine.leakage.poison import exchanged, negated, scaled
-from feeds.exogenous.publication import known_on
-from run_backtest import main
+import clusterfolio.engine.folds.fitting
+import clusterfolio.engine.jobs.run
+import clusterfolio.models.training
+from clusterfolio.engine.cli.main import main
+from clusterfolio.engine.leakage.poison import exchanged, negated, scaled
+from clusterfolio.feeds.exogenous.publication import known_on
 from tests.kill_run import ROOT, kill_in_stage
 from tests.market_files import run_options, write_market
 from tests.test_look_ahead import differences, poison
@@ -139,23 +139,25 @@ def test_a_rate_alone_is_enough_to_move_what_is_decided_later(market, clean, tmp
 
 
 def anchors_from_the_future(monkeypatch):
-    honest, seen = engine.folds.fitting.anchor_windows, {}
+    honest, seen = clusterfolio.engine.folds.fitting.anchor_windows, {}
 
     def align(planned, panel, encoders):
         seen["panel"] = panel
-        return engine.folds.fitting.align_folds(planned, panel, encoders)
+        return clusterfolio.engine.folds.fitting.align_folds(planned, panel, encoders)
 
-    monkeypatch.setattr(engine.jobs.run, "align_folds", align)
-    monkeypatch.setattr(engine.folds.fitting, "anchor_windows", lambda panel, lookback: honest(seen["panel"], lookback))
+    monkeypatch.setattr(clusterfolio.engine.jobs.run, "align_folds", align)
+    monkeypatch.setattr(
+        clusterfolio.engine.folds.fitting, "anchor_windows", lambda panel, lookback: honest(seen["panel"], lookback)
+    )
 
 
 def trained_beyond_its_span(monkeypatch):
-    honest = engine.folds.fitting.fit_fold
+    honest = clusterfolio.engine.folds.fitting.fit_fold
 
     def fit_fold(fold, *args):
         return honest(replace(fold, train_end=fold.train_end + pd.Timedelta(days=5)), *args)
 
-    monkeypatch.setattr(engine.folds.fitting, "fit_fold", fit_fold)
+    monkeypatch.setattr(clusterfolio.engine.folds.fitting, "fit_fold", fit_fold)
 
 
 @pytest.mark.parametrize("leak", [anchors_from_the_future, trained_beyond_its_span])
@@ -197,14 +199,14 @@ COLD = ("--set", "walk_forward.warm_start=false")
 
 def test_folds_side_by_side_give_the_numbers_of_a_sequence(market, tmp_path, monkeypatch):
     alone = run(market[0], tmp_path / "alone", *COLD)
-    monkeypatch.setattr("engine.parallel.os.cpu_count", lambda: 2)
+    monkeypatch.setattr("clusterfolio.engine.parallel.os.cpu_count", lambda: 2)
     together = run(market[0], tmp_path / "together", *COLD, "--set", "engine.workers=2")
     assert same(alone, together)
     assert [t[-1] for t in trainings(alone)] == [t[-1] for t in trainings(together)]
 
 
 def test_an_interrupted_walk_forward_goes_on_from_the_last_training(market, clean, tmp_path, monkeypatch):
-    honest, trained = engine.folds.fitting.fit_fold, []
+    honest, trained = clusterfolio.engine.folds.fitting.fit_fold, []
 
     def interrupted(fold, *args):
         if fold.number == 2:
@@ -212,16 +214,16 @@ def test_an_interrupted_walk_forward_goes_on_from_the_last_training(market, clea
         return honest(fold, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine.folds.fitting, "fit_fold", interrupted)
+        patch.setattr(clusterfolio.engine.folds.fitting, "fit_fold", interrupted)
         result = CliRunner().invoke(main, rolling_options(market[0], tmp_path / "run"))
         assert result.exit_code == 130 and not (tmp_path / "run").exists()
-    fit = engine.folds.fitting.ClusterPolicy.fit
+    fit = clusterfolio.engine.folds.fitting.ClusterPolicy.fit
 
     def counted(self, panel, *args):
         trained.append(panel.dates[-1])
         return fit(self, panel, *args)
 
-    monkeypatch.setattr(engine.folds.fitting.ClusterPolicy, "fit", counted)
+    monkeypatch.setattr(clusterfolio.engine.folds.fitting.ClusterPolicy, "fit", counted)
     assert same(run(market[0], tmp_path / "run"), clean)
     assert trained == [pd.Timestamp("2024-09-30")]
 
@@ -230,7 +232,7 @@ def test_a_single_training_goes_on_after_its_last_whole_pass(market, tmp_path, m
     once = ("--set", "train.epochs=3", "--set", "trading.rebalance=quarter")
     whole = CliRunner().invoke(main, run_options(market[0], tmp_path / "whole", *once))
     assert whole.exit_code == 0, whole.output
-    honest, passes = models.training.run_epoch, []
+    honest, passes = clusterfolio.models.training.run_epoch, []
 
     def run_epoch(*args):
         passes.append(len(passes))
@@ -238,7 +240,7 @@ def test_a_single_training_goes_on_after_its_last_whole_pass(market, tmp_path, m
             raise KeyboardInterrupt
         return honest(*args)
 
-    monkeypatch.setattr(models.training, "run_epoch", run_epoch)
+    monkeypatch.setattr(clusterfolio.models.training, "run_epoch", run_epoch)
     codes = [CliRunner().invoke(main, run_options(market[0], tmp_path / "run", *once)).exit_code for _ in range(2)]
     assert codes == [130, 0] and len(passes) == 4  # two passes and the interrupted one, then the third alone
     assert same(tmp_path / "whole", tmp_path / "run")

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from engine.config.run import RunConfig
-from engine.config.sections import DataConfig
-from feeds.calendar import last_common_session
-from feeds.exogenous.inputs import with_inputs
-from feeds.ingest import build_panel
-from feeds.panel import Panel
-from feeds.raw import DataError, RawData
-from feeds.sources.files.reader import read_files
-from feeds.sources.simulated import BENCHMARK as SIMULATED_BENCHMARK
-from feeds.sources.simulated import simulate
-from feeds.sources.yahoo import read_yahoo
-from feeds.universe import describe, load_universe, rates_needed
+from clusterfolio.engine.config.run import RunConfig
+from clusterfolio.engine.config.sections import DataConfig
+from clusterfolio.feeds.calendar import last_common_session
+from clusterfolio.feeds.exogenous.inputs import with_inputs
+from clusterfolio.feeds.ingest import build_panel
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.raw import DataError, RawData
+from clusterfolio.feeds.sources.files.reader import read_files
+from clusterfolio.feeds.sources.simulated import BENCHMARK as SIMULATED_BENCHMARK
+from clusterfolio.feeds.sources.simulated import simulate
+from clusterfolio.feeds.sources.yahoo import read_yahoo
+from clusterfolio.feeds.universe import describe, load_universe, rates_needed
 
 
 def load_panel(config: RunConfig, asof: pd.Timestamp | None = None) -> tuple[Panel, pd.DataFrame]:

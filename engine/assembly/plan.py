@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pandas as pd
 
-from engine.config.run import RunConfig
-from engine.folds.walk_forward import Fold, folds, that_decide
-from feeds.calendar import decision_dates
-from feeds.panel import Panel
-from feeds.raw import DataError
+from clusterfolio.engine.config.run import RunConfig
+from clusterfolio.engine.folds.walk_forward import Fold, folds, that_decide
+from clusterfolio.feeds.calendar import decision_dates
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.raw import DataError
 
 
 def plan_folds(config: RunConfig, panel: Panel, dates: pd.DatetimeIndex) -> list[Fold]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from engine.config.run import RunConfig
-from engine.folds.walk_forward import Fold, fold_seed, warm_training
-from models.clustering import Ward
-from models.encoder import Encoder
-from strategies.allocation import ALLOCATORS
-from strategies.cluster_policy import ClusterPolicy
+from clusterfolio.engine.config.run import RunConfig
+from clusterfolio.engine.folds.walk_forward import Fold, fold_seed, warm_training
+from clusterfolio.models.clustering import Ward
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.strategies.allocation import ALLOCATORS
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
 
 
 def make_policy(config: RunConfig, cash: pd.Series | None = None) -> ClusterPolicy:

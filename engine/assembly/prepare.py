@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from engine.config.run import RunConfig
-from feeds.exogenous.macro import cash_returns
-from feeds.features import with_features
-from feeds.panel import Panel
+from clusterfolio.engine.config.run import RunConfig
+from clusterfolio.feeds.exogenous.macro import cash_returns
+from clusterfolio.feeds.features import with_features
+from clusterfolio.feeds.panel import Panel
 
 
 def prepare(config: RunConfig, panel: Panel) -> tuple[Panel, pd.Series, str]:

@@ -9,26 +9,26 @@ from pathlib import Path
 
 import pandas as pd
 
-from engine.assembly.market import benchmark_of, universe_symbols
-from engine.config.run import RunConfig
-from engine.evidence.assessment import Assessment, assess_run
-from engine.jobs.compare import Findings, compare_run, known_names
-from engine.leakage.findings import LeakageReport
-from engine.leakage.of_run import check_run
-from engine.ledger import audit
-from engine.ledger.ledger import Ledger
-from engine.progress import Reporter
-from engine.report.page import write_report
-from engine.run_dir import artifacts
-from engine.run_dir.description import versions
-from engine.run_dir.finished import reopen
-from feeds.exogenous import news
-from feeds.exogenous.inputs import describe_inputs
-from feeds.exogenous.sentiment import make_scorer
-from feeds.sources.yahoo import cache_folder, fetch
-from feeds.universe import check_universe, filter_universe, load_universe
-from models.device import resolve_device
-from strategies.policy import Policy
+from clusterfolio.engine.assembly.market import benchmark_of, universe_symbols
+from clusterfolio.engine.config.run import RunConfig
+from clusterfolio.engine.evidence.assessment import Assessment, assess_run
+from clusterfolio.engine.jobs.compare import Findings, compare_run, known_names
+from clusterfolio.engine.leakage.findings import LeakageReport
+from clusterfolio.engine.leakage.of_run import check_run
+from clusterfolio.engine.ledger import audit
+from clusterfolio.engine.ledger.ledger import Ledger
+from clusterfolio.engine.progress import Reporter
+from clusterfolio.engine.report.page import write_report
+from clusterfolio.engine.run_dir import artifacts
+from clusterfolio.engine.run_dir.description import versions
+from clusterfolio.engine.run_dir.finished import reopen
+from clusterfolio.feeds.exogenous import news
+from clusterfolio.feeds.exogenous.inputs import describe_inputs
+from clusterfolio.feeds.exogenous.sentiment import make_scorer
+from clusterfolio.feeds.sources.yahoo import cache_folder, fetch
+from clusterfolio.feeds.universe import check_universe, filter_universe, load_universe
+from clusterfolio.models.device import resolve_device
+from clusterfolio.strategies.policy import Policy
 
 
 def fetch_prices(config: RunConfig, reporter: Reporter) -> pd.DataFrame:

@@ -8,22 +8,22 @@ from typing import Any
 import pandas as pd
 import tomli_w
 
-from engine.config.sections import DataConfig, DatesConfig, EngineConfig, SignificanceConfig
-from engine.config.settings import _build, _meanings, _plain
-from engine.folds.walk_forward import WalkForwardConfig
-from engine.trading.config import TradingConfig
-from feeds.exogenous.inputs import InputsConfig
-from feeds.exogenous.macro import CashConfig
-from feeds.features import FeatureConfig
-from feeds.quality import QualityConfig
-from feeds.sources.simulated import SimulatedConfig
-from models.clustering import ClusteringConfig
-from models.encoder import encoder_class, takes_input
-from models.networks.transformer import TransformerConfig
-from models.train_config import TrainConfig
-from strategies.cluster_policy import EncoderConfig
-from strategies.embedding import EmbeddingConfig
-from strategies.selection import SelectionConfig
+from clusterfolio.engine.config.sections import DataConfig, DatesConfig, EngineConfig, SignificanceConfig
+from clusterfolio.engine.config.settings import _build, _meanings, _plain
+from clusterfolio.engine.folds.walk_forward import WalkForwardConfig
+from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.feeds.exogenous.inputs import InputsConfig
+from clusterfolio.feeds.exogenous.macro import CashConfig
+from clusterfolio.feeds.features import FeatureConfig
+from clusterfolio.feeds.quality import QualityConfig
+from clusterfolio.feeds.sources.simulated import SimulatedConfig
+from clusterfolio.models.clustering import ClusteringConfig
+from clusterfolio.models.encoder import encoder_class, takes_input
+from clusterfolio.models.networks.transformer import TransformerConfig
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.strategies.cluster_policy import EncoderConfig
+from clusterfolio.strategies.embedding import EmbeddingConfig
+from clusterfolio.strategies.selection import SelectionConfig
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,22 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+#: Where the shipped presets lie.
+PRESETS = resources.files("clusterfolio.engine.config") / "presets"
+
 
 def presets() -> list[str]:
     """Names of the shipped presets."""
-    folder = resources.files("engine.config") / "presets"
-    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+    return sorted(item.name.removesuffix(".toml") for item in PRESETS.iterdir() if item.name.endswith(".toml"))
 
 
 def read_preset(name: str) -> dict:
     """The settings a shipped preset changes, as nested dictionaries."""
     if name not in presets():
         raise ValueError(f"unknown preset {name!r}; available: {', '.join(presets())}")
-    return tomllib.loads((resources.files("engine.config") / "presets" / f"{name}.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(
+        (resources.files("clusterfolio.engine.config") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    )
 
 
 def read_toml(path: Path) -> dict:

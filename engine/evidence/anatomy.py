@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from engine.evidence import statistics as st
-from feeds.panel import Panel
-from strategies.allocation import ALLOCATORS
-from strategies.policy import Decision
-from strategies.selection import SelectionConfig
+from clusterfolio.engine.evidence import statistics as st
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.strategies.allocation import ALLOCATORS
+from clusterfolio.strategies.policy import Decision
+from clusterfolio.strategies.selection import SelectionConfig
 
 YEAR, MONTH = 252, 21
 #: Assets that make a class a factor.

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine.evidence import anatomy
-from engine.evidence import statistics as st
-from engine.evidence.claims import FEWEST_SESSIONS, Record, primary, weigh
-from engine.evidence.luck import Luck, capacity, decompose, place, random_partitions, random_picks
-from engine.evidence.rivals import Comparison, compare
-from engine.evidence.verdict import Verdict, data_caveats, of_survivors, verdict
-from engine.ledger.ledger import Ledger, LedgerError
-from engine.run_dir import artifacts
-from engine.run_dir.finished import FinishedRun, reopen
-from engine.trading.vectorised import Targets, simulate
-from strategies.baselines.rules import CLASSICAL
+from clusterfolio.engine.evidence import anatomy
+from clusterfolio.engine.evidence import statistics as st
+from clusterfolio.engine.evidence.claims import FEWEST_SESSIONS, Record, primary, weigh
+from clusterfolio.engine.evidence.luck import Luck, capacity, decompose, place, random_partitions, random_picks
+from clusterfolio.engine.evidence.rivals import Comparison, compare
+from clusterfolio.engine.evidence.verdict import Verdict, data_caveats, of_survivors, verdict
+from clusterfolio.engine.ledger.ledger import Ledger, LedgerError
+from clusterfolio.engine.run_dir import artifacts
+from clusterfolio.engine.run_dir.finished import FinishedRun, reopen
+from clusterfolio.engine.trading.vectorised import Targets, simulate
+from clusterfolio.strategies.baselines.rules import CLASSICAL
 
 log = logging.getLogger(__name__)
 

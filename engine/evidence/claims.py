@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from engine.evidence import statistics as st
-from engine.evidence.resampling import overfitting, sharpe_difference, superior_ability
+from clusterfolio.engine.evidence import statistics as st
+from clusterfolio.engine.evidence.resampling import overfitting, sharpe_difference, superior_ability
 
 LEVEL = 0.05
 #: What comparing a portfolio with itself gives.

@@ -16,14 +16,14 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from engine.trading.config import TradingConfig
-from engine.trading.metrics import ANNUALIZATION, cash_per_session
-from engine.trading.vectorised import Simulated, Targets, simulate
-from feeds.panel import Panel
-from strategies.allocation import ALLOCATORS
-from strategies.baselines.policies import recent_returns
-from strategies.baselines.rules import YEAR
-from strategies.policy import Decision
+from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.engine.trading.metrics import ANNUALIZATION, cash_per_session
+from clusterfolio.engine.trading.vectorised import Simulated, Targets, simulate
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.strategies.allocation import ALLOCATORS
+from clusterfolio.strategies.baselines.policies import recent_returns
+from clusterfolio.strategies.baselines.rules import YEAR
+from clusterfolio.strategies.policy import Decision
 
 #: Shares of a day's traded value at which capacity is stated.
 PARTICIPATION = (0.01, 0.05, 0.10)

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from engine.config.run import RunConfig
-from engine.trading.backtest import BacktestResult, run_backtest
-from engine.trading.metrics import ANNUALIZATION, annual_turnover, cash_per_session, performance
-from engine.trading.vectorised import Targets, simulate
-from feeds.panel import Panel
-from strategies.allocation import ALLOCATORS
-from strategies.baselines.policies import Baseline, Recorded
-from strategies.baselines.rules import RULES, SLOW, unavailable
-from strategies.policy import Decision, PortfolioState
+from clusterfolio.engine.config.run import RunConfig
+from clusterfolio.engine.trading.backtest import BacktestResult, run_backtest
+from clusterfolio.engine.trading.metrics import ANNUALIZATION, annual_turnover, cash_per_session, performance
+from clusterfolio.engine.trading.vectorised import Targets, simulate
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.strategies.allocation import ALLOCATORS
+from clusterfolio.strategies.baselines.policies import Baseline, Recorded
+from clusterfolio.strategies.baselines.rules import RULES, SLOW, unavailable
+from clusterfolio.strategies.policy import Decision, PortfolioState
 
 #: Told ``(done, total, text)``.
 Advance = Callable[[int, int, str], None]

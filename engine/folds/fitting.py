@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine.folds.walk_forward import Fold, fold_for
-from engine.parallel import run_all
-from feeds.panel import Panel
-from models.distributed import current_team, join, leave, started_by_torchrun
-from models.encoder import Encoder
-from models.training import Progress, serve
-from models.windows import Windows
-from strategies.cluster_policy import ClusterPolicy
-from strategies.windows import panel_windows
+from clusterfolio.engine.folds.walk_forward import Fold, fold_for
+from clusterfolio.engine.parallel import run_all
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.models.distributed import current_team, join, leave, started_by_torchrun
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.training import Progress, serve
+from clusterfolio.models.windows import Windows
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
+from clusterfolio.strategies.windows import panel_windows
 
 #: Anchors of an alignment: windows that end in so many last rows of the earlier training span, one every so many bars.
 #: More than these many are thinned out evenly.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from models.train_config import TrainConfig
+from clusterfolio.models.train_config import TrainConfig
 
 #: Calendar periods an encoder can serve, in months.
 REFITS = {"month": 1, "quarter": 3, "year": 12}

@@ -15,25 +15,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine.assembly.plan import plan_folds
-from engine.assembly.policy import make_fold_policy
-from engine.config.run import to_dict
-from engine.evidence.assessment import BASELINES_FILE, STRATEGY, overlap
-from engine.evidence.rivals import Comparison, Traded, comparison_of, decide_all, of_backtest, trade_all
-from engine.folds.fitting import FoldPolicies
-from engine.folds.walk_forward import Fold
-from engine.jobs.sweep import Trial, run_sweep
-from engine.progress import Reporter
-from engine.run_dir import artifacts
-from engine.run_dir.finished import FinishedRun
-from engine.run_dir.stored import stored_folds
-from engine.trading.backtest import run_backtest
-from engine.trading.metrics import cash_per_session, performance
-from feeds.features import with_features
-from feeds.panel import Panel
-from strategies.baselines.fitted import FITTED
-from strategies.baselines.rules import RULES, unavailable
-from strategies.cluster_policy import ClusterPolicy
+from clusterfolio.engine.assembly.plan import plan_folds
+from clusterfolio.engine.assembly.policy import make_fold_policy
+from clusterfolio.engine.config.run import to_dict
+from clusterfolio.engine.evidence.assessment import BASELINES_FILE, STRATEGY, overlap
+from clusterfolio.engine.evidence.rivals import Comparison, Traded, comparison_of, decide_all, of_backtest, trade_all
+from clusterfolio.engine.folds.fitting import FoldPolicies
+from clusterfolio.engine.folds.walk_forward import Fold
+from clusterfolio.engine.jobs.sweep import Trial, run_sweep
+from clusterfolio.engine.progress import Reporter
+from clusterfolio.engine.run_dir import artifacts
+from clusterfolio.engine.run_dir.finished import FinishedRun
+from clusterfolio.engine.run_dir.stored import stored_folds
+from clusterfolio.engine.trading.backtest import run_backtest
+from clusterfolio.engine.trading.metrics import cash_per_session, performance
+from clusterfolio.feeds.features import with_features
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.strategies.baselines.fitted import FITTED
+from clusterfolio.strategies.baselines.rules import RULES, unavailable
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
 
 #: Of a run directory: where finished parts are kept, and the tables made of them beside ``BASELINES_FILE``.
 KEPT, RETURNS_FILE, SEEDS_FILE, OFFSETS_FILE = "compare", "baseline_returns.csv", "seeds.csv", "offsets.csv"

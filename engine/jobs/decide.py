@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine.assembly.market import load_panel
-from engine.assembly.policy import make_policy
-from engine.assembly.prepare import prepare
-from engine.config.run import RunConfig, make_config
-from engine.config.settings import merge, read_toml
-from engine.progress import Reporter
-from engine.run_dir import artifacts
-from engine.run_dir.stored import use_model
-from feeds.panel import Panel
-from strategies.policy import Decision, PortfolioState
+from clusterfolio.engine.assembly.market import load_panel
+from clusterfolio.engine.assembly.policy import make_policy
+from clusterfolio.engine.assembly.prepare import prepare
+from clusterfolio.engine.config.run import RunConfig, make_config
+from clusterfolio.engine.config.settings import merge, read_toml
+from clusterfolio.engine.progress import Reporter
+from clusterfolio.engine.run_dir import artifacts
+from clusterfolio.engine.run_dir.stored import use_model
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.strategies.policy import Decision, PortfolioState
 
 CASH = "CASH"
 

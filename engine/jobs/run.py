@@ -9,31 +9,31 @@ from pathlib import Path
 
 import pandas as pd
 
-from engine.assembly.market import load_panel
-from engine.assembly.plan import plan_folds, test_dates
-from engine.assembly.policy import make_fold_policy
-from engine.assembly.prepare import prepare
-from engine.config.run import RunConfig, dump, to_dict
-from engine.evidence.assessment import Assessment, assess
-from engine.evidence.assessment import write as write_assessment
-from engine.folds.fitting import FoldPolicies, align_folds, dismiss_team, fit_folds
-from engine.ledger.ledger import Ledger, enter
-from engine.ledger.trials import code_version, fingerprint_of_returns, trial_of
-from engine.parallel import processes
-from engine.progress import Reporter, Silent, StageClock
-from engine.report.page import write_report
-from engine.run_dir import artifacts
-from engine.run_dir.description import describe_folds, describe_run, versions
-from engine.run_dir.finished import FinishedRun
-from engine.run_dir.stored import check_model, stored_folds
-from engine.run_dir.tables import read_run
-from engine.run_dir.work import work_folder, work_key
-from engine.trading.backtest import BacktestResult, run_backtest
-from engine.trading.metrics import compute_metrics
-from models.distributed import current_team
-from strategies.passports.continuity import with_lasting_names
-from strategies.passports.importance import importance_table
-from strategies.passports.passport import PassportNotes, passports
+from clusterfolio.engine.assembly.market import load_panel
+from clusterfolio.engine.assembly.plan import plan_folds, test_dates
+from clusterfolio.engine.assembly.policy import make_fold_policy
+from clusterfolio.engine.assembly.prepare import prepare
+from clusterfolio.engine.config.run import RunConfig, dump, to_dict
+from clusterfolio.engine.evidence.assessment import Assessment, assess
+from clusterfolio.engine.evidence.assessment import write as write_assessment
+from clusterfolio.engine.folds.fitting import FoldPolicies, align_folds, dismiss_team, fit_folds
+from clusterfolio.engine.ledger.ledger import Ledger, enter
+from clusterfolio.engine.ledger.trials import code_version, fingerprint_of_returns, trial_of
+from clusterfolio.engine.parallel import processes
+from clusterfolio.engine.progress import Reporter, Silent, StageClock
+from clusterfolio.engine.report.page import write_report
+from clusterfolio.engine.run_dir import artifacts
+from clusterfolio.engine.run_dir.description import describe_folds, describe_run, versions
+from clusterfolio.engine.run_dir.finished import FinishedRun
+from clusterfolio.engine.run_dir.stored import check_model, stored_folds
+from clusterfolio.engine.run_dir.tables import read_run
+from clusterfolio.engine.run_dir.work import work_folder, work_key
+from clusterfolio.engine.trading.backtest import BacktestResult, run_backtest
+from clusterfolio.engine.trading.metrics import compute_metrics
+from clusterfolio.models.distributed import current_team
+from clusterfolio.strategies.passports.continuity import with_lasting_names
+from clusterfolio.strategies.passports.importance import importance_table
+from clusterfolio.strategies.passports.passport import PassportNotes, passports
 
 log = logging.getLogger(__name__)
 

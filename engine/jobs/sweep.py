@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from engine.config.run import make_config, to_dict
-from engine.config.settings import merge, read_toml
-from engine.jobs.run import run
-from engine.ledger.ledger import Ledger, LedgerError
-from engine.parallel import processes, run_all
-from engine.progress import Reporter, Silent
-from engine.run_dir import artifacts
-from models.distributed import started_by_torchrun
+from clusterfolio.engine.config.run import make_config, to_dict
+from clusterfolio.engine.config.settings import merge, read_toml
+from clusterfolio.engine.jobs.run import run
+from clusterfolio.engine.ledger.ledger import Ledger, LedgerError
+from clusterfolio.engine.parallel import processes, run_all
+from clusterfolio.engine.progress import Reporter, Silent
+from clusterfolio.engine.run_dir import artifacts
+from clusterfolio.models.distributed import started_by_torchrun
 
 log = logging.getLogger(__name__)
 

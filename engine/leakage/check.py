@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine.leakage.findings import Failure, Finding, Hit, LeakageReport, findings_of
-from engine.leakage.poison import exchanged, listed, poison_panel, spoilt
-from engine.leakage.trace import (
+from clusterfolio.engine.leakage.findings import Failure, Finding, Hit, LeakageReport, findings_of, told_once
+from clusterfolio.engine.leakage.poison import exchanged, listed, poison_panel, spoilt
+from clusterfolio.engine.leakage.trace import (
     OF_DECISION,
     STAGES,
     Difference,
@@ -34,11 +34,11 @@ from engine.leakage.trace import (
     of_panel,
     of_series,
 )
-from engine.trading.backtest import run_backtest
-from engine.trading.config import TradingConfig
-from feeds.features import with_features
-from feeds.panel import Panel
-from strategies.policy import Policy, PortfolioState
+from clusterfolio.engine.trading.backtest import run_backtest
+from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.feeds.features import with_features
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.strategies.policy import Policy, PortfolioState
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +100,9 @@ def check_policy(
         tolerance: numbers of the policy's own differ if further apart than this share of the larger.
         progress: called with ``(step, steps, text)``.
 
-    >>> from feeds.ingest import build_panel
-    >>> from feeds.sources.simulated import SimulatedConfig, simulate
-    >>> from strategies.policy import Decision
+    >>> from clusterfolio.feeds.ingest import build_panel
+    >>> from clusterfolio.feeds.sources.simulated import SimulatedConfig, simulate
+    >>> from clusterfolio.strategies.policy import Decision
     >>> class Everything:
     ...     def fit(self, panel, start=None):
     ...         return self
@@ -186,7 +186,8 @@ def examine(
             tell(f"{day.date()} {change}")
     notes = [f"{stage}: not the same twice on the same data, so not compared" for stage in unstable or ()]
     checked = pd.DataFrame(rows, columns=["day", "change", "stage", "values", "differ"])
-    return LeakageReport([*early[:1], *findings_of(hits), *fills[:1]], checked, notes, time.monotonic() - began)
+    found = told_once(early[:1], findings_of(hits))
+    return LeakageReport([*found, *fills[:1]], checked, notes, time.monotonic() - began)
 
 
 def called(factory: Callable[..., Policy], **offered: Any) -> Policy:

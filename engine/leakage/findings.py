@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from engine.leakage.trace import STAGES, Difference
+from clusterfolio.engine.leakage.trace import STAGES, Difference
 
 #: How the future is changed, and what to call it.
 CHANGES = {
@@ -166,6 +166,17 @@ def findings_of(hits: Sequence[Hit]) -> list[Finding]:
             )
         )
     return sorted(found, key=lambda finding: (STAGES.index(finding.stage), STAGES.index(finding.shows_in)))
+
+
+def told_once(said: Sequence[Finding], found: Sequence[Finding]) -> list[Finding]:
+    """Both, where the same cause shows in the same place the one that is said in words, with the other's changes."""
+    place = {(finding.stage, finding.shows_in): finding for finding in found}
+    known = {(finding.stage, finding.shows_in) for finding in said}
+    told = []
+    for finding in said:
+        same = place.get((finding.stage, finding.shows_in))
+        told.append(finding if same is None else replace(finding, changes=same.changes, reaches=same.reaches))
+    return [*told, *(finding for finding in found if (finding.stage, finding.shows_in) not in known)]
 
 
 def _number(value: Any) -> str:

@@ -11,23 +11,23 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from engine.assembly import policy as own
-from engine.assembly.market import benchmark_of, panel_of, read_source, universe_symbols, up_to_end
-from engine.assembly.plan import plan_folds, test_dates
-from engine.assembly.prepare import prepare
-from engine.config.run import RunConfig
-from engine.folds.walk_forward import fold_for
-from engine.leakage.check import ROUNDING, WAYS, Inputs, called, draw_days, examine
-from engine.leakage.findings import LeakageReport
-from engine.leakage.poison import NEW, poison_raw
-from engine.progress import Reporter, Silent
-from feeds import currency as fx
-from feeds.exogenous.inputs import with_inputs
-from feeds.exogenous.publication import ALIASES, PUBLICATION_LAG, find_macro_file, known_on
-from feeds.exogenous.sentiment import SCORES, known_at_close, next_session
-from feeds.panel import Panel
-from feeds.raw import RawData
-from strategies.policy import Policy
+from clusterfolio.engine.assembly import policy as own
+from clusterfolio.engine.assembly.market import benchmark_of, panel_of, read_source, universe_symbols, up_to_end
+from clusterfolio.engine.assembly.plan import plan_folds, test_dates
+from clusterfolio.engine.assembly.prepare import prepare
+from clusterfolio.engine.config.run import RunConfig
+from clusterfolio.engine.folds.walk_forward import fold_for
+from clusterfolio.engine.leakage.check import ROUNDING, WAYS, Inputs, called, draw_days, examine
+from clusterfolio.engine.leakage.findings import LeakageReport
+from clusterfolio.engine.leakage.poison import NEW, poison_raw
+from clusterfolio.engine.progress import Reporter, Silent
+from clusterfolio.feeds import currency as fx
+from clusterfolio.feeds.exogenous.inputs import with_inputs
+from clusterfolio.feeds.exogenous.publication import ALIASES, PUBLICATION_LAG, find_macro_file, known_on
+from clusterfolio.feeds.exogenous.sentiment import SCORES, known_at_close, next_session
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.raw import RawData
+from clusterfolio.strategies.policy import Policy
 
 #: A training that is long enough to show a leak: what is learned depends on its data from the first step on.
 SHORT = {"epochs": 1, "windows_per_epoch": 512, "holdout_windows": 256}

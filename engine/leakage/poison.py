@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from feeds.panel import FIELDS, Panel, make_assets
-from feeds.raw import RawBars, RawData
+from clusterfolio.feeds.panel import FIELDS, Panel, make_assets
+from clusterfolio.feeds.raw import RawBars, RawData
 
 #: Rows after a day by symbol; columns a subset of ``feeds.raw.RAW_COLUMNS``, and others that are left alone.
 Frames = dict[str, pd.DataFrame]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from feeds.features import FEATURES
-from feeds.panel import FIELDS, Panel
+from clusterfolio.feeds.features import FEATURES
+from clusterfolio.feeds.panel import FIELDS, Panel
 
 #: In the order of the pipeline: what differs first is where the difference comes from.
 STAGES = (

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.ledger.chain import Chain
-from engine.ledger.explain import read_trial
-from engine.ledger.ledger import Ledger, LedgerError
-from engine.run_dir import artifacts
+from clusterfolio.engine.ledger.chain import Chain
+from clusterfolio.engine.ledger.explain import read_trial
+from clusterfolio.engine.ledger.ledger import Ledger, LedgerError
+from clusterfolio.engine.run_dir import artifacts
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from engine.ledger.trials import canonical, config_hash
+from clusterfolio.engine.ledger.trials import canonical, config_hash
 
 #: What stands before the first row.
 GENESIS = "0" * 64

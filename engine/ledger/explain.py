@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine.ledger.ledger import Ledger
-from engine.ledger.trials import Trial, is_part, trial_of
-from engine.run_dir import artifacts
+from clusterfolio.engine.ledger.ledger import Ledger
+from clusterfolio.engine.ledger.trials import Trial, is_part, trial_of
+from clusterfolio.engine.run_dir import artifacts
 
 #: The fewest digits of a key that name a trial on the command line.
 FEWEST_DIGITS = 4

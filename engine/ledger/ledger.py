@@ -23,8 +23,8 @@ import numpy as np
 import pandas as pd
 import platformdirs
 
-from engine.ledger.chain import GENESIS, Chain, check_chain, row_hash
-from engine.ledger.trials import FIGURES, Trial, canonical, config_hash, pack, unpack
+from clusterfolio.engine.ledger.chain import GENESIS, Chain, check_chain, row_hash
+from clusterfolio.engine.ledger.trials import FIGURES, Trial, canonical, config_hash, pack, unpack
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from engine.report import plots
-from strategies.passports.importance import WHOLE_BAR
+from clusterfolio.engine.report import plots
+from clusterfolio.strategies.passports.importance import WHOLE_BAR
 
 TITLES = {"selection": "the encoder's own weights", "gradients": "integrated gradients"}
 

@@ -12,12 +12,12 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from engine.report import plots
-from engine.report.importance import importance_page, plot_importance
-from engine.report.passport import passport_page
-from engine.report.tear_sheets import Sheet, tear_sheets
-from engine.report.verdict import verdict_page
-from engine.run_dir.tables import ReportInputs, read_run
+from clusterfolio.engine.report import plots
+from clusterfolio.engine.report.importance import importance_page, plot_importance
+from clusterfolio.engine.report.passport import passport_page
+from clusterfolio.engine.report.tear_sheets import Sheet, tear_sheets
+from clusterfolio.engine.report.verdict import verdict_page
+from clusterfolio.engine.run_dir.tables import ReportInputs, read_run
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def make_pictures(inputs: ReportInputs) -> dict[str, bytes]:
 def render(inputs: ReportInputs, pictures: dict[str, bytes], sheets: list[Sheet]) -> str:
     """The page's HTML, everything inside it."""
     environment = Environment(
-        loader=PackageLoader("engine.report", "templates"), autoescape=True, undefined=StrictUndefined,
+        loader=PackageLoader("clusterfolio.engine.report", "templates"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"percent": percent, "number": number, "money": money, "picture": _data_uri}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from engine.report import plots
-from strategies.passports.passport import SEPARATOR
+from clusterfolio.engine.report import plots
+from clusterfolio.strategies.passports.passport import SEPARATOR
 
 #: Members written out, earlier decisions listed, and least share of an asset class that is named.
 SHOWN, EARLIER, LEAST_SHARE = 6, 24, 0.05

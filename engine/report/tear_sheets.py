@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.dates import DateLocator
 
-from engine.report.plots import date_axis, mark_simulated
+from clusterfolio.engine.report.plots import date_axis, mark_simulated
 
 #: pyfolio's rolling panels look back six months, so a shorter run leaves them empty.
 ROLLING_SESSIONS = 126

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from engine.evidence.assessment import STRATEGY
-from engine.evidence.verdict import number, p_value, signed
+from clusterfolio.engine.evidence.assessment import STRATEGY
+from clusterfolio.engine.evidence.verdict import number, p_value, signed
 
 #: What each policy in the table does, in a few words.
 MEANINGS = {

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine.trading.backtest import BacktestResult
-from feeds.panel import FIELDS, Panel
-from models.encoder import Encoder
-from strategies.passports.continuity import stability
-from strategies.policy import Decision
+from clusterfolio.engine.trading.backtest import BacktestResult
+from clusterfolio.feeds.panel import FIELDS, Panel
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.strategies.passports.continuity import stability
+from clusterfolio.strategies.policy import Decision
 
 #: The encoder that decides last, and one folder for each fold's where there are several.
 MODEL_DIR, FOLDS_DIR = "model", "folds"

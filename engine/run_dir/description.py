@@ -6,13 +6,13 @@ import platform
 import sys
 from importlib import metadata
 
-from engine.config.run import RunConfig, to_dict
-from engine.folds.walk_forward import Fold
-from engine.trading.backtest import BacktestResult
-from feeds.exogenous.inputs import describe_inputs
-from feeds.panel import Panel
-from models.encoder import Encoder
-from strategies.cluster_policy import ClusterPolicy
+from clusterfolio.engine.config.run import RunConfig, to_dict
+from clusterfolio.engine.folds.walk_forward import Fold
+from clusterfolio.engine.trading.backtest import BacktestResult
+from clusterfolio.feeds.exogenous.inputs import describe_inputs
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
 
 PACKAGES = ("backtrader", "torch", "numpy", "pandas", "scikit-learn", "scipy", "ta", "pyfolio-reloaded", "yfinance")
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine.assembly.market import load_panel
-from engine.config.run import RunConfig, make_config
-from engine.config.settings import read_toml
-from engine.run_dir import artifacts
-from engine.run_dir.tables import ReportInputs, read_run
-from feeds.exogenous.macro import cash_returns
-from feeds.panel import Panel
-from feeds.raw import DataError
-from strategies.policy import Decision
+from clusterfolio.engine.assembly.market import load_panel
+from clusterfolio.engine.config.run import RunConfig, make_config
+from clusterfolio.engine.config.settings import read_toml
+from clusterfolio.engine.run_dir import artifacts
+from clusterfolio.engine.run_dir.tables import ReportInputs, read_run
+from clusterfolio.feeds.exogenous.macro import cash_returns
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.raw import DataError
+from clusterfolio.strategies.policy import Decision
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from engine.config.run import RunConfig, to_dict
-from engine.folds.fitting import PolicyFactory
-from engine.folds.walk_forward import Fold
-from engine.run_dir import artifacts
-from models.encoder import Encoder
-from strategies.cluster_policy import ClusterPolicy
+from clusterfolio.engine.config.run import RunConfig, to_dict
+from clusterfolio.engine.folds.fitting import PolicyFactory
+from clusterfolio.engine.folds.walk_forward import Fold
+from clusterfolio.engine.run_dir import artifacts
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
 
 
 def check_model(config: RunConfig, run_dir: Path) -> None:

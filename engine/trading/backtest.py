@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import backtrader as bt
 import pandas as pd
 
-from engine.trading.clock import ClockCerebro
-from engine.trading.config import TradingConfig
-from feeds.bt_feed import panel_feeds
-from feeds.panel import FIELDS, STOPPED_AFTER, Panel
-from strategies.policy import Decision, Policy
-from strategies.rebalance import RebalanceStrategy
+from clusterfolio.engine.trading.clock import ClockCerebro
+from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.feeds.bt_feed import panel_feeds
+from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel
+from clusterfolio.strategies.policy import Decision, Policy
+from clusterfolio.strategies.rebalance import RebalanceStrategy
 
 TRANSACTION_COLUMNS = ("date", "symbol", "amount", "price", "value", "commission", "spread", "reason")
 

@@ -18,8 +18,8 @@ import backtrader as bt
 import numpy as np
 from backtrader.brokers import BackBroker
 
-from engine.trading.clock_broker import ClockBroker
-from feeds.bt_feed import PanelFeed, PanelLine
+from clusterfolio.engine.trading.clock_broker import ClockBroker
+from clusterfolio.feeds.bt_feed import PanelFeed, PanelLine
 
 logger = logging.getLogger(__name__)
 

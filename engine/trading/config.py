@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from strategies.allocation import ALLOCATORS
+from clusterfolio.strategies.allocation import ALLOCATORS
 
 FREQUENCIES = ("once", "week", "month", "quarter")
 

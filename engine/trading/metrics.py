@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from engine.trading.backtest import BacktestResult
+    from clusterfolio.engine.trading.backtest import BacktestResult
 
 #: Sessions per year for everything annualised.
 ANNUALIZATION = 252

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from engine.trading.backtest import traded_part
-from engine.trading.config import TradingConfig
-from feeds.bt_feed import terminal_bars
-from feeds.panel import STOPPED_AFTER, Panel
-from strategies.rebalance import DUST, GIVE_UP_AFTER, REACHED, ROUNDING
+from clusterfolio.engine.trading.backtest import traded_part
+from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.feeds.bt_feed import terminal_bars
+from clusterfolio.feeds.panel import STOPPED_AFTER, Panel
+from clusterfolio.strategies.rebalance import DUST, GIVE_UP_AFTER, REACHED, ROUNDING
 
 #: Portfolios in memory at a time.
 BLOCK = 500

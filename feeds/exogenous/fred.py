@@ -21,7 +21,7 @@ from urllib.request import Request, urlopen
 import pandas as pd
 import platformdirs
 
-from feeds.raw import DataError
+from clusterfolio.feeds.raw import DataError
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from feeds.exogenous.fred import read_fred
-from feeds.exogenous.macro import channel, channel_names, file_reader, macro_channels
-from feeds.exogenous.publication import find_macro_file, lag_of
-from feeds.exogenous.sentiment import Scorer, lazily, sentiment_channel
-from feeds.panel import Panel
+from clusterfolio.feeds.exogenous.fred import read_fred
+from clusterfolio.feeds.exogenous.macro import channel, channel_names, file_reader, macro_channels
+from clusterfolio.feeds.exogenous.publication import find_macro_file, lag_of
+from clusterfolio.feeds.exogenous.sentiment import Scorer, lazily, sentiment_channel
+from clusterfolio.feeds.panel import Panel
 
 #: Columns of ``Panel.assets`` that serve as static covariates.
 STATICS = ("asset_class", "region", "sector", "currency")

@@ -9,8 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from feeds.exogenous.publication import PUBLICATION_LAG, by_date, find_macro_file, known_on, lag_of, read_table, serves
-from feeds.panel import Panel
+from clusterfolio.feeds.exogenous.publication import (
+    PUBLICATION_LAG,
+    by_date,
+    find_macro_file,
+    known_on,
+    lag_of,
+    read_table,
+    serves,
+)
+from clusterfolio.feeds.panel import Panel
 
 DAYS_PER_YEAR, SESSIONS_PER_YEAR = 360, 252
 

@@ -20,8 +20,8 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pandas as pd
 
-from feeds.exogenous.sentiment import Scorer, read_scores
-from feeds.raw import DataError
+from clusterfolio.feeds.exogenous.sentiment import Scorer, read_scores
+from clusterfolio.feeds.raw import DataError
 
 log = logging.getLogger(__name__)
 

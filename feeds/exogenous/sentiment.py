@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from feeds.calendar import session_closes, sessions
+from clusterfolio.feeds.calendar import session_closes, sessions
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from feeds.calendar import sessions
-from feeds.raw import RawBars, RawData
-from feeds.sources.simulated_bars import FLAWS, WEEKDAYS_PER_YEAR, make_bars, with_flaw
-from feeds.universe import CLASS_COSTS, FOREIGN_SHARE_COSTS
+from clusterfolio.feeds.calendar import sessions
+from clusterfolio.feeds.raw import RawBars, RawData
+from clusterfolio.feeds.sources.simulated_bars import FLAWS, WEEKDAYS_PER_YEAR, make_bars, with_flaw
+from clusterfolio.feeds.universe import CLASS_COSTS, FOREIGN_SHARE_COSTS
 
 BENCHMARK = "SIM.MKT"
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from feeds.raw import ABSENT, RawBars, RawData
-from feeds.sources.yahoo_cache import Cached, cache_file, cache_folder, read_cached, write_cached
+from clusterfolio.feeds.raw import ABSENT, RawBars, RawData
+from clusterfolio.feeds.sources.yahoo_cache import Cached, cache_file, cache_folder, read_cached, write_cached
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from models.batch import Batch
+from clusterfolio.models.batch import Batch
 
 
 def masked_mse(rebuilt: torch.Tensor, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from models.batch import Batch, Encoding
-from models.networks.autoencoder import Autoencoder, window_decoder
-from models.networks.inputs import StaticEmbedding, joined_bars
+from clusterfolio.models.batch import Batch, Encoding
+from clusterfolio.models.networks.autoencoder import Autoencoder, window_decoder
+from clusterfolio.models.networks.inputs import StaticEmbedding, joined_bars
 
 
 @dataclass(frozen=True)

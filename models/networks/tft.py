@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.nn.functional import elu, glu
 
-from models.batch import Batch, Encoding
-from models.networks.autoencoder import Autoencoder, window_decoder
-from models.networks.inputs import StaticEmbedding, joined_bars
+from clusterfolio.models.batch import Batch, Encoding
+from clusterfolio.models.networks.autoencoder import Autoencoder, window_decoder
+from clusterfolio.models.networks.inputs import StaticEmbedding, joined_bars
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn.functional import logsigmoid
 
-from models.batch import Batch, Encoding
-from models.networks.autoencoder import Autoencoder, masked_mse, window_decoder
-from models.networks.inputs import StaticEmbedding, joined_bars
+from clusterfolio.models.batch import Batch, Encoding
+from clusterfolio.models.networks.autoencoder import Autoencoder, masked_mse, window_decoder
+from clusterfolio.models.networks.inputs import StaticEmbedding, joined_bars
 
 #: Smallest squared error of a window and smallest variance of a code that typicality reckons with.
 FLOOR = 1e-4

@@ -10,8 +10,8 @@ import pandas as pd
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from models.clustering import first_appearance, leading_components
-from strategies.diversification import correlations
+from clusterfolio.models.clustering import first_appearance, leading_components
+from clusterfolio.strategies.diversification import correlations
 
 
 def standardised(returns: np.ndarray) -> np.ndarray:

@@ -9,9 +9,9 @@ it is compared with (``Recorded``) or the same rules without one (``Eligible``).
 
 from __future__ import annotations
 
-from models.reference import WindowPCA, untrained
-from models.windows import Windows
-from strategies.cluster_policy import ClusterPolicy
+from clusterfolio.models.reference import WindowPCA, untrained
+from clusterfolio.models.windows import Windows
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
 
 
 class WindowPCAPolicy(ClusterPolicy):

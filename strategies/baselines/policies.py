@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from feeds.features import FeatureConfig, with_features
-from feeds.panel import Panel
-from models.windows import Windows
-from strategies.allocation import equal_weight
-from strategies.baselines.rules import YEAR, Choice, Rule, View
-from strategies.embedding import EmbeddingConfig, PanelEmbedder
-from strategies.policy import Decision, PortfolioState
-from strategies.selection import SelectionConfig, ineligible, ranking_sharpe
+from clusterfolio.feeds.features import FeatureConfig, with_features
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.models.windows import Windows
+from clusterfolio.strategies.allocation import equal_weight
+from clusterfolio.strategies.baselines.rules import YEAR, Choice, Rule, View
+from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder
+from clusterfolio.strategies.policy import Decision, PortfolioState
+from clusterfolio.strategies.selection import SelectionConfig, ineligible, ranking_sharpe
 
 #: Sessions before a view's first from which a price is carried into it.
 MARGIN = 60

@@ -16,11 +16,11 @@ from importlib.util import find_spec
 import numpy as np
 import pandas as pd
 
-from feeds.panel import Panel
-from models.clustering import Ward, unit_sphere
-from strategies.allocation import equal_weight, inverse_volatility
-from strategies.baselines import classical
-from strategies.selection import top_sharpe_per_cluster
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.models.clustering import Ward, unit_sphere
+from clusterfolio.strategies.allocation import equal_weight, inverse_volatility
+from clusterfolio.strategies.baselines import classical
+from clusterfolio.strategies.selection import top_sharpe_per_cluster
 
 #: Sessions that risk estimates and momentum look back over; the last month of them does not count for momentum.
 YEAR, MONTH = 252, 21

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import ClusterMixin, clone
 
-from models.clustering import unit_sphere
-from strategies.embedding import Embedded
+from clusterfolio.models.clustering import unit_sphere
+from clusterfolio.strategies.embedding import Embedded
 
 #: Times the clustering is done again; the standard error of a figure is then at most 0.5 / sqrt(RESAMPLES).
 RESAMPLES = 8

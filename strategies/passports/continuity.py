@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score
 
-from strategies.policy import Decision
+from clusterfolio.strategies.policy import Decision
 
 #: Columns of ``stability``.
 STABILITY_COLUMNS = ("date", "common", "joined", "left", "moved", "adjusted_rand")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from feeds.features import FEATURES, with_features
-from feeds.panel import Panel
-from models.importance import importance
-from strategies.cluster_policy import ClusterPolicy
-from strategies.embedding import latest_windows
-from strategies.policy import Decision
-from strategies.windows import panel_windows
+from clusterfolio.feeds.features import FEATURES, with_features
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.models.importance import importance
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
+from clusterfolio.strategies.embedding import latest_windows
+from clusterfolio.strategies.policy import Decision
+from clusterfolio.strategies.windows import panel_windows
 
 #: Channel of the rows that speak of a bar as a whole.
 WHOLE_BAR = "all"

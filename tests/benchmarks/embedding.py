@@ -28,23 +28,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine.run_dir.artifacts import fingerprint
-from feeds.features import with_features
-from feeds.ingest import build_panel
-from feeds.panel import Panel
-from feeds.sources.files.reader import read_files
-from feeds.universe import describe, load_universe
-from models.clustering import Ward, coordinates, unit_sphere
-from models.cross_attention import cross_attention
-from models.encoder import Encoder
-from models.reference import WindowPCA, untrained
-from models.train_config import TrainConfig
-from models.windows import Windows, make_windows
-from strategies.baselines import classical
-from strategies.cluster_policy import EncoderConfig
-from strategies.diversification import label_stability, log_returns, measurable, measure
-from strategies.embedding import EmbeddingConfig, PanelEmbedder
-from strategies.selection import SelectionConfig, annual_volatility, sharpe_ratios, top_sharpe_per_cluster
+from clusterfolio.engine.run_dir.artifacts import fingerprint
+from clusterfolio.feeds.features import with_features
+from clusterfolio.feeds.ingest import build_panel
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.sources.files.reader import read_files
+from clusterfolio.feeds.universe import describe, load_universe
+from clusterfolio.models.clustering import Ward, coordinates, unit_sphere
+from clusterfolio.models.cross_attention import cross_attention
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.reference import WindowPCA, untrained
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.models.windows import Windows, make_windows
+from clusterfolio.strategies.baselines import classical
+from clusterfolio.strategies.cluster_policy import EncoderConfig
+from clusterfolio.strategies.diversification import label_stability, log_returns, measurable, measure
+from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder
+from clusterfolio.strategies.selection import SelectionConfig, annual_volatility, sharpe_ratios, top_sharpe_per_cluster
 
 #: Of a folder that has them, the files that are read unless --files says otherwise.
 FILES = ("us_stocks.parquet", "us_etfs.parquet")

@@ -27,16 +27,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from feeds.panel import Panel
-from models.device import torch_threads
-from models.encoder import ENCODERS, Encoder
-from models.networks.autoencoder import masked_mse
-from models.reference import untrained
-from models.train_config import TrainConfig
-from models.training import EVALUATION_BATCH
-from models.windows import Windows, make_windows
-from strategies.diversification import log_returns
-from strategies.embedding import EmbeddingConfig, PanelEmbedder
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.models.device import torch_threads
+from clusterfolio.models.encoder import ENCODERS, Encoder
+from clusterfolio.models.networks.autoencoder import masked_mse
+from clusterfolio.models.reference import untrained
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.models.training import EVALUATION_BATCH
+from clusterfolio.models.windows import Windows, make_windows
+from clusterfolio.strategies.diversification import log_returns
+from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder
 from tests.benchmarks.embedding import EXCLUDED, Trial, clustered, load, make_trial, row_of
 
 EMBEDDINGS = {

@@ -25,9 +25,9 @@ import backtrader
 import numpy as np
 import pandas as pd
 
-from engine.trading.clock import ClockCerebro
-from feeds.bt_feed import panel_feeds
-from feeds.panel import FIELDS, Panel, make_assets
+from clusterfolio.engine.trading.clock import ClockCerebro
+from clusterfolio.feeds.bt_feed import panel_feeds
+from clusterfolio.feeds.panel import FIELDS, Panel, make_assets
 
 SIZES = ((300, 756), (300, 2520), (3000, 2520))
 STOCK_LIMIT = 1_000_000  # feeds x bars; stock takes minutes above

@@ -20,13 +20,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from feeds.exogenous.inputs import InputsConfig, with_inputs
-from feeds.panel import Panel
-from models.encoder import Encoder
-from strategies.cluster_policy import EncoderConfig
-from strategies.diversification import log_returns
-from strategies.embedding import PanelEmbedder
-from strategies.windows import panel_windows
+from clusterfolio.feeds.exogenous.inputs import InputsConfig, with_inputs
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.strategies.cluster_policy import EncoderConfig
+from clusterfolio.strategies.diversification import log_returns
+from clusterfolio.strategies.embedding import PanelEmbedder
+from clusterfolio.strategies.windows import panel_windows
 from tests.benchmarks.embedding import (
     COLUMNS,
     EXCLUDED,

@@ -17,16 +17,16 @@ import time
 import numpy as np
 import pandas as pd
 
-from engine.assembly.market import load_panel
-from engine.config.run import make_config
-from engine.evidence import luck
-from engine.trading.backtest import run_backtest
-from engine.trading.config import TradingConfig
-from engine.trading.vectorised import simulate
-from feeds.calendar import decision_dates
-from feeds.panel import Panel
-from strategies.policy import Decision
-from strategies.selection import sharpe_ratios
+from clusterfolio.engine.assembly.market import load_panel
+from clusterfolio.engine.config.run import make_config
+from clusterfolio.engine.evidence import luck
+from clusterfolio.engine.trading.backtest import run_backtest
+from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.engine.trading.vectorised import simulate
+from clusterfolio.feeds.calendar import decision_dates
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.strategies.policy import Decision
+from clusterfolio.strategies.selection import sharpe_ratios
 from tests.conftest import FixedPolicy
 
 #: Portfolios of a sample that the engine trades too.

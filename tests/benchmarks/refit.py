@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine.assembly.market import load_panel
-from engine.assembly.policy import make_fold_policy
-from engine.config.run import make_config
-from engine.folds.fitting import fit_fold
-from engine.folds.walk_forward import Fold, folds
-from feeds.features import with_features
-from feeds.panel import Panel
-from models.encoder import Encoder
-from models.windows import Windows, make_windows
+from clusterfolio.engine.assembly.market import load_panel
+from clusterfolio.engine.assembly.policy import make_fold_policy
+from clusterfolio.engine.config.run import make_config
+from clusterfolio.engine.folds.fitting import fit_fold
+from clusterfolio.engine.folds.walk_forward import Fold, folds
+from clusterfolio.feeds.features import with_features
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.windows import Windows, make_windows
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from feeds.features import with_features
-from feeds.sources.simulated import BENCHMARK, SimulatedConfig
-from strategies.diversification import log_returns
+from clusterfolio.feeds.features import with_features
+from clusterfolio.feeds.sources.simulated import BENCHMARK, SimulatedConfig
+from clusterfolio.strategies.diversification import log_returns
 from tests.benchmarks import embedding
 from tests.conftest import data_folder, make_panel
 from tests.market_files import write_market

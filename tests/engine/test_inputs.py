@@ -7,15 +7,15 @@ import pytest
 from click.testing import CliRunner
 from torch import nn
 
-from engine.assembly.policy import make_policy
-from engine.cli.commands import doctor
-from engine.config.run import RunConfig, make_config, to_dict
-from engine.report.page import caveats, facts
-from engine.run_dir.artifacts import fingerprint, write_json
-from engine.run_dir.stored import check_model
-from feeds.exogenous.inputs import STATICS, describe_inputs
-from models.batch import Encoding
-from run_backtest import main
+from clusterfolio.engine.assembly.policy import make_policy
+from clusterfolio.engine.cli.commands import doctor
+from clusterfolio.engine.cli.main import main
+from clusterfolio.engine.config.run import RunConfig, make_config, to_dict
+from clusterfolio.engine.report.page import caveats, facts
+from clusterfolio.engine.run_dir.artifacts import fingerprint, write_json
+from clusterfolio.engine.run_dir.stored import check_model
+from clusterfolio.feeds.exogenous.inputs import STATICS, describe_inputs
+from clusterfolio.models.batch import Encoding
 from tests.conftest import make_panel, random_closes
 from tests.engine.report.test_report import fake_run
 

@@ -1,4 +1,3 @@
-import doctest
 import os
 import signal
 from pathlib import Path
@@ -6,10 +5,10 @@ from pathlib import Path
 import pytest
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
-import engine.folds.walk_forward
-import engine.parallel
-import strategies.passports.continuity
-from engine.parallel import processes, run_all
+import clusterfolio.engine.folds.walk_forward
+import clusterfolio.engine.parallel
+import clusterfolio.strategies.passports.continuity
+from clusterfolio.engine.parallel import processes, run_all
 
 
 def square(number):
@@ -32,13 +31,6 @@ def die(number):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize(
-    "module", [engine.parallel, engine.folds.walk_forward, strategies.passports.continuity], ids=lambda m: m.__name__
-)
-def test_examples_in_the_docstrings(module):
-    assert doctest.testmod(module).failed == 0
-
-
 def test_results_come_in_the_order_of_the_calls_and_each_is_told_once():
     told = []
     assert run_all(square, [(n,) for n in range(7)], 2, told.append) == [0, 1, 4, 9, 16, 25, 36]
@@ -56,7 +48,7 @@ def test_a_worker_that_dies_costs_its_own_calls_only(tmp_path, caplog):
 
 
 def test_a_call_that_kills_every_worker_is_given_up(monkeypatch):
-    monkeypatch.setattr(engine.parallel, "GIVE_UP_AFTER", 1)
+    monkeypatch.setattr(clusterfolio.engine.parallel, "GIVE_UP_AFTER", 1)
     with pytest.raises(BrokenProcessPool):
         run_all(die, [(0,), (1,)], 2)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feeds.adjust import forward
+from clusterfolio.feeds.adjust import forward
 
 DATES = pd.bdate_range("2024-01-01", periods=40)
 

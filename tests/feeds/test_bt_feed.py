@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feeds.bt_feed import PanelFeed, day_numbers, frame_feed, panel_feeds, terminal_bars
-from feeds.panel import FIELDS, STOPPED_AFTER, Panel, make_assets
+from clusterfolio.feeds.bt_feed import PanelFeed, day_numbers, frame_feed, panel_feeds, terminal_bars
+from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel, make_assets
 
 
 def make_panel(traded: np.ndarray, dates=None, sessions=None) -> Panel:

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feeds.calendar import decision_dates, last_common_session, sessions
-from feeds.raw import DataError
+from clusterfolio.feeds.calendar import decision_dates, last_common_session, sessions
+from clusterfolio.feeds.raw import DataError
 
 
 def text(days: pd.DatetimeIndex) -> list[str]:

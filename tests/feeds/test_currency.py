@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feeds.currency import convert, convert_pair, major, pair_of, quote_currency, rate, rate_symbols
-from feeds.raw import DataError
+from clusterfolio.feeds.currency import convert, convert_pair, major, pair_of, quote_currency, rate, rate_symbols
+from clusterfolio.feeds.raw import DataError
 
 DAYS = pd.date_range("2024-01-01", periods=4)
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feeds.features import FEATURES, FeatureConfig, make_features, with_features
-from feeds.panel import Panel, make_assets
+from clusterfolio.feeds.features import FEATURES, FeatureConfig, make_features, with_features
+from clusterfolio.feeds.panel import Panel, make_assets
 
 SHORT = FeatureConfig(rsi_window=3, macd_fast=2, macd_slow=4, macd_signal=2, volatility_window=3)
 

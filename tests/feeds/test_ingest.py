@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feeds.calendar import last_common_session
-from feeds.ingest import build_panel
-from feeds.raw import DataError, RawBars, RawData
-from feeds.sources.files.reader import read_files
+from clusterfolio.feeds.calendar import last_common_session
+from clusterfolio.feeds.ingest import build_panel
+from clusterfolio.feeds.raw import DataError, RawBars, RawData
+from clusterfolio.feeds.sources.files.reader import read_files
 from tests.feeds.test_quality import walk
 
 DAYS = pd.bdate_range("2024-01-01", periods=60)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feeds.quality import QualityConfig, clean
+from clusterfolio.feeds.quality import QualityConfig, clean
 
 CONFIG = QualityConfig()
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feeds.currency import quote_currency
-from feeds.panel import ASSET_DEFAULTS, make_assets
-from feeds.sources.simulated import SimulatedConfig, truth
-from feeds.universe import (
+from clusterfolio.feeds.currency import quote_currency
+from clusterfolio.feeds.panel import ASSET_DEFAULTS, make_assets
+from clusterfolio.feeds.sources.simulated import SimulatedConfig, truth
+from clusterfolio.feeds.universe import (
     ASSET_CLASSES,
     COLUMNS,
     REGIONS,

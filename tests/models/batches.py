@@ -2,7 +2,7 @@
 
 import torch
 
-from models.batch import Batch
+from clusterfolio.models.batch import Batch
 
 
 def batch_of(x: torch.Tensor, mask: torch.Tensor | None = None, **beside: torch.Tensor) -> Batch:

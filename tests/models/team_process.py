@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models import training
-from models.device import seeded
-from models.distributed import join, leave
-from models.networks.transformer import TransformerAutoencoder, TransformerConfig
-from models.train_config import TrainConfig
-from models.training import serve, train
-from models.windows import Windows, make_windows
+from clusterfolio.models import training
+from clusterfolio.models.device import seeded
+from clusterfolio.models.distributed import join, leave
+from clusterfolio.models.networks.transformer import TransformerAutoencoder, TransformerConfig
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.models.training import serve, train
+from clusterfolio.models.windows import Windows, make_windows
 
 CPU = torch.device("cpu")
 

@@ -1,4 +1,3 @@
-import doctest
 import gc
 import tracemalloc
 
@@ -8,17 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import models.cross_attention
-from models.clustering import unit_sphere
-from models.cross_attention import attention_weights, cross_attention
+from clusterfolio.models.clustering import unit_sphere
+from clusterfolio.models.cross_attention import attention_weights, cross_attention
 
 
 def rows(seed, n_assets=40, n_dims=60):
     return unit_sphere(np.random.default_rng(seed).normal(size=(n_assets, n_dims)))
-
-
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(models.cross_attention).failed == 0
 
 
 @pytest.mark.parametrize("perplexity", [1.5, 4.0, 20.0])

@@ -6,10 +6,18 @@ from scipy.cluster.hierarchy import cut_tree, is_valid_linkage, linkage
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
-from models.clustering import ClusteringConfig, Ward, cut, first_appearance, leading_components, trajectory, unit_sphere
-from models.encoder import Encoder
-from models.train_config import TrainConfig
-from models.windows import make_windows
+from clusterfolio.models.clustering import (
+    ClusteringConfig,
+    Ward,
+    cut,
+    first_appearance,
+    leading_components,
+    trajectory,
+    unit_sphere,
+)
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.models.windows import make_windows
 
 
 @settings(max_examples=60, deadline=None)

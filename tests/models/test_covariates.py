@@ -7,13 +7,13 @@ import torch
 from sklearn.preprocessing import RobustScaler
 from torch import nn
 
-from models.batch import BatchSource, Encoding
-from models.covariates import Covariates
-from models.encoder import ENCODERS, Encoder, make_encoder
-from models.reference import untrained
-from models.scaling import fit_scaler, scale
-from models.train_config import TrainConfig
-from models.windows import make_windows
+from clusterfolio.models.batch import BatchSource, Encoding
+from clusterfolio.models.covariates import Covariates
+from clusterfolio.models.encoder import ENCODERS, Encoder, make_encoder
+from clusterfolio.models.reference import untrained
+from clusterfolio.models.scaling import fit_scaler, scale
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.models.windows import make_windows
 
 N_DATES, N_ASSETS, LOOKBACK = 60, 5, 8
 EXOG, STATICS = ("vix", "rate"), ("asset_class", "sector")

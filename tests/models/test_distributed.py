@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.distributed import Team, current_team
+from clusterfolio.models.distributed import Team, current_team
 from tests.models.team_process import TRAININGS, trained
 
 ROOT = Path(__file__).resolve().parents[2]

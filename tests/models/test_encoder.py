@@ -9,11 +9,11 @@ import torch
 from scipy.spatial.distance import pdist
 from torch import nn
 
-from models.batch import BatchSource, Encoding
-from models.encoder import ENCODERS, TRANSFORM_BATCH, Encoder, encoder_class, make_encoder
-from models.scaling import fit_scaler, scale
-from models.train_config import TrainConfig
-from models.windows import make_windows
+from clusterfolio.models.batch import BatchSource, Encoding
+from clusterfolio.models.encoder import ENCODERS, TRANSFORM_BATCH, Encoder, encoder_class, make_encoder
+from clusterfolio.models.scaling import fit_scaler, scale
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.models.windows import make_windows
 from tests.models.batches import batch_of
 
 LOOKBACK = 12
@@ -227,12 +227,16 @@ def test_unknown_encoder_is_named_with_what_there_is():
 
 def test_an_encoder_is_found_by_name_by_path_and_as_a_class():
     found = ENCODERS["transformer"]
-    assert encoder_class("transformer") is encoder_class("models.networks.transformer:TransformerAutoencoder") is found
+    assert (
+        encoder_class("transformer")
+        is encoder_class("clusterfolio.models.networks.transformer:TransformerAutoencoder")
+        is found
+    )
     assert encoder_class(found) is found
     with pytest.raises(ValueError, match="cannot be imported"):
-        encoder_class("models.networks.transformer:Nothing")
+        encoder_class("clusterfolio.models.networks.transformer:Nothing")
     with pytest.raises(TypeError, match=r"nn\.Module"):
-        encoder_class("models.networks.autoencoder:masked_mse")
+        encoder_class("clusterfolio.models.networks.autoencoder:masked_mse")
 
 
 class Flat(nn.Module):

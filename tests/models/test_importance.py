@@ -3,11 +3,11 @@ import pytest
 import torch
 from torch import nn
 
-from models.batch import Encoding
-from models.encoder import ENCODERS, Encoder, make_encoder
-from models.importance import MOST_WINDOWS, importance, integrated_gradients, shares
-from models.train_config import TrainConfig
-from models.windows import make_windows
+from clusterfolio.models.batch import Encoding
+from clusterfolio.models.encoder import ENCODERS, Encoder, make_encoder
+from clusterfolio.models.importance import MOST_WINDOWS, importance, integrated_gradients, shares
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.models.windows import make_windows
 from tests.models.batches import batch_of
 
 LOOKBACK = 12

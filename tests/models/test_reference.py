@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from models.encoder import Encoder, make_encoder
-from models.reference import WindowPCA, untrained
-from models.scaling import scale
-from models.train_config import TrainConfig
-from models.windows import make_windows
+from clusterfolio.models.encoder import Encoder, make_encoder
+from clusterfolio.models.reference import WindowPCA, untrained
+from clusterfolio.models.scaling import scale
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.models.windows import make_windows
 
 LOOKBACK = 8
 
@@ -34,7 +34,7 @@ def test_window_pca_is_scikit_learns_of_the_flattened_scaled_windows(windows):
 def test_window_pca_embeds_in_parts_as_in_one(windows, monkeypatch):
     whole = WindowPCA(n_components=6, lookback=LOOKBACK).fit(windows)
     embedded = whole.transform(windows)
-    monkeypatch.setattr("models.reference.CHUNK", 17)
+    monkeypatch.setattr("clusterfolio.models.reference.CHUNK", 17)
     parts = WindowPCA(n_components=6, lookback=LOOKBACK).fit(windows)
     np.testing.assert_allclose(np.abs(parts.components_), np.abs(whole.components_), atol=1e-8)
     np.testing.assert_allclose(whole.transform(windows), embedded, atol=1e-5)

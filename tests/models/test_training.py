@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from models.device import resolve_device, seeded, torch_threads
-from models.networks.transformer import TransformerAutoencoder, TransformerConfig
-from models.scaling import fit_scaler, scale
-from models.train_config import TrainConfig
-from models.training import split_by_time, train
-from models.windows import make_windows
+from clusterfolio.models.device import resolve_device, seeded, torch_threads
+from clusterfolio.models.networks.transformer import TransformerAutoencoder, TransformerConfig
+from clusterfolio.models.scaling import fit_scaler, scale
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.models.training import split_by_time, train
+from clusterfolio.models.windows import make_windows
 
 CPU = torch.device("cpu")
 SMALL = TransformerConfig(embed_dim=16, feed_forward=32)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.windows import make_windows
+from clusterfolio.models.windows import make_windows
 
 
 def naive(values, observed, lookback, stride, first, last):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.diversification import (
+from clusterfolio.strategies.diversification import (
     between_clusters,
     cluster_gap,
     correlations,

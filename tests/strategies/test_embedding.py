@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from feeds.features import with_features
-from feeds.ingest import build_panel
-from feeds.sources.simulated import BENCHMARK, SimulatedConfig, simulate, truth
-from models.clustering import Ward, unit_sphere
-from models.encoder import Encoder
-from models.train_config import TrainConfig
-from models.windows import make_windows
-from strategies.embedding import EmbeddingConfig, PanelEmbedder, latest_windows
+from clusterfolio.feeds.features import with_features
+from clusterfolio.feeds.ingest import build_panel
+from clusterfolio.feeds.sources.simulated import BENCHMARK, SimulatedConfig, simulate, truth
+from clusterfolio.models.clustering import Ward, unit_sphere
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.models.windows import make_windows
+from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder, latest_windows
 from tests.conftest import three_clusters
 
 

@@ -1,21 +1,18 @@
-import doctest
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-import strategies.allocation
-import strategies.selection
-from feeds.features import with_features
-from models.clustering import Ward
-from models.encoder import Encoder
-from models.train_config import TrainConfig
-from strategies.cluster_policy import ClusterPolicy
-from strategies.embedding import EmbeddingConfig
-from strategies.policy import PortfolioState
-from strategies.selection import SelectionConfig, sharpe_ratios, top_sharpe_per_cluster
-from strategies.windows import panel_windows
+from clusterfolio.feeds.features import with_features
+from clusterfolio.models.clustering import Ward
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
+from clusterfolio.strategies.embedding import EmbeddingConfig
+from clusterfolio.strategies.policy import PortfolioState
+from clusterfolio.strategies.selection import SelectionConfig, sharpe_ratios, top_sharpe_per_cluster
+from clusterfolio.strategies.windows import panel_windows
 from tests.conftest import three_clusters
 
 SELECTION = SelectionConfig(sharpe_sessions=120, min_sessions=120, volatility_sessions=120)
@@ -36,11 +33,6 @@ def panel():
 def decided(panel):
     policy = make_policy().fit(panel.until(panel.dates[300]))
     return policy, policy.decide(panel, PortfolioState())
-
-
-@pytest.mark.parametrize("module", [strategies.selection, strategies.allocation], ids=lambda m: m.__name__)
-def test_examples_in_the_docstrings(module):
-    assert doctest.testmod(module).failed == 0
 
 
 def test_the_planted_groups_become_the_clusters(decided):

@@ -3,10 +3,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.trading.backtest import run_backtest
-from engine.trading.config import TradingConfig
-from feeds.bt_feed import panel_feeds
-from strategies.rebalance import RebalanceStrategy, panel_from_feeds
+from clusterfolio.engine.trading.backtest import run_backtest
+from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.feeds.bt_feed import panel_feeds
+from clusterfolio.strategies.rebalance import RebalanceStrategy, panel_from_feeds
 from tests.conftest import FixedPolicy, make_panel, random_closes
 
 

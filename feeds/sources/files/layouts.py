@@ -18,7 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feeds.sources.files.tables import NO_ORDERS, NotPrices, Orders, Table, from_long, from_wide, is_wide, roles_of
+from clusterfolio.feeds.sources.files.tables import (
+    NO_ORDERS,
+    NotPrices,
+    Orders,
+    Table,
+    from_long,
+    from_wide,
+    is_wide,
+    roles_of,
+)
 
 BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 HEAD_BYTES = 1 << 16

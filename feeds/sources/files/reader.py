@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from feeds.raw import ABSENT, DROPPED, PASSED_OVER, USED, DataError, RawBars, RawData
-from feeds.sources.files.layouts import read_csv, read_parquet
-from feeds.sources.files.tables import NO_ORDERS, NotPrices, Orders, Table
-from feeds.sources.files.texts import DAY_FIRST
+from clusterfolio.feeds.raw import ABSENT, DROPPED, PASSED_OVER, USED, DataError, RawBars, RawData
+from clusterfolio.feeds.sources.files.layouts import read_csv, read_parquet
+from clusterfolio.feeds.sources.files.tables import NO_ORDERS, NotPrices, Orders, Table
+from clusterfolio.feeds.sources.files.texts import DAY_FIRST
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from feeds.currency import one_currency, pair_of
-from feeds.raw import RAW_COLUMNS, RawBars
-from feeds.sources.files.texts import day_first_by_sign, decimal_sign, to_days, to_numbers
+from clusterfolio.feeds.currency import one_currency, pair_of
+from clusterfolio.feeds.raw import RAW_COLUMNS, RawBars
+from clusterfolio.feeds.sources.files.texts import day_first_by_sign, decimal_sign, to_days, to_numbers
 
 #: Spellings, without case, blanks, digits and punctuation, in order of preference.
 SPELLINGS = {

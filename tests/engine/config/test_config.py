@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import pytest
 from torch import nn
 
-from engine.config.run import RunConfig, describe, dump, make_config, to_dict
-from engine.config.settings import merge, parse_setting, presets, read_preset
-from engine.run_dir.stored import check_model
-from models.encoder import ENCODERS
-from strategies.selection import SelectionConfig
+from clusterfolio.engine.config.run import RunConfig, describe, dump, make_config, to_dict
+from clusterfolio.engine.config.settings import merge, parse_setting, presets, read_preset
+from clusterfolio.engine.run_dir.stored import check_model
+from clusterfolio.models.encoder import ENCODERS
+from clusterfolio.strategies.selection import SelectionConfig
 
 
 @pytest.mark.parametrize("preset", presets())

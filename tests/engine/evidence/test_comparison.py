@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from engine.evidence.rivals import Replay, compare, decide_all, figures, of_backtest, trade, trade_wide
-from engine.jobs import compare as retraining
-from engine.progress import Silent
-from engine.run_dir.finished import reopen
-from engine.trading.backtest import run_backtest
-from engine.trading.metrics import annual_turnover, trading_costs
-from feeds.raw import DataError
-from run_backtest import main
-from strategies.baselines.fitted import FITTED
-from strategies.baselines.rules import RULES, SLOW
+from clusterfolio.engine.cli.main import main
+from clusterfolio.engine.evidence.rivals import Replay, compare, decide_all, figures, of_backtest, trade, trade_wide
+from clusterfolio.engine.jobs import compare as retraining
+from clusterfolio.engine.progress import Silent
+from clusterfolio.engine.run_dir.finished import reopen
+from clusterfolio.engine.trading.backtest import run_backtest
+from clusterfolio.engine.trading.metrics import annual_turnover, trading_costs
+from clusterfolio.feeds.raw import DataError
+from clusterfolio.strategies.baselines.fitted import FITTED
+from clusterfolio.strategies.baselines.rules import RULES, SLOW
 from tests.market_files import write_market
 from tests.walk_forward_files import rolling_options
 
@@ -147,7 +147,7 @@ def test_compare_writes_tables_and_does_nothing_twice(folder, monkeypatch):
     written = {name: (folder / name).read_bytes() for name in ("baselines.csv", "seeds.csv", "offsets.csv")}
     for name in ("run_backtest", "decide_all"):
         monkeypatch.setattr(retraining, name, again)
-    monkeypatch.setattr("engine.jobs.sweep.run", again)
+    monkeypatch.setattr("clusterfolio.engine.jobs.sweep.run", again)
     invoke(*args, "--workers", 1)
     assert written == {name: (folder / name).read_bytes() for name in written}
 

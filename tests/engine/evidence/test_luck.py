@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.evidence import luck
-from engine.trading.backtest import run_backtest
-from engine.trading.config import TradingConfig
-from engine.trading.vectorised import Simulated, Targets, simulate
-from feeds.calendar import decision_dates
-from feeds.ingest import build_panel
-from feeds.sources.simulated import BENCHMARK, SimulatedConfig
-from feeds.sources.simulated import simulate as make_up
-from strategies.policy import Decision
+from clusterfolio.engine.evidence import luck
+from clusterfolio.engine.trading.backtest import run_backtest
+from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.engine.trading.vectorised import Simulated, Targets, simulate
+from clusterfolio.feeds.calendar import decision_dates
+from clusterfolio.feeds.ingest import build_panel
+from clusterfolio.feeds.sources.simulated import BENCHMARK, SimulatedConfig
+from clusterfolio.feeds.sources.simulated import simulate as make_up
+from clusterfolio.strategies.policy import Decision
 from tests.benchmarks import luck as benchmark
 from tests.conftest import FixedPolicy, data_folder, make_panel, random_closes
 
@@ -134,7 +134,7 @@ def test_blocks_do_not_matter(market, monkeypatch):
     dates = monthly(market)
     targets = random_targets(market, dates, 5, 8)
     whole = simulate(market, targets, dates, TradingConfig())
-    monkeypatch.setattr("engine.trading.vectorised.BLOCK", 2)
+    monkeypatch.setattr("clusterfolio.engine.trading.vectorised.BLOCK", 2)
     np.testing.assert_allclose(simulate(market, targets, dates, TradingConfig()).net, whole.net, atol=1e-12)
 
 

@@ -8,7 +8,7 @@ import pytest
 from arch.bootstrap import SPA, CircularBlockBootstrap
 from scipy import stats
 
-from engine.evidence.resampling import overfitting, sharpe_difference, superior_ability
+from clusterfolio.engine.evidence.resampling import overfitting, sharpe_difference, superior_ability
 
 
 def two(n=1000, correlation=0.6, first=0.06, second=0.02, seed=0):

@@ -10,28 +10,28 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from engine.assembly.market import load_panel
-from engine.assembly.plan import test_dates as decision_days
-from engine.config.run import dump, make_config, to_dict
-from engine.evidence import anatomy
-from engine.evidence.assessment import assess, average_member, overlap, seed_luck, write
-from engine.evidence.rivals import Replay, make_baseline
-from engine.evidence.verdict import verdict
-from engine.ledger.ledger import Ledger
-from engine.ledger.trials import Trial
-from engine.report.page import render
-from engine.report.plots import plot_luck, to_png
-from engine.run_dir import artifacts
-from engine.run_dir.finished import FinishedRun
-from engine.run_dir.tables import read_run
-from engine.trading.backtest import run_backtest
-from engine.trading.metrics import compute_metrics
-from feeds.exogenous.macro import cash_returns
-from feeds.features import with_features
-from run_backtest import main
-from strategies.baselines.policies import Eligible
-from strategies.policy import Decision, PortfolioState
-from strategies.selection import SelectionConfig, sharpe_ratios, top_sharpe_per_cluster
+from clusterfolio.engine.assembly.market import load_panel
+from clusterfolio.engine.assembly.plan import test_dates as decision_days
+from clusterfolio.engine.cli.main import main
+from clusterfolio.engine.config.run import dump, make_config, to_dict
+from clusterfolio.engine.evidence import anatomy
+from clusterfolio.engine.evidence.assessment import assess, average_member, overlap, seed_luck, write
+from clusterfolio.engine.evidence.rivals import Replay, make_baseline
+from clusterfolio.engine.evidence.verdict import verdict
+from clusterfolio.engine.ledger.ledger import Ledger
+from clusterfolio.engine.ledger.trials import Trial
+from clusterfolio.engine.report.page import render
+from clusterfolio.engine.report.plots import plot_luck, to_png
+from clusterfolio.engine.run_dir import artifacts
+from clusterfolio.engine.run_dir.finished import FinishedRun
+from clusterfolio.engine.run_dir.tables import read_run
+from clusterfolio.engine.trading.backtest import run_backtest
+from clusterfolio.engine.trading.metrics import compute_metrics
+from clusterfolio.feeds.exogenous.macro import cash_returns
+from clusterfolio.feeds.features import with_features
+from clusterfolio.strategies.baselines.policies import Eligible
+from clusterfolio.strategies.policy import Decision, PortfolioState
+from clusterfolio.strategies.selection import SelectionConfig, sharpe_ratios, top_sharpe_per_cluster
 from tests.conftest import three_clusters
 from tests.engine.ledger.made_trials import run_json
 

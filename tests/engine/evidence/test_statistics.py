@@ -10,7 +10,7 @@ from hypothesis import strategies as hyp
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from engine.evidence import statistics as st
+from clusterfolio.engine.evidence import statistics as st
 
 
 # Bailey and Lopez de Prado, "The Sharpe ratio efficient frontier" (2012): a fund of 24 months, 1.59 a year.

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from engine.evidence.claims import Record, count_trials, primary, weigh
+from clusterfolio.engine.evidence.claims import Record, count_trials, primary, weigh
 from tests.engine.evidence.verdict_worlds import hold, judged, noise_record, planted_record
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from engine.evidence.claims import Record, weigh
-from engine.evidence.verdict import verdict
-from models.clustering import Ward, unit_sphere
-from strategies.baselines.classical import correlation_rows
+from clusterfolio.engine.evidence.claims import Record, weigh
+from clusterfolio.engine.evidence.verdict import verdict
+from clusterfolio.models.clustering import Ward, unit_sphere
+from clusterfolio.strategies.baselines.classical import correlation_rows
 
 N_GROUPS, MEMBERS = 10, 6
 N_ASSETS = N_GROUPS * MEMBERS

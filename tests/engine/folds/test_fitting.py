@@ -4,16 +4,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.folds.fitting import FitProgress, FoldPolicies, align_folds, anchor_windows, fit_fold, fit_folds
-from engine.folds.walk_forward import Fold
-from feeds.features import with_features
-from models.clustering import Ward
-from models.encoder import Encoder
-from models.train_config import TrainConfig
-from strategies.cluster_policy import ClusterPolicy
-from strategies.embedding import EmbeddingConfig
-from strategies.policy import PortfolioState
-from strategies.selection import SelectionConfig
+from clusterfolio.engine.folds.fitting import (
+    FitProgress,
+    FoldPolicies,
+    align_folds,
+    anchor_windows,
+    fit_fold,
+    fit_folds,
+)
+from clusterfolio.engine.folds.walk_forward import Fold
+from clusterfolio.feeds.features import with_features
+from clusterfolio.models.clustering import Ward
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
+from clusterfolio.strategies.embedding import EmbeddingConfig
+from clusterfolio.strategies.policy import PortfolioState
+from clusterfolio.strategies.selection import SelectionConfig
 from tests.conftest import three_clusters
 
 SELECTION = SelectionConfig(sharpe_sessions=120, min_sessions=120, volatility_sessions=120)

@@ -6,10 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.config.run import make_config, to_dict
-from engine.config.settings import read_preset
-from engine.folds.walk_forward import WalkForwardConfig, fold_for, fold_seed, folds, that_decide, warm_training
-from models.train_config import TrainConfig
+from clusterfolio.engine.config.run import make_config, to_dict
+from clusterfolio.engine.config.settings import read_preset
+from clusterfolio.engine.folds.walk_forward import (
+    WalkForwardConfig,
+    fold_for,
+    fold_seed,
+    folds,
+    that_decide,
+    warm_training,
+)
+from clusterfolio.models.train_config import TrainConfig
 
 SESSIONS = pd.bdate_range("2019-01-01", "2024-12-31")
 

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from engine.parallel import run_all
-from run_backtest import main
+from clusterfolio.engine.cli.main import main
+from clusterfolio.engine.parallel import run_all
 from tests.engine.test_parallel import square
 from tests.market_files import run_options, write_market
 
@@ -123,7 +123,7 @@ def test_a_cluster_inside_the_program_serves_too(inside):
 
 
 def test_a_cluster_that_cannot_serve_is_named(started, monkeypatch):
-    monkeypatch.setattr("engine.parallel.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("clusterfolio.engine.parallel.CONNECT_SECONDS", 1)
     with pytest.raises(ValueError, match=r"cluster tcp://127\.0\.0\.1:9: no Dask scheduler answers there"):
         run_all(square, [(1,)], 1, cluster="tcp://127.0.0.1:9")
     _, found = started("distributed.cli.dask_scheduler", "--port", "0", until=r"Scheduler at:\s+(tcp://\S+)")

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from engine.jobs.sweep import check_counted, read_grid, run_trial
-from engine.ledger.ledger import Ledger
-from run_backtest import main
+from clusterfolio.engine.cli.main import main
+from clusterfolio.engine.jobs.sweep import check_counted, read_grid, run_trial
+from clusterfolio.engine.ledger.ledger import Ledger
 from tests.engine.ledger.made_trials import make_trial
 from tests.market_files import run_options
 
@@ -85,7 +85,7 @@ def test_a_sweep_is_one_table_and_goes_on_where_it_was(market, grid, tmp_path, m
         done.append(out.name)
         return run_trial(settings, out, *rest)
 
-    monkeypatch.setattr("engine.jobs.sweep.run_trial", counted)
+    monkeypatch.setattr("clusterfolio.engine.jobs.sweep.run_trial", counted)
     invoke(*options(market, out, grid, "--workers", 1))
     assert done == [first.name]
     assert (first / "weights.csv").read_bytes() == weights  # alone in this process, as beside others in another

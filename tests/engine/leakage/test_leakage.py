@@ -10,25 +10,25 @@ import pytest
 from click.testing import CliRunner
 from sklearn.preprocessing import RobustScaler
 
-import engine.trading.backtest
-from engine.assembly.market import read_source
-from engine.config.run import make_config
-from engine.config.settings import merge
-from engine.leakage.check import check_policy, examine
-from engine.leakage.of_run import RunHistories, check_run, figures_after, texts_after
-from engine.leakage.poison import WAYS, poison_panel
-from engine.leakage.trace import STAGES
-from feeds.features import FEATURES, FeatureConfig, Features, with_features
-from feeds.universe import load_universe
-from models.clustering import Ward
-from models.encoder import Encoder
-from models.networks.transformer import TransformerConfig
-from models.train_config import TrainConfig
-from run_backtest import main
-from strategies.cluster_policy import ClusterPolicy
-from strategies.embedding import EmbeddingConfig
-from strategies.policy import Decision
-from strategies.selection import SelectionConfig, sharpe_ratios
+import clusterfolio.engine.trading.backtest
+from clusterfolio.engine.assembly.market import read_source
+from clusterfolio.engine.cli.main import main
+from clusterfolio.engine.config.run import make_config
+from clusterfolio.engine.config.settings import merge
+from clusterfolio.engine.leakage.check import check_policy, examine
+from clusterfolio.engine.leakage.of_run import RunHistories, check_run, figures_after, texts_after
+from clusterfolio.engine.leakage.poison import WAYS, poison_panel
+from clusterfolio.engine.leakage.trace import STAGES
+from clusterfolio.feeds.features import FEATURES, FeatureConfig, Features, with_features
+from clusterfolio.feeds.universe import load_universe
+from clusterfolio.models.clustering import Ward
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.networks.transformer import TransformerConfig
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
+from clusterfolio.strategies.embedding import EmbeddingConfig
+from clusterfolio.strategies.policy import Decision
+from clusterfolio.strategies.selection import SelectionConfig, sharpe_ratios
 from tests.conftest import data_folder, three_clusters
 from tests.leaks import (
     centred_window,
@@ -206,12 +206,12 @@ def test_a_fill_on_the_decisions_own_bar_is_found(monkeypatch):
 
 
 def test_a_fill_at_another_price_than_the_open_is_found(monkeypatch):
-    honest = engine.trading.backtest.panel_feeds
+    honest = clusterfolio.engine.trading.backtest.panel_feeds
 
     def feeds_of(panel):  # the bar before's close in place of the open
         return honest(replace(panel, open=panel.close.shift(1).bfill()))
 
-    monkeypatch.setattr(engine.trading.backtest, "panel_feeds", feeds_of)
+    monkeypatch.setattr(clusterfolio.engine.trading.backtest, "panel_feeds", feeds_of)
     (finding,) = check_policy(PANEL, Momentum, [DAY]).findings
     assert (finding.stage, finding.first.item) == ("fills", "price")
     assert finding.first.day == PANEL.sessions[201]

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from engine.ledger.ledger import Receipt
-from engine.ledger.trials import Trial
+from clusterfolio.engine.ledger.ledger import Receipt
+from clusterfolio.engine.ledger.trials import Trial
 
 CONFIG = {
     "data": {"source": "files", "path": ["prices/"], "universe": "seed"},

@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.ledger.explain import common_sessions, compare, conclusion, differences, find_trial, records
-from engine.ledger.ledger import Ledger
+from clusterfolio.engine.ledger.explain import common_sessions, compare, conclusion, differences, find_trial, records
+from clusterfolio.engine.ledger.ledger import Ledger
 from tests.engine.ledger.made_trials import make_trial
 
 FACTS = {
@@ -100,7 +100,7 @@ def test_a_trial_is_found_by_the_beginning_of_its_key(tmp_path):
 
 
 def test_a_beginning_that_several_share_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("engine.ledger.explain.FEWEST_DIGITS", 1)
+    monkeypatch.setattr("clusterfolio.engine.ledger.explain.FEWEST_DIGITS", 1)
     ledger = Ledger(tmp_path / "ledger.sqlite")
     first = [ledger.append(trial(seed)).trial[0] for seed in range(17)]  # 17 keys, 16 digits: two begin alike
     shared = next(digit for digit in first if first.count(digit) > 1)

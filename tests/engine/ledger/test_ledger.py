@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 import signal
 import sqlite3
@@ -19,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.ledger.chain import GENESIS, row_hash
-from engine.ledger.ledger import COLUMNS, Ledger, LedgerError, enter, ledger_path
-from engine.ledger.trials import Trial, config_hash, fingerprint_of_returns, pack, unpack
+from clusterfolio.engine.ledger.chain import GENESIS, row_hash
+from clusterfolio.engine.ledger.ledger import COLUMNS, Ledger, LedgerError, enter, ledger_path
+from clusterfolio.engine.ledger.trials import Trial, config_hash, fingerprint_of_returns, pack, unpack
 from tests.engine.ledger.made_trials import make_trial, run_json
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -313,7 +312,7 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from tests.engine.ledger.made_trials import make_trial
-from engine.ledger.ledger import Ledger
+from clusterfolio.engine.ledger.ledger import Ledger
 place, first, n, go = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
 print("ready", flush=True)
 while not go.exists():
@@ -401,7 +400,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from tests.engine.ledger.made_trials import make_trial
-from engine.ledger.ledger import Ledger, enter
+from clusterfolio.engine.ledger.ledger import Ledger, enter
 ledger = Ledger(Path(sys.argv[1]))
 for seed in range(3):
     ledger.append(make_trial(seed))
@@ -423,7 +422,7 @@ def test_a_full_disk_loses_the_row_and_nothing_else(ledger):
 
 def test_one_that_is_busy_too_long_is_an_error(ledger, monkeypatch):
     ledger.append(make_trial())
-    monkeypatch.setattr("engine.ledger.ledger.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("clusterfolio.engine.ledger.ledger.BUSY_SECONDS", 0.05)
     other = sqlite3.connect(ledger.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(LedgerError, match="locked"):
@@ -438,10 +437,9 @@ def test_one_that_is_busy_too_long_is_an_error(ledger, monkeypatch):
 def test_the_tests_have_a_ledger_of_their_own(tmp_path):
     """In this process and in those it starts, wherever they run."""
     own = platformdirs.user_data_path("clusterfolio")
-    asked = "from engine.ledger.ledger import ledger_path; print(ledger_path())"
+    asked = "from clusterfolio.engine.ledger.ledger import ledger_path; print(ledger_path())"
     started = subprocess.run(
-        [sys.executable, "-c", asked], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=True,
+        [sys.executable, "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert Path(started.stdout.strip()) == ledger_path() == Ledger().path
     assert own not in ledger_path().parents

@@ -5,21 +5,21 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from engine.report.importance import grid, importance_page, label, plot_importance
-from engine.report.page import render
-from engine.run_dir.artifacts import clusters_table, write_importance
-from engine.run_dir.tables import read_run
-from feeds.features import FEATURES, with_features
-from models.clustering import Ward
-from models.encoder import Encoder
-from models.importance import importance
-from models.train_config import TrainConfig
-from strategies.cluster_policy import ClusterPolicy
-from strategies.embedding import EmbeddingConfig
-from strategies.passports.importance import COLUMNS, importance_table
-from strategies.policy import PortfolioState
-from strategies.selection import SelectionConfig
-from strategies.windows import panel_windows
+from clusterfolio.engine.report.importance import grid, importance_page, label, plot_importance
+from clusterfolio.engine.report.page import render
+from clusterfolio.engine.run_dir.artifacts import clusters_table, write_importance
+from clusterfolio.engine.run_dir.tables import read_run
+from clusterfolio.feeds.features import FEATURES, with_features
+from clusterfolio.models.clustering import Ward
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.importance import importance
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
+from clusterfolio.strategies.embedding import EmbeddingConfig
+from clusterfolio.strategies.passports.importance import COLUMNS, importance_table
+from clusterfolio.strategies.policy import PortfolioState
+from clusterfolio.strategies.selection import SelectionConfig
+from clusterfolio.strategies.windows import panel_windows
 from tests.conftest import three_clusters
 from tests.engine.report.test_report import fake_run, with_metrics, write_files
 

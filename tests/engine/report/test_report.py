@@ -15,8 +15,8 @@ import pytest
 import tomli_w
 from matplotlib.figure import Figure
 
-from engine.report import plots
-from engine.report.page import (
+from clusterfolio.engine.report import plots
+from clusterfolio.engine.report.page import (
     ReportInputs,
     calendar_table,
     caveats,
@@ -27,8 +27,8 @@ from engine.report.page import (
     transaction_summary,
     write_report,
 )
-from engine.report.tear_sheets import LOTS, Sheet, in_lots, tear_sheets
-from engine.trading.metrics import compute_metrics
+from clusterfolio.engine.report.tear_sheets import LOTS, Sheet, in_lots, tear_sheets
+from clusterfolio.engine.trading.metrics import compute_metrics
 
 SECTIONS = (
     "headline", "performance", "calendar", "holdings", "clusters", "trading", "tearsheets", "data", "run", "caveats",

@@ -1,6 +1,5 @@
 """The passports on the report page, from a made-up run and from its files."""
 
-import doctest
 import re
 from dataclasses import replace
 
@@ -8,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import engine.report.passport
-from engine.report.page import read_run, render
-from engine.report.passport import EARLIER, SHOWN, passport_page
-from strategies.passports.passport import COLUMNS
+import clusterfolio.engine.report.passport
+from clusterfolio.engine.report.page import read_run, render
+from clusterfolio.engine.report.passport import EARLIER, SHOWN, passport_page
+from clusterfolio.strategies.passports.passport import COLUMNS
 from tests.engine.report.test_report import fake_run, strictly, write_files
 
 
@@ -52,16 +51,12 @@ def text(html):
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
 
 
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(engine.report.passport).failed == 0
-
-
 def test_every_cluster_of_the_last_decision_has_a_card_in_its_colour(section, inputs):
     cards = section.split("<article>")[1:]
     assert len(cards) == 6
     last = inputs.passports[inputs.passports["date"] == inputs.passports["date"].max()]
     for card, row in zip(cards, last.to_dict("records"), strict=True):
-        assert engine.report.passport.plots.cluster_color(row["cluster"], 6) in card
+        assert clusterfolio.engine.report.passport.plots.cluster_color(row["cluster"], 6) in card
         said = text(card)
         assert f"Cluster {row['cluster']}" in said and f"{row['n_members']} members" in said
         assert f"{row['picks']} Sharpe {row['pick_sharpe']:.2f}".replace("-", "−") in said

@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from engine.run_dir.work import OWNER, work_folder, work_key
+from clusterfolio.engine.run_dir.work import OWNER, work_folder, work_key
 
 
 def test_a_key_differs_where_anything_does_and_not_by_the_order_of_names():

@@ -9,9 +9,9 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 
-from engine.trading.clock import ClockCerebro
-from feeds.bt_feed import frame_feed, panel_feeds
-from feeds.panel import FIELDS, STOPPED_AFTER, Panel, make_assets
+from clusterfolio.engine.trading.clock import ClockCerebro
+from clusterfolio.feeds.bt_feed import frame_feed, panel_feeds
+from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel, make_assets
 
 ORDERS = ("market", "close", "limit", "stop", "stoplimit", "trail", "trailpercent", "traillimit", "bracket", "oco")
 ANALYZERS = (

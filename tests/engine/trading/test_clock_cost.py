@@ -5,8 +5,8 @@ import sys
 import backtrader as bt
 import pytest
 
-from engine.trading.clock import ClockCerebro
-from feeds.bt_feed import panel_feeds
+from clusterfolio.engine.trading.clock import ClockCerebro
+from clusterfolio.feeds.bt_feed import panel_feeds
 from tests.benchmarks.engine import measure
 from tests.engine.trading.clock_parity import random_panel
 

@@ -5,8 +5,8 @@ import logging
 import backtrader as bt
 import pytest
 
-from engine.trading.clock import ClockCerebro
-from feeds.bt_feed import PanelFeed, panel_feeds
+from clusterfolio.engine.trading.clock import ClockCerebro
+from clusterfolio.feeds.bt_feed import PanelFeed, panel_feeds
 from tests.engine.trading.clock_parity import assert_parity, random_panel, record, stock_feeds, trading
 
 
@@ -38,7 +38,7 @@ def test_option_of_cerebro(option, reason, caplog):
     panel = random_panel(seed=1, n_days=40)
     expected = _values(bt.Cerebro(stdstats=False, **option), panel)
     cerebro = ClockCerebro(stdstats=False, **option)
-    with caplog.at_level(logging.WARNING, "engine.trading.clock"):
+    with caplog.at_level(logging.WARNING, "clusterfolio.engine.trading.clock"):
         assert _values(cerebro, panel) == expected
     assert not cerebro.clock_used
     assert cerebro.fallback_reason == reason

@@ -6,8 +6,8 @@ import backtrader as bt
 import pandas as pd
 import pytest
 
-from engine.trading.clock import ClockCerebro
-from feeds.bt_feed import panel_feeds
+from clusterfolio.engine.trading.clock import ClockCerebro
+from clusterfolio.feeds.bt_feed import panel_feeds
 from tests.engine.trading.clock_parity import (
     ANALYZERS,
     ORDERS,

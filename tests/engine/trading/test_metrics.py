@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.trading.metrics import cash_per_session, compute_metrics, drawdown_length, performance
+from clusterfolio.engine.trading.metrics import cash_per_session, compute_metrics, drawdown_length, performance
 
 DAYS = pd.DatetimeIndex(["2024-12-30", "2024-12-31", "2025-01-02", "2025-01-03"])
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import pandas as pd
 import pytest
 
-from feeds.exogenous import fred
-from feeds.exogenous.fred import NoAnswer, UnknownSeries, parse_answer, read_fred
-from feeds.raw import DataError
+from clusterfolio.feeds.exogenous import fred
+from clusterfolio.feeds.exogenous.fred import NoAnswer, UnknownSeries, parse_answer, read_fred
+from clusterfolio.feeds.raw import DataError
 
 #: As the service writes it; a holiday has no value.
 RECORDED = "observation_date,DGS10\n2024-07-02,4.43\n2024-07-03,4.36\n2024-07-04,\n2024-07-05,4.28\n"

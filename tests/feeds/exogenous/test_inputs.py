@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feeds.exogenous.inputs import STATICS, InputsConfig, describe_inputs, with_inputs
+from clusterfolio.feeds.exogenous.inputs import STATICS, InputsConfig, describe_inputs, with_inputs
 from tests.conftest import make_panel, random_closes
 
 
@@ -59,7 +59,7 @@ def test_a_file_of_another_name_is_named_and_fred_is_asked_only_when_told(panel,
         asked.extend(names)
         return {name: pd.Series(20.0, pd.bdate_range("2023-12-01", "2024-03-01")) for name in names}
 
-    monkeypatch.setattr("feeds.exogenous.inputs.read_fred", read_fred)
+    monkeypatch.setattr("clusterfolio.feeds.exogenous.inputs.read_fred", read_fred)
     assert with_inputs(panel, InputsConfig(macro=("vix", "DGS5"), macro_path="fred")).exog["DGS5"].eq(20.0).all()
     assert asked == ["VIXCLS", "DGS5"]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feeds.exogenous.macro import (
+from clusterfolio.feeds.exogenous.macro import (
     CHANNELS,
     PRESETS,
     CashConfig,
@@ -14,7 +14,7 @@ from feeds.exogenous.macro import (
     macro_channels,
     read_macro_series,
 )
-from feeds.exogenous.publication import ALIASES, PUBLICATION_LAG, by_date, known_on
+from clusterfolio.feeds.exogenous.publication import ALIASES, PUBLICATION_LAG, by_date, known_on
 from tests.conftest import make_panel, random_closes
 
 

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-import feeds.exogenous.news as news
-from feeds.exogenous.news import collect, fetch, read_rss, read_yahoo_news
-from feeds.exogenous.sentiment import sentiment_channel
-from feeds.raw import DataError
-from run_backtest import main
+import clusterfolio.feeds.exogenous.news as news
+from clusterfolio.engine.cli.main import main
+from clusterfolio.feeds.exogenous.news import collect, fetch, read_rss, read_yahoo_news
+from clusterfolio.feeds.exogenous.sentiment import sentiment_channel
+from clusterfolio.feeds.raw import DataError
 
 RSS = b"""<?xml version="1.0" encoding="UTF-8"?>
 <rss version="2.0"><channel><title>Markets</title>

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from feeds.exogenous.publication import PUBLICATION_LAG, known_on, lag_of, serves
+from clusterfolio.feeds.exogenous.publication import PUBLICATION_LAG, known_on, lag_of, serves
 
 #: Days of the month on which the Bureau of Labor Statistics released the consumer price index of the month before
 #: (FRED's release 10, bls.gov/schedule). In 2025 the shutdown cancelled October's index.

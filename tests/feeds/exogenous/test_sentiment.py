@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feeds.exogenous.sentiment import (
+from clusterfolio.feeds.exogenous.sentiment import (
     known_at_close,
     language_model,
     make_scorer,

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feeds.ingest import build_panel
-from feeds.raw import DataError
-from feeds.sources.files.layouts import read_csv
-from feeds.sources.files.reader import read_files
-from feeds.sources.files.texts import decimal_sign, to_days, to_numbers
+from clusterfolio.feeds.ingest import build_panel
+from clusterfolio.feeds.raw import DataError
+from clusterfolio.feeds.sources.files.layouts import read_csv
+from clusterfolio.feeds.sources.files.reader import read_files
+from clusterfolio.feeds.sources.files.texts import decimal_sign, to_days, to_numbers
 
 SYMBOLS = ("AAPL", "0700.HK", "000001")
 NAMES = {"open": "Open", "high": "High", "low": "Low", "close": "Close", "adj_close": "Adj Close", "volume": "Volume"}

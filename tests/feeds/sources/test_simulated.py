@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feeds.ingest import build_panel
-from feeds.sources.simulated import (
+from clusterfolio.feeds.ingest import build_panel
+from clusterfolio.feeds.sources.simulated import (
     BENCHMARK,
     BILL_VOLATILITY,
     CLASS_TRAITS,
@@ -15,7 +15,7 @@ from feeds.sources.simulated import (
     simulate,
     truth,
 )
-from feeds.sources.simulated_bars import FLAWS
+from clusterfolio.feeds.sources.simulated_bars import FLAWS
 
 CLEAN = SimulatedConfig(regimes=False, flaws=False, foreign=0.0, turnover=0.0)
 LONG = replace(CLEAN, n_assets=60, n_clusters=6, start="1990-01-01", end="2024-12-31", asset_classes=("equity",))

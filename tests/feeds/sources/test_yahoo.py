@@ -9,8 +9,8 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feeds.raw import ABSENT
-from feeds.sources.yahoo import (
+from clusterfolio.feeds.raw import ABSENT
+from clusterfolio.feeds.sources.yahoo import (
     GIVE_UP_AFTER,
     WAITS,
     Answer,
@@ -21,7 +21,7 @@ from feeds.sources.yahoo import (
     read_yahoo,
     unadjusted,
 )
-from feeds.sources.yahoo_cache import cache_file, cache_folder, read_cached
+from clusterfolio.feeds.sources.yahoo_cache import cache_file, cache_folder, read_cached
 
 START = pd.Timestamp("2024-01-01")
 
@@ -211,7 +211,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
     def full_disk(*args, **kwargs):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("feeds.sources.yahoo_cache.pq.write_table", full_disk)
+    monkeypatch.setattr("clusterfolio.feeds.sources.yahoo_cache.pq.write_table", full_disk)
     yahoo.today = pd.Timestamp("2024-06-03")
     with pytest.raises(OSError, match="no space left"):
         filled(yahoo, tmp_path)

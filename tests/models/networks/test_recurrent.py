@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.networks.recurrent import (
+from clusterfolio.models.networks.recurrent import (
     AttentionLSTMAutoencoder,
     GRUAutoencoder,
     HybridConfig,

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.batch import BatchSource
-from models.encoder import Encoder
-from models.networks.tft import (
+from clusterfolio.models.batch import BatchSource
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.networks.tft import (
     GatedResidual,
     GroupedLinear,
     InterpretableAttention,
@@ -12,9 +12,9 @@ from models.networks.tft import (
     TFTConfig,
     VariableSelection,
 )
-from models.scaling import scale
-from models.train_config import TrainConfig
-from models.windows import make_windows
+from clusterfolio.models.scaling import scale
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.models.windows import make_windows
 from tests.models.batches import batch_of
 
 CPU = torch.device("cpu")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.networks.autoencoder import masked_mse
-from models.networks.transformer import DECODERS, POOLINGS, TransformerAutoencoder, TransformerConfig
+from clusterfolio.models.networks.autoencoder import masked_mse
+from clusterfolio.models.networks.transformer import DECODERS, POOLINGS, TransformerAutoencoder, TransformerConfig
 from tests.models.batches import batch_of
 
 

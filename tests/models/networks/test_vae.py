@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from models.encoder import Encoder
-from models.networks.vae import VAEConfig, VariationalAutoencoder
-from models.train_config import TrainConfig
-from models.windows import make_windows
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.networks.vae import VAEConfig, VariationalAutoencoder
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.models.windows import make_windows
 from tests.models.batches import batch_of
 
 LOOKBACK = 20

@@ -6,19 +6,19 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.covariance import LedoitWolf
 
-import strategies.baselines.rules as baselines
-from feeds.features import FeatureConfig, with_features
-from models.clustering import Ward
-from models.encoder import Encoder
-from models.networks.transformer import TransformerConfig
-from models.train_config import TrainConfig
-from strategies.baselines.fitted import FITTED
-from strategies.baselines.policies import Baseline, Candidates, Eligible, Recorded, recent_returns
-from strategies.baselines.rules import RULES, SLOW, View
-from strategies.cluster_policy import ClusterPolicy
-from strategies.embedding import EmbeddingConfig
-from strategies.policy import PortfolioState
-from strategies.selection import SelectionConfig
+import clusterfolio.strategies.baselines.rules as baselines
+from clusterfolio.feeds.features import FeatureConfig, with_features
+from clusterfolio.models.clustering import Ward
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.networks.transformer import TransformerConfig
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.strategies.baselines.fitted import FITTED
+from clusterfolio.strategies.baselines.policies import Baseline, Candidates, Eligible, Recorded, recent_returns
+from clusterfolio.strategies.baselines.rules import RULES, SLOW, View
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
+from clusterfolio.strategies.embedding import EmbeddingConfig
+from clusterfolio.strategies.policy import PortfolioState
+from clusterfolio.strategies.selection import SelectionConfig
 from tests.conftest import make_panel, random_closes, three_clusters
 
 EMBEDDING = EmbeddingConfig(span=120, step=10)

@@ -7,8 +7,8 @@ from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import StandardScaler
 
-from models.clustering import Ward, unit_sphere
-from strategies.baselines import classical
+from clusterfolio.models.clustering import Ward, unit_sphere
+from clusterfolio.strategies.baselines import classical
 
 
 @pytest.fixture(scope="module")

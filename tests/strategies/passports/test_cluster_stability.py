@@ -1,13 +1,11 @@
-import doctest
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pytest
 
-import strategies.passports.cluster_stability
-from models.clustering import Ward, unit_sphere
-from strategies.passports.cluster_stability import STRETCHES, cluster_stability, recurrence, resampled_rows
+from clusterfolio.models.clustering import Ward, unit_sphere
+from clusterfolio.strategies.passports.cluster_stability import STRETCHES, cluster_stability, recurrence, resampled_rows
 
 
 @dataclass(frozen=True)
@@ -37,10 +35,6 @@ def drawn(found, n_clusters):
 def planted(n_each=8, n_dims=300, seed=0):
     rng = np.random.default_rng(seed)
     return np.repeat(rng.normal(size=(3, n_dims)), n_each, axis=0) + 0.5 * rng.normal(size=(3 * n_each, n_dims))
-
-
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(strategies.passports.cluster_stability).failed == 0
 
 
 @pytest.mark.parametrize("components", [0, 5])

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.passports.continuity import match_labels, stability, with_lasting_names
-from strategies.policy import Decision
+from clusterfolio.strategies.passports.continuity import match_labels, stability, with_lasting_names
+from clusterfolio.strategies.policy import Decision
 
 
 def labelled(text):

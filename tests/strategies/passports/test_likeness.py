@@ -1,4 +1,3 @@
-import doctest
 from itertools import pairwise
 
 import numpy as np
@@ -7,18 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import strategies.passports.likeness
-from strategies.passports.likeness import APART, COMMON, EVERY, distances, nearest, past_days
+from clusterfolio.strategies.passports.likeness import APART, COMMON, EVERY, distances, nearest, past_days
 
 DAYS = st.dates(min_value=pd.Timestamp("1999-01-01").date(), max_value=pd.Timestamp("2030-01-01").date())
 
 
 def between(first, second):
     return int(np.busday_count(first.date(), second.date()))
-
-
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(strategies.passports.likeness).failed == 0
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,4 +1,3 @@
-import doctest
 from dataclasses import replace
 from itertools import pairwise
 
@@ -6,17 +5,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import strategies.passports.passport
-from feeds.features import with_features
-from models.clustering import Ward
-from models.encoder import Encoder
-from models.train_config import TrainConfig
-from strategies.cluster_policy import ClusterPolicy
-from strategies.diversification import between_clusters, correlations
-from strategies.embedding import EmbeddingConfig, PanelEmbedder
-from strategies.passports.continuity import with_lasting_names
-from strategies.passports.likeness import APART
-from strategies.passports.passport import (
+from clusterfolio.feeds.features import with_features
+from clusterfolio.models.clustering import Ward
+from clusterfolio.models.encoder import Encoder
+from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
+from clusterfolio.strategies.diversification import between_clusters, correlations
+from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder
+from clusterfolio.strategies.passports.continuity import with_lasting_names
+from clusterfolio.strategies.passports.likeness import APART
+from clusterfolio.strategies.passports.passport import (
     COLUMNS,
     PassportNotes,
     choice,
@@ -26,8 +24,8 @@ from strategies.passports.passport import (
     passports,
     roll,
 )
-from strategies.policy import Decision, PortfolioState
-from strategies.selection import SelectionConfig
+from clusterfolio.strategies.policy import Decision, PortfolioState
+from clusterfolio.strategies.selection import SelectionConfig
 from tests.conftest import three_clusters
 
 SELECTION = SelectionConfig(sharpe_sessions=120, min_sessions=120, volatility_sessions=120)
@@ -81,10 +79,6 @@ def decision(labels, sharpe, selected, embeddings=None):
         embeddings=pd.DataFrame(embeddings, labels.index),
         diagnostics={},
     )
-
-
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(strategies.passports.passport).failed == 0
 
 
 def test_a_row_for_every_cluster_and_decision_with_every_column(table, days):
