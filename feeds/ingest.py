@@ -14,7 +14,7 @@ from clusterfolio.feeds.calendar import last_common_session
 from clusterfolio.feeds.calendar import sessions as exchange_sessions
 from clusterfolio.feeds.panel import ASSET_DEFAULTS, FIELDS, STOPPED_AFTER, Panel, make_assets
 from clusterfolio.feeds.quality import QualityConfig, clean
-from clusterfolio.feeds.raw import ABSENT, DROPPED, REPAIRED, USED, DataError, RawData
+from clusterfolio.feeds.raw import ABSENT, DROPPED, MENDED, REPAIRED, USED, DataError, RawData, Remark
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,11 @@ class _Ingested:
     currency: str
     repairs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+
+    def said(self) -> list[str]:
+        """Everything there is to say, in words."""
+        return [*self.repairs, *map(str, self.remarks), *self.notes]
 
 
 def build_panel(
@@ -55,7 +60,8 @@ def build_panel(
 
     Returns:
         The panel, and a table indexed by symbol (those asked for, the benchmark, then files passed over) with text
-        columns ``verdict`` and ``why``.
+        columns ``verdict`` and ``why``; column ``remarks`` holds a tuple of ``Remark`` each, whose words stand in
+        ``why``.
 
     Raises:
         DataError: no usable benchmark, fewer than ``config.min_assets`` other assets, an exchange rate missing.
@@ -73,11 +79,12 @@ def build_panel(
             verdicts[symbol] = raw.verdicts.get(symbol, (ABSENT, "the source has no such symbol"))
             continue
         taken[symbol] = _ingest(symbol, raw, facts.loc[symbol, "currency"], account, config)
+    read = dict(taken)
     _convert(taken, raw, account, config, span)
     for symbol, asset in list(taken.items()):
         asset.bars = asset.bars.loc[span]
         if asset.bars.empty:
-            verdicts[symbol] = (DROPPED, "; ".join(["no usable bar", *asset.repairs, *asset.notes]))
+            verdicts[symbol] = (DROPPED, "; ".join(["no usable bar", *asset.said()]))
             del taken[symbol]
 
     _check_enough(taken, raw.verdicts | verdicts, benchmark, config)
@@ -87,8 +94,9 @@ def build_panel(
     verdicts |= {
         name: verdict for name, verdict in raw.verdicts.items() if name not in verdicts and name not in raw.bars
     }
-    table = pd.DataFrame.from_dict(verdicts, orient="index", columns=["verdict", "why"])
-    return panel, table.rename_axis("symbol")
+    table = pd.DataFrame.from_dict(verdicts, orient="index", columns=["verdict", "why"]).rename_axis("symbol")
+    said = {name: tuple(asset.remarks) for name, asset in read.items()}
+    return panel, table.assign(remarks=[said.get(name, raw.remarks_on(name)) for name in table.index])
 
 
 def _facts(symbols: Sequence[str], known: pd.DataFrame | None, stated: pd.DataFrame | None) -> pd.DataFrame:
@@ -111,6 +119,7 @@ def _ingest(symbol: str, raw: RawData, known_currency: str, account: str, config
     bars, counts = clean(delivered.frame, config, pair=pair is not None)
     quoted = delivered.currency or known_currency or (pair[1] if pair else fx.quote_currency(symbol))
     asset = _Ingested(bars, quoted or account, [f"{what}: {n}" for what, n in counts.items()])
+    asset.remarks += raw.remarks_on(symbol)
     if symbol in raw.verdicts:
         asset.notes.append(raw.verdicts[symbol][1])
     if not quoted:
@@ -211,7 +220,7 @@ def _verdicts_on_used(taken: dict[str, _Ingested], panel: Panel) -> dict[str, tu
     verdicts = {}
     for symbol, asset in taken.items():
         first, last = asset.bars.index[[0, -1]]
-        why = [f"{len(asset.bars)} bars {first.date()} to {last.date()}", *asset.repairs, *asset.notes]
+        why = [f"{len(asset.bars)} bars {first.date()} to {last.date()}", *asset.said()]
         if first > begun:
             why.append("begins late")
         since = panel.sessions.searchsorted(end, "right") - panel.sessions.searchsorted(last, "right")
@@ -219,6 +228,8 @@ def _verdicts_on_used(taken: dict[str, _Ingested], panel: Panel) -> dict[str, tu
             why.append(f"stopped trading {since} sessions before the last common one")
         if not panel.assets.loc[symbol, "tradable"]:
             why.append("not tradable")
-        verdicts[symbol] = (REPAIRED if asset.repairs else USED, "; ".join(why))
-    log.info("%d assets, %d of them repaired", len(taken), sum(bool(asset.repairs) for asset in taken.values()))
+        mended = asset.repairs or any(remark.nature == MENDED for remark in asset.remarks)
+        verdicts[symbol] = (REPAIRED if mended else USED, "; ".join(why))
+    repaired = sum(verdict == REPAIRED for verdict, _ in verdicts.values())
+    log.info("%d assets, %d of them repaired", len(taken), repaired)
     return verdicts

@@ -18,6 +18,39 @@ class DataError(ValueError):
     """The data cannot carry a run: nothing usable, no benchmark, an exchange rate missing."""
 
 
+#: What a remark amounts to: a plain fact, something undone, a guess, or a doubt that nothing settles.
+NOTED, MENDED, GUESSED, DOUBTED = "noted", "mended", "guessed", "doubted"
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something to be said about one symbol: on the console (grouped by ``kind``), in ``symbols.csv`` and the report.
+
+    Attributes:
+        symbol: whom it is about.
+        kind: a few words, the same for every symbol with the same matter ("currency guessed from the ending").
+        day: where it lies, or begins; None = nowhere in particular.
+        factor: by which prices were off, or were multiplied; None = none.
+        text: the rest of the sentence.
+        nature: ``NOTED``, ``MENDED``, ``GUESSED`` or ``DOUBTED``.
+
+    >>> str(Remark("VOD", "another unit undone", pd.Timestamp("2024-06-10"), 0.01, "pence stated as pounds"))
+    'another unit undone 2024-06-10 x0.01: pence stated as pounds'
+    """
+
+    symbol: str
+    kind: str
+    day: pd.Timestamp | None = None
+    factor: float | None = None
+    text: str = ""
+    nature: str = NOTED
+
+    def __str__(self) -> str:
+        where = "" if self.day is None else f" {self.day.date()}"
+        by = "" if self.factor is None else f" x{self.factor:.6g}"
+        return f"{self.kind}{where}{by}" + (f": {self.text}" if self.text else "")
+
+
 @dataclass(frozen=True)
 class RawBars:
     """One symbol's daily bars.
@@ -48,9 +81,15 @@ class RawData:
         verdicts: ``(verdict, why)`` by symbol asked for and not delivered, and by file passed over; for a symbol that
             is delivered, a remark in place of ``why``.
         simulated: True where the prices are made up.
+        remarks: what the source repaired, guessed or doubted, symbol by symbol.
     """
 
     bars: dict[str, RawBars]
     assets: pd.DataFrame | None = None
     verdicts: dict[str, tuple[str, str]] = field(default_factory=dict)
     simulated: bool = False
+    remarks: list[Remark] = field(default_factory=list)
+
+    def remarks_on(self, symbol: str) -> tuple[Remark, ...]:
+        """What the source has to say about one symbol, or about a file by its name."""
+        return tuple(remark for remark in self.remarks if remark.symbol == symbol)

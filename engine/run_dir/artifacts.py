@@ -61,7 +61,7 @@ def write_tables(folder: Path, result: BacktestResult, verdicts: pd.DataFrame) -
     _csv(result.positions, folder / "positions.csv")
     _csv(result.transactions.set_index("date"), folder / "transactions.csv")
     _csv(clusters_table(result.decisions).set_index("date"), folder / "clusters.csv")
-    _csv(verdicts.rename_axis("symbol"), folder / "symbols.csv")
+    _csv(verdicts.drop(columns="remarks", errors="ignore").rename_axis("symbol"), folder / "symbols.csv")
     embeddings_table(result.decisions).to_parquet(folder / "embeddings.parquet", index=False)
     _csv(stability(result.decisions).set_index("date"), folder / "stability.csv")
 

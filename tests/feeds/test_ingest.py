@@ -6,7 +6,7 @@ import pytest
 
 from clusterfolio.feeds.calendar import last_common_session
 from clusterfolio.feeds.ingest import build_panel
-from clusterfolio.feeds.raw import DataError, RawBars, RawData
+from clusterfolio.feeds.raw import MENDED, DataError, RawBars, RawData, Remark
 from clusterfolio.feeds.sources.files.reader import read_files
 from tests.feeds.test_quality import walk
 
@@ -28,7 +28,7 @@ def test_columns_follow_the_order_asked_for_and_the_benchmark_comes_last():
     assert list(panel.symbols) == ["BBB", "AAA", "SPY"]
     assert list(panel.tradable) == ["BBB", "AAA"]
     assert verdicts["verdict"].to_dict() == {"BBB": "used", "COW": "absent", "AAA": "used", "SPY": "used"}
-    assert list(verdicts.columns) == ["verdict", "why"] and verdicts.index.name == "symbol"
+    assert list(verdicts.columns) == ["verdict", "why", "remarks"] and verdicts.index.name == "symbol"
 
 
 def test_a_benchmark_of_the_universe_may_be_held():
@@ -160,6 +160,27 @@ def test_whatever_happens_to_the_sources_later_the_panel_until_then_is_the_same(
         left, right = getattr(before.until(cut), name), getattr(after.until(cut), name)[before.symbols]
         pd.testing.assert_frame_equal(left, right, check_exact=True)
     assert before.until(cut).sessions.equals(after.until(cut).sessions)
+
+
+def test_what_a_source_remarks_on_a_symbol_stands_in_its_verdict():
+    remarks = [
+        Remark("BBB", "another unit undone", DAYS[3], 0.01, nature=MENDED),
+        Remark("AAA", "zone guessed", text="New York"),
+        Remark("COW", "intraday bars"),
+    ]
+    raw = raw_data(BBB=walk(seed=3))
+    raw = RawData(raw.bars, verdicts={"COW": ("dropped", "intraday bars")}, remarks=remarks)
+    _, verdicts = build_panel(raw, benchmark="SPY")
+    assert (
+        verdicts.loc["BBB", "verdict"] == "repaired" and "another unit undone 2024-01-04 x0.01" in verdicts.why["BBB"]
+    )
+    assert verdicts.loc["AAA", "verdict"] == "used" and "zone guessed: New York" in verdicts.why["AAA"]
+    assert [verdicts.remarks[name] for name in ("BBB", "AAA", "COW", "SPY")] == [
+        (remarks[0],),
+        (remarks[1],),
+        (remarks[2],),
+        (),
+    ]
 
 
 def test_the_published_universe_on_real_prices(real_data):
