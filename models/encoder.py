@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import json
 import os
@@ -27,6 +26,7 @@ from torch import nn
 from clusterfolio.models.batch import Batch, BatchSource
 from clusterfolio.models.covariates import Covariates
 from clusterfolio.models.device import resolve_device, seeded, torch_threads
+from clusterfolio.models.named import find_named
 from clusterfolio.models.networks.recurrent import AttentionLSTMAutoencoder, GRUAutoencoder, LSTMAutoencoder
 from clusterfolio.models.networks.tft import TemporalFusionTransformer
 from clusterfolio.models.networks.transformer import TransformerAutoencoder
@@ -64,11 +64,7 @@ def encoder_class(encoder: str | type[nn.Module]) -> type[nn.Module]:
     'TransformerAutoencoder'
     """
     if isinstance(encoder, str) and ":" in encoder:
-        module, _, name = encoder.partition(":")
-        try:
-            found = getattr(importlib.import_module(module), name)
-        except (ModuleNotFoundError, AttributeError) as error:
-            raise ValueError(f"encoder {encoder!r} cannot be imported: {error}") from error
+        found = find_named(encoder, "encoder")
     elif isinstance(encoder, str):
         if encoder not in ENCODERS:
             raise ValueError(f"unknown encoder {encoder!r}; available: {', '.join(sorted(ENCODERS))}")

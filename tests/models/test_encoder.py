@@ -233,7 +233,7 @@ def test_an_encoder_is_found_by_name_by_path_and_as_a_class():
         is found
     )
     assert encoder_class(found) is found
-    with pytest.raises(ValueError, match="cannot be imported"):
+    with pytest.raises(ValueError, match="has no Nothing; it defines: TransformerConfig, "):
         encoder_class("clusterfolio.models.networks.transformer:Nothing")
     with pytest.raises(TypeError, match=r"nn\.Module"):
         encoder_class("clusterfolio.models.networks.autoencoder:masked_mse")
