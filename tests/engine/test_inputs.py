@@ -8,9 +8,9 @@ from click.testing import CliRunner
 from torch import nn
 
 from clusterfolio.engine.assembly.policy import make_policy
-from clusterfolio.engine.cli.commands import doctor
 from clusterfolio.engine.cli.main import main
 from clusterfolio.engine.config.run import RunConfig, make_config, to_dict
+from clusterfolio.engine.jobs.doctor import examine
 from clusterfolio.engine.report.page import caveats, facts
 from clusterfolio.engine.run_dir.artifacts import fingerprint, write_json
 from clusterfolio.engine.run_dir.stored import check_model
@@ -53,9 +53,9 @@ def test_an_encoder_that_reads_prices_only_is_refused_before_anything_runs():
 def test_config_show_and_doctor_say_what_is_used_and_when_it_is_known():
     result = CliRunner().invoke(main, ["config", "show", "--set", "inputs.macro=core"])
     assert result.exit_code == 0 and "macro = ['core']" in result.output and "dated by its publication" in result.output
-    lines = dict(doctor(make_config(MACRO)))
+    lines = dict(examine(make_config(MACRO)))
     assert lines["input inflation"] == "consumer prices, change over a year, %; known after: CPIAUCSL 60 days"
-    assert not [name for name, _ in doctor(make_config({})) if name.startswith("input ")]
+    assert not [name for name, _ in examine(make_config({})) if name.startswith("input ")]
 
 
 def test_the_report_states_revised_values_and_scored_texts_only_where_they_were_used():

@@ -1,0 +1,35 @@
+"""`config`: look at the configuration."""
+
+from __future__ import annotations
+
+import click
+
+from clusterfolio.engine.cli.faults import EXIT_CODES, faults
+from clusterfolio.engine.cli.options import config_options, resolve
+
+
+@click.group("config")
+def config_group() -> None:
+    """Look at the configuration."""
+
+
+@config_group.command("show", epilog=EXIT_CODES)
+@config_options
+@click.option("--toml", is_flag=True, help="The resolved configuration as a file for --config.")
+@click.pass_context
+def config_show(ctx, preset, config_file, settings, toml):
+    """Every key, its value under these options, its default and its meaning."""
+    from clusterfolio.engine.config.run import describe, dump
+
+    with faults():
+        config = resolve(ctx, preset, config_file, settings)
+    if toml:
+        click.echo(dump(config), nl=False)
+        return
+    section = None
+    for name, key, value, default, meaning in describe(config):
+        if name != section:
+            section = name
+            click.secho(f"\n[{section}]", bold=True)
+        changed = "" if value == default else f"   (default {default!r})"
+        click.echo(f"  {key} = {value!r}{changed}\n      {meaning}")

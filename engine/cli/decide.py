@@ -1,0 +1,36 @@
+"""`decide`: what to hold now, and the orders that get you there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from clusterfolio.engine.cli.console import reporter
+from clusterfolio.engine.cli.faults import EXIT_CODES, faults
+
+
+@click.command("decide", epilog=EXIT_CODES)
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--asof", required=True, metavar="DATE", help="Decide on this session's close.")
+@click.option("--holdings", type=click.Path(path_type=Path), help="CSV: symbol, shares; the symbol CASH holds money.")
+@click.option("--path", "paths", multiple=True, metavar="FILE_OR_DIR", help="Newer prices than the run's own.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the order list here too.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def decide_command(run_dir, asof, holdings, paths, csv_file, quiet):
+    """What to hold after the close of a day, and the orders that get you there, with RUN_DIR's trained model."""
+    from clusterfolio.engine.jobs.decide import decide
+
+    with faults():
+        with reporter(quiet) as progress:
+            decision, orders = decide(run_dir, asof, holdings, paths, progress)
+        if csv_file:
+            orders.to_csv(csv_file, index=False)
+    table = Table(title=f"Orders for the open after {decision.asof.date()}", title_justify="left")
+    for name in orders.columns:
+        table.add_column(name, justify="left" if orders[name].dtype == object else "right")
+    for row in orders.itertuples(index=False):
+        table.add_row(*[f"{cell:,.4f}" if isinstance(cell, float) else str(cell) for cell in row])
+    Console().print(table)

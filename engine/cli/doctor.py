@@ -1,0 +1,20 @@
+"""`doctor`: what a run would use on this machine."""
+
+from __future__ import annotations
+
+import click
+
+from clusterfolio.engine.cli.faults import EXIT_CODES, faults
+from clusterfolio.engine.cli.options import config_options, resolve
+
+
+@click.command("doctor", epilog=EXIT_CODES)
+@config_options
+@click.pass_context
+def doctor_command(ctx, preset, config_file, settings):
+    """Versions, devices, caches, and what a run with these options would use."""
+    from clusterfolio.engine.jobs.doctor import examine
+
+    with faults():
+        for name, value in examine(resolve(ctx, preset, config_file, settings)):
+            click.echo(f"{name:<22} {value}")

@@ -1,0 +1,78 @@
+"""The options that decide a run's configuration, the same in every command, and the configuration they state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clusterfolio.engine.config.settings import merge, parse_setting, presets, read_preset, read_toml
+
+if TYPE_CHECKING:
+    from clusterfolio.engine.config.run import RunConfig
+
+
+def _setting(section: str, key: str, many: bool = False):
+    """A callback that files an option's value under its place in the configuration."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value):
+        if value is not None and value != ():
+            plain = ctx.meta.setdefault("plain", {})
+            plain.setdefault(section, {})[key] = list(value) if many else value
+        return value
+
+    return callback
+
+
+def _plain_option(*names: str, section: str, key: str, help: str, many: bool = False, **kwargs):
+    return click.option(*names, callback=_setting(section, key, many), expose_value=False, help=help, **kwargs)
+
+
+CONFIG_OPTIONS = (
+    click.option("--preset", default="default", show_default=True, help=f"One of: {', '.join(presets())}."),
+    click.option("--config", "config_file", type=click.Path(dir_okay=False), help="A TOML file; beats the preset."),
+    click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Any key of `config show`."),
+    _plain_option("--source", section="data", key="source", help="simulated, files or yahoo."),
+    _plain_option("--path", section="data", key="path", many=True, multiple=True, metavar="FILE_OR_DIR",
+                  help="CSV or Parquet files or folders, for source files; may be repeated."),
+    _plain_option("--universe", section="data", key="universe", help="seed, default, all, or a CSV file."),
+    _plain_option("--include", section="data", key="include", metavar="SYM,...", help="Add these symbols."),
+    _plain_option("--exclude", section="data", key="exclude", metavar="SYM,...", help="Leave these symbols out."),
+    _plain_option("--benchmark", section="data", key="benchmark", metavar="SYM", help="Compare with this symbol."),
+    _plain_option("--currency", section="data", key="currency", metavar="CUR", help="Currency of the account."),
+    _plain_option("--capital", section="trading", key="capital", type=float, help="Starting cash."),
+    _plain_option("--train-start", section="dates", key="train_start", metavar="DATE", help="First day of training."),
+    _plain_option("--train-end", section="dates", key="train_end", metavar="DATE", help="Last day of training."),
+    _plain_option("--start", section="dates", key="start", metavar="DATE", help="First day of the test."),
+    _plain_option("--end", section="dates", key="end", metavar="DATE", help="Last day of the test."),
+    _plain_option("--seed", section="engine", key="seed", type=int, help="Of every random number."),
+    _plain_option("--device", section="engine", key="device", help="auto, cpu, cuda or mps."),
+)  # fmt: skip
+
+
+def config_options(command: Callable) -> Callable:
+    """The options that decide the configuration; the same in every command."""
+    for option in reversed(CONFIG_OPTIONS):
+        command = option(command)
+    return command
+
+
+def resolve(ctx: click.Context, preset: str, config_file: str | None, settings: tuple[str, ...]) -> RunConfig:
+    """The configuration that the options state."""
+    from clusterfolio.engine.config.run import make_config
+
+    return make_config(layered(ctx, preset, config_file, settings))
+
+
+def layered(ctx: click.Context, preset: str, config_file: str | None, settings: tuple[str, ...]) -> dict:
+    """The settings: a plain flag beats --set beats --config beats --preset."""
+    layers = [read_preset(preset)]
+    if config_file:
+        if not Path(config_file).is_file():
+            raise FileNotFoundError(f"--config {config_file}: no such file")
+        layers.append(read_toml(Path(config_file)))
+    layers.append(merge(*(parse_setting(text) for text in settings)))
+    layers.append(ctx.meta.get("plain", {}))
+    return merge(*layers)

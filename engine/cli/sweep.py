@@ -1,0 +1,47 @@
+"""`sweep`: every combination of a grid, a trial each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from clusterfolio.engine.cli.console import console, reporter
+from clusterfolio.engine.cli.faults import EXIT_CODES, Fault, faults
+from clusterfolio.engine.cli.options import config_options, layered
+
+
+@click.command("sweep", epilog=EXIT_CODES)
+@click.argument("grid", type=click.Path(path_type=Path))
+@config_options
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the sweep  [default: runs/sweep-GRID]")
+@click.option("--workers", type=click.IntRange(min=0), default=0, show_default="as the cores allow", help="Processes.")
+@click.option("--cluster", default="", metavar="tcp://HOST:PORT", help="Dask scheduler whose workers run the trials.")
+@click.option("--report/--no-report", default=False, help="Write each trial's report.html too.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only where the table is.")
+@click.pass_context
+def sweep_command(ctx, grid, preset, config_file, settings, out, workers, cluster, report, quiet):
+    """Run every combination in GRID (a TOML file) and seed as a trial of its own; one table of results.
+
+    What is finished is not done again: the same command goes on with an interrupted sweep, or adds to a grown grid.
+
+    \b
+    GRID, for example:
+      seeds = [0, 1, 2]
+      [grid]
+      "clustering.n_clusters" = [10, 20, 30]
+      "embedding.kind" = ["last", "trajectory"]
+    """
+    from clusterfolio.engine.jobs.sweep import read_grid, run_sweep
+
+    with faults():
+        trials = read_grid(grid, layered(ctx, preset, config_file, settings))
+        out = out or Path("runs") / f"sweep-{grid.stem}"
+        with reporter(quiet) as progress:
+            table = run_sweep(trials, out, workers, report, progress, cluster)
+    failed = table[table["error"] != ""]
+    for row in failed.itertuples():
+        console.print(f"  failed: {row.trial}: {row.error}", highlight=False, markup=False)
+    click.echo(out / "trials.csv")
+    if len(failed) == len(table):
+        raise Fault("no trial could be run", 2)
