@@ -11,6 +11,7 @@ import pandas as pd
 
 from clusterfolio.feeds.calendar import sessions as exchange_sessions
 from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel, make_assets
+from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares
 from clusterfolio.strategies.policy import Decision, PortfolioState
 
 log = logging.getLogger(__name__)
@@ -28,9 +29,6 @@ ENOUGH = 0.5
 
 #: Reason of a buy that was refused at first.
 SENT_AGAIN = "rebalance, sent again after a margin refusal"
-
-#: Kept back from the sizes, so that weights summing to 1 do not overdraw the cash by a rounding error.
-ROUNDING = 1e-9
 
 #: backtrader counts days as ``datetime.date.toordinal`` does; this is 1970-01-01.
 UNIX_EPOCH = 719163
@@ -128,12 +126,15 @@ class RebalanceStrategy(bt.Strategy):
         for order in list(self._live.values()):
             self.cancel(order)
         self._live.clear()
-        investable = self.broker.getvalue() * (1.0 - self.p.cash_buffer) * (1.0 - ROUNDING)
-        self._targets = {data._name: 0.0 for data in self._held()}
-        for name, weight in decision.weights.items():
-            price = self._by_name[name].close[0]
-            shares = investable * weight / price
-            self._targets[name] = shares if self.p.fractional else float(np.floor(shares))
+        weights = decision.weights
+        prices = [self._by_name[name].close[0] for name in weights.index]
+        shares = target_shares(
+            weights, prices, self.broker.getvalue(), cash_buffer=self.p.cash_buffer, fractional=self.p.fractional
+        )
+        self._targets = {data._name: 0.0 for data in self._held()} | dict(
+            zip(weights.index, shares.tolist(), strict=True)
+        )
+        for name, weight, price in zip(weights.index, weights, prices, strict=True):
             if self._targets[name] == 0.0 and weight > 0:
                 self._missed(now, name, f"its share of the value is less than one share at {price:,.2f}")
         self._reason = {name: "stopped trading" if self._stopped(name, now) else "rebalance" for name in self._targets}
@@ -143,13 +144,12 @@ class RebalanceStrategy(bt.Strategy):
     def _work(self, now: pd.Timestamp) -> None:
         """Send an order for every target that has none alive: sells first, then the buys."""
         self._give_up(now)
-        missing = {name: self._targets[name] - self._shares(name) for name in self._targets if name not in self._live}
+        missing = {name: self._missing(name) for name in self._targets if name not in self._live}
         for name in sorted(missing, key=lambda name: (missing[name] > 0, name)):
             amount = missing[name]
-            again = self._reason[name] == SENT_AGAIN
-            if abs(amount) <= (REACHED if again else 1e-9) * abs(self._targets[name]):
+            if amount == 0:
                 del self._targets[name]
-            elif amount > 0 and again:
+            elif amount > 0 and self._reason[name] == SENT_AGAIN:
                 self._buy_again(name, amount, now)
             else:
                 self._send(name, amount)
@@ -162,14 +162,18 @@ class RebalanceStrategy(bt.Strategy):
         promised = sum(order.executed.remsize * order.data.close[0] for order in self._live.values() if order.isbuy())
         data = self._by_name[name]
         rate = self.broker.getcommissioninfo(data).getcommission(1.0, 1.0)
-        affordable = 0.99 * (self.broker.getcash() - promised) / (data.close[0] * (1.0 + rate))
-        amount = min(amount, affordable if self.p.fractional else np.floor(affordable))
+        cash = self.broker.getcash() - promised
+        amount = min(amount, float(affordable_shares(cash, data.close[0], rate, fractional=self.p.fractional)))
         if amount * data.close[0] > DUST * self.broker.getvalue():
             self._send(name, amount)
         elif not any(order.issell() for order in self._live.values()):  # no more cash will come
             reached = self._shares(name) / self._targets.pop(name)
             if reached < ENOUGH:
                 self._missed(now, name, f"short of cash; {reached:.0%} of its target reached".replace("%", " %"))
+
+    def _missing(self, name: str) -> float:
+        tolerance = REACHED if self._reason[name] == SENT_AGAIN else SETTLED
+        return float(missing_shares(self._targets[name], self._shares(name), tolerance))
 
     def _send(self, name: str, amount: float) -> None:
         send = self.buy if amount > 0 else self.sell

@@ -17,6 +17,7 @@ from clusterfolio.engine.progress import Reporter
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.stored import use_model
 from clusterfolio.feeds.panel import Panel
+from clusterfolio.strategies.orders import missing_shares, target_shares
 from clusterfolio.strategies.policy import Decision, PortfolioState
 
 CASH = "CASH"
@@ -65,22 +66,25 @@ def order_list(
 ) -> pd.DataFrame:
     """Orders from the shares held to the target weights, sells first; sized as the backtest sizes them."""
     names = sorted({*target.index, *shares.index})
-    wanted = value * (1.0 - config.trading.cash_buffer) * target.reindex(names).fillna(0.0) / prices[names]
-    if not config.trading.fractional:
-        wanted = np.floor(wanted)
-    change = wanted - shares.reindex(names).fillna(0.0)
+    weights, held, price = (
+        series.reindex(names).fillna(fill).to_numpy(dtype=float)
+        for series, fill in ((target, 0.0), (shares, 0.0), (prices, np.nan))
+    )
+    trading = config.trading
+    wanted = target_shares(weights, price, value, cash_buffer=trading.cash_buffer, fractional=trading.fractional)
+    change = missing_shares(wanted, held)
     table = pd.DataFrame(
         {
             "symbol": names,
             "side": np.where(change > 0, "buy", "sell"),
-            "shares": change.abs().to_numpy(),
-            "price": prices[names].to_numpy(),
-            "value": (change.abs() * prices[names]).to_numpy(),
-            "weight_now": (shares.reindex(names).fillna(0.0) * prices[names] / value).to_numpy(),
-            "weight_target": target.reindex(names).fillna(0.0).to_numpy(),
+            "shares": np.abs(change),
+            "price": price,
+            "value": np.abs(change) * price,
+            "weight_now": held * price / value,
+            "weight_target": weights,
         }
     )
-    table = table[table["shares"] > 1e-9]
+    table = table[table["shares"] > 0]
     return table.sort_values(["side", "symbol"], ascending=[False, True], ignore_index=True)
 
 

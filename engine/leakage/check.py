@@ -38,6 +38,7 @@ from clusterfolio.engine.trading.backtest import run_backtest
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.feeds.features import with_features
 from clusterfolio.feeds.panel import Panel
+from clusterfolio.strategies.orders import target_shares
 from clusterfolio.strategies.policy import Policy, PortfolioState
 
 log = logging.getLogger(__name__)
@@ -321,8 +322,10 @@ def _fills(panel: Panel, decision: Any, day: pd.Timestamp, trading: TradingConfi
     cut = panel.until(after[min(FILL_SESSIONS, len(after)) - 1])
     result = run_backtest(cut, lambda now: _Told(weights), pd.DatetimeIndex([day]), trading)
     fills = result.transactions[result.transactions["reason"] == "rebalance"]
-    sized = trading.capital * (1 - trading.cash_buffer) * weights / closes[weights.index]
-    sized = sized if trading.fractional else np.floor(sized)
+    shares = target_shares(
+        weights, closes[weights.index], trading.capital, cash_buffer=trading.cash_buffer, fractional=trading.fractional
+    )
+    sized = pd.Series(shares, weights.index)
     found = []
     for fill in fills.itertuples():
         opened = cut.open[fill.symbol].get(fill.date, np.nan)
@@ -332,7 +335,7 @@ def _fills(panel: Panel, decision: Any, day: pd.Timestamp, trading: TradingConfi
         elif not np.isclose(fill.price, opened, rtol=ROUNDING):
             said = f"filled on {fill.date.date()} at {fill.price:.6g}, not at that bar's open, {opened:.6g}"
             found.append((fill, "price", opened, fill.price, f"{order} {said}"))
-        elif not np.isclose(fill.amount, sized[fill.symbol], rtol=1e-6):
+        elif not np.isclose(fill.amount, sized[fill.symbol], rtol=ROUNDING / 10):
             said = f"is for {fill.amount:.6g} shares; by that day's close it would be {sized[fill.symbol]:.6g}"
             found.append((fill, "amount", sized[fill.symbol], fill.amount, f"{order} {said}"))
     rows.append({"day": day, "change": "", "stage": "fills", "values": len(fills), "differ": len(found)})

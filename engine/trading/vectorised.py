@@ -17,7 +17,8 @@ from clusterfolio.engine.trading.backtest import traded_part
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.feeds.bt_feed import terminal_bars
 from clusterfolio.feeds.panel import STOPPED_AFTER, Panel
-from clusterfolio.strategies.rebalance import DUST, GIVE_UP_AFTER, REACHED, ROUNDING
+from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares
+from clusterfolio.strategies.rebalance import DUST, GIVE_UP_AFTER, REACHED
 
 #: Portfolios in memory at a time.
 BLOCK = 500
@@ -297,7 +298,6 @@ class _Block:
 
     def _rebalance(self, row: int, picks: np.ndarray, weights: np.ndarray) -> None:
         """New targets for everything held or picked; orders under way are taken back."""
-        investable = self.values[:, row] * (1.0 - self.trading.cash_buffer) * (1.0 - ROUNDING)
         self._keep(self.shares != 0)
         ids = np.concatenate([self.ids, picks], axis=1)
         shares = np.concatenate([self.shares, np.zeros(picks.shape)], axis=1)
@@ -308,8 +308,10 @@ class _Block:
         weight[:, :-1] += np.where(twice, weight[:, 1:], 0.0)
         ids[:, 1:][twice] = self.spare
         self.ids, self.shares = ids, shares
-        wanted = investable[:, None] * weight / self.tape.close[row][ids]
-        wanted = wanted if self.trading.fractional else np.floor(wanted)
+        wanted = target_shares(
+            weight, self.tape.close[row][ids], self.values[:, [row]],
+            cash_buffer=self.trading.cash_buffer, fractional=self.trading.fractional,
+        )  # fmt: skip
         self.target = np.where(ids != self.spare, wanted, np.nan)
         self.live = np.zeros(ids.shape)
         self.sent = np.full(ids.shape, row)
@@ -334,8 +336,9 @@ class _Block:
             return
         self._give_up(row)
         again = self.reason == AGAIN
-        missing = np.where(self.live == 0, self.target - self.shares, np.nan)
-        reached = np.abs(missing) <= np.where(again, REACHED, 1e-9) * np.abs(self.target)
+        missing = missing_shares(self.target, self.shares, np.where(again, REACHED, SETTLED))
+        missing[self.live != 0] = np.nan
+        reached = missing == 0
         self.target[reached] = np.nan
         missing[reached] = np.nan
         again &= missing > 0
@@ -361,9 +364,10 @@ class _Block:
         selling = (self.live < 0).any(axis=1)
         dust = DUST * self.values[:, row]
         for slot in np.flatnonzero(again.any(axis=0)):
-            unit = price[:, slot] * (1.0 + self.tape.rate[self.ids[:, slot]])
-            affordable = 0.99 * (self.cash - promised) / unit
-            affordable = affordable if self.trading.fractional else np.floor(affordable)
+            affordable = affordable_shares(
+                self.cash - promised, price[:, slot], self.tape.rate[self.ids[:, slot]],
+                fractional=self.trading.fractional,
+            )  # fmt: skip
             amount = np.minimum(missing[:, slot], affordable)
             send = again[:, slot] & (amount * price[:, slot] > dust)
             self.live[send, slot] = amount[send]
