@@ -50,6 +50,8 @@ class Panel:
         features: indicator values computed once on this panel (``feeds.features.make_features``), or None.
         exog: market-wide series beside prices (``feeds.exogenous.inputs``), index ``dates``, a column per series:
             what was known by the close of the row's day, NaN where nothing was; or None.
+        member: bool, same shape as the frames: whether the asset was in the universe that day, as known at its close
+            (``feeds.membership``); None = always. What is no member is not held and not learned from.
     """
 
     open: pd.DataFrame
@@ -64,6 +66,7 @@ class Panel:
     simulated: bool = False
     features: Features | None = field(default=None, repr=False)
     exog: pd.DataFrame | None = field(default=None, repr=False)
+    member: pd.DataFrame | None = field(default=None, repr=False)
 
     def __post_init__(self):
         for name in FIELDS:
@@ -76,6 +79,10 @@ class Panel:
             raise ValueError("panel.assets: its index must equal the columns of panel.close")
         if self.exog is not None and not self.exog.index.equals(self.dates):
             raise ValueError("panel.exog: its dates differ from panel.close's")
+        if self.member is not None and not (
+            self.member.index.equals(self.dates) and self.member.columns.equals(self.symbols)
+        ):
+            raise ValueError("panel.member: its dates or columns differ from panel.close's")
         missing = [name for name in ASSET_DEFAULTS if name not in self.assets.columns]
         if missing:
             raise ValueError(f"panel.assets: columns missing: {', '.join(missing)}")
@@ -104,7 +111,8 @@ class Panel:
         sessions = self.sessions[: self.sessions.searchsorted(pd.Timestamp(asof), side="right")]
         features = None if self.features is None else self.features.rows(stop)
         exog = None if self.exog is None else self.exog.iloc[:stop]
-        return replace(self, **cut, sessions=sessions, features=features, exog=exog)
+        member = None if self.member is None else self.member.iloc[:stop]
+        return replace(self, **cut, sessions=sessions, features=features, exog=exog, member=member)
 
     def select(self, symbols: list[str]) -> Panel:
         """The same panel with these columns only, in this order; features are dropped."""
@@ -112,7 +120,19 @@ class Panel:
         if unknown:
             raise KeyError(f"symbols: not in the panel: {', '.join(unknown[:5])}")
         cut = {name: getattr(self, name)[list(symbols)] for name in FIELDS}
-        return replace(self, **cut, assets=self.assets.loc[list(symbols)], features=None)
+        member = None if self.member is None else self.member[list(symbols)]
+        return replace(self, **cut, assets=self.assets.loc[list(symbols)], features=None, member=member)
+
+    def members(self) -> pd.Series:
+        """Whether each asset is in the universe at the panel's last row, bool by symbol."""
+        return pd.Series(True, self.symbols) if self.member is None else self.member.iloc[-1]
+
+    def members_on(self, days: pd.DatetimeIndex) -> pd.DataFrame:
+        """Whether each asset was in the universe, as last known on each of these days, bool ``(n_days, n_assets)``."""
+        if self.member is None:
+            return pd.DataFrame(True, days, self.symbols)
+        rows = self.dates.searchsorted(days, side="right") - 1
+        return self.member.iloc[np.maximum(rows, 0)].set_axis(days)
 
     def session_closes(self) -> pd.DataFrame:
         """Last known close at each session, shape ``(n_sessions, n_assets)``; NaN before an asset's first bar."""

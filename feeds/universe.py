@@ -14,6 +14,7 @@ one it must have):
 ``half_spread_bps``  half of a typical bid-ask spread, the same unit: about 1 for large US shares, funds and major
                      currencies, 3 to 8 for listings abroad, 5 to 15 for thin funds and emerging currencies
 ``seed``             yes = among the 299 symbols of the published document
+``from``, ``to``     spells of membership, several rows a symbol (``feeds.membership``); optional, your own file only
 ``active``           no = delisted, renamed, or no longer tradable for most; kept as the published list names it
 
 The costs are orders of magnitude for a private client with a low-cost broker, not quotations.
@@ -29,6 +30,7 @@ from pathlib import Path
 import pandas as pd
 
 from clusterfolio.feeds.currency import MINOR_UNITS, major, pair_of, quote_currency, rate_symbols
+from clusterfolio.feeds.membership import SPELLINGS
 from clusterfolio.feeds.panel import ASSET_DEFAULTS
 
 #: Commission and half spread in basis points by asset class, where a symbol has none of its own.
@@ -194,11 +196,14 @@ def _read(path: Path, known: pd.DataFrame | None = None) -> pd.DataFrame:
     if not isinstance(text.index, pd.RangeIndex):
         raise ValueError(f"{path.name}: its rows have more cells than its header has names")
     text.columns = [str(name).strip().lower() for name in text.columns]
-    unknown = [name for name in text.columns if name not in ("symbol", *COLUMNS)]
+    spells = {name for names in (SPELLINGS["start"], SPELLINGS["end"]) for name in names} & set(text.columns)
+    unknown = [name for name in text.columns if name not in ("symbol", *COLUMNS, *spells)]
     if unknown or "symbol" not in text.columns:
         found = f"unknown column {unknown[0]!r}" if unknown else "no column 'symbol'"
-        raise ValueError(f"{path.name}: {found}; columns are symbol, {', '.join(COLUMNS)}")
+        raise ValueError(f"{path.name}: {found}; columns are symbol, {', '.join(COLUMNS)}, from, to")
     text = text.apply(lambda column: column.str.strip())
+    if spells:  # a row per spell: what an asset is, its first row says
+        text = text[~text["symbol"].duplicated()]
     guessed = describe(list(text["symbol"]), known) if known is not None else None
     table = pd.DataFrame(index=pd.Index(text["symbol"], dtype=object, name="symbol"))
     for name in COLUMNS:

@@ -132,7 +132,7 @@ class ClusterPolicy:
         names = panel.tradable
         returns = panel.session_returns()[names]
         embedded = self.embedder_.embed(panel)
-        excluded = ineligible(returns, panel.bars_since_last(), embedded.complete, config)
+        excluded = ineligible(returns, panel.bars_since_last(), embedded.complete, config, panel.members())
         eligible = [name for name in names if name not in excluded]
         if not eligible:
             return self._all_cash(asof, excluded)

@@ -117,7 +117,11 @@ def top_sharpe_per_cluster(sharpe: pd.Series, labels: pd.Series, k: int = 1) -> 
 
 
 def ineligible(
-    returns: pd.DataFrame, bars_since_last: pd.Series, has_window: pd.Series, config: SelectionConfig
+    returns: pd.DataFrame,
+    bars_since_last: pd.Series,
+    has_window: pd.Series,
+    config: SelectionConfig,
+    member: pd.Series | None = None,
 ) -> dict[str, str]:
     """Assets that may not be held now, with the reason.
 
@@ -125,6 +129,7 @@ def ineligible(
         returns: simple daily returns at the sessions up to now, ``(n_sessions, n_assets)``; NaN before the first bar.
         bars_since_last: sessions since each asset's last bar, NaN = no bar yet.
         has_window: True where the asset has a full window of indicators to embed.
+        member: True where the asset is in the universe now (``Panel.members``); None = all are.
 
     >>> config = SelectionConfig(min_sessions=2, volatility_floor=0.03)
     >>> returns = pd.DataFrame({"BILL": [0.0001, 0.0002], "GONE": [0.01, -0.01], "GOOD": [0.01, -0.01]})
@@ -135,7 +140,9 @@ def ineligible(
     volatility = annual_volatility(returns.iloc[-config.volatility_sessions :])
     reasons = {}
     for name in returns.columns:
-        if history[name] < config.min_sessions:
+        if member is not None and not member[name]:
+            reasons[name] = "no member of the universe on this day"
+        elif history[name] < config.min_sessions:
             reasons[name] = f"history of {history[name]} sessions, {config.min_sessions} needed"
         elif bars_since_last[name] > config.max_stale_sessions:
             reasons[name] = f"no bar for {bars_since_last[name]:.0f} sessions"

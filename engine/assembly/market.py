@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from clusterfolio.engine.config.sections import DataConfig
 from clusterfolio.feeds.calendar import last_common_session
 from clusterfolio.feeds.exogenous.inputs import with_inputs
 from clusterfolio.feeds.ingest import build_panel
+from clusterfolio.feeds.membership import Membership, read_membership, spells_in
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.feeds.raw import DataError, RawData
 from clusterfolio.feeds.sources.files.reader import read_files
@@ -56,6 +58,9 @@ def panel_of(config: RunConfig, raw: RawData) -> tuple[Panel, pd.DataFrame]:
         start=pd.Timestamp(config.dates.train_start) - pd.Timedelta(days=config.dates.history_days),
         config=config.quality,
     )
+    membership = membership_of(config)
+    if membership is not None:
+        panel = replace(panel, member=membership.on(panel.dates, panel.symbols))
     return with_inputs(panel, config.inputs, data.calendar, data.path), verdicts
 
 
@@ -110,9 +115,27 @@ def universe_symbols(config: RunConfig) -> list[str] | None:
 
 def known_assets(config: RunConfig, symbols: Sequence[str]) -> pd.DataFrame:
     """Names, classes and costs of these symbols from the universe file of the run, else from the shipped one."""
+    file = universe_file(config)
+    return describe(list(symbols), load_universe("all" if file is None else file))
+
+
+def membership_of(config: RunConfig) -> Membership | None:
+    """Who is in the universe when: ``data.membership``, or the spells of the universe file; None = no such list."""
+    file = universe_file(config)
+    spells = None if file is None else spells_in(file)
+    if not config.data.membership:
+        return spells
+    if spells is not None:
+        raise ValueError(
+            f"data.membership: {config.data.membership!r} is given, and {file.name} has columns from and to; use one"
+        )
+    return read_membership(config.data.membership)
+
+
+def universe_file(config: RunConfig) -> Path | None:
+    """The user's own universe; None = one of those that have a name."""
     which = config.data.universe
-    own_file = which not in ("auto", "all", "seed", "default")
-    return describe(list(symbols), load_universe(which if own_file else "all"))
+    return None if which in ("auto", "all", "seed", "default") else Path(which)
 
 
 def benchmark_of(config: RunConfig) -> str:

@@ -40,6 +40,8 @@ CONFIG_OPTIONS = (
     _plain_option("--universe", section="data", key="universe", help="seed, default, all, or a CSV file."),
     _plain_option("--include", section="data", key="include", metavar="SYM,...", help="Add these symbols."),
     _plain_option("--exclude", section="data", key="exclude", metavar="SYM,...", help="Leave these symbols out."),
+    _plain_option("--membership", section="data", key="membership", metavar="FILE",
+                  help="CSV of who was in an index when: symbol, from, to."),
     _plain_option("--benchmark", section="data", key="benchmark", metavar="SYM", help="Compare with this symbol."),
     _plain_option("--currency", section="data", key="currency", metavar="CUR", help="Currency of the account."),
     _plain_option("--capital", section="trading", key="capital", type=float, help="Starting cash."),

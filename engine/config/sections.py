@@ -21,6 +21,8 @@ class DataConfig:
             has, or a CSV file; "auto" = "default" for yahoo, else "all".
         include: symbols added to the universe.
         exclude: symbols left out of it.
+        membership: CSV file of who was in an index when (symbol, from, to; several rows a symbol): a symbol it names is
+            held and learned from only inside its spells; a universe file may have columns from and to instead.
         benchmark: the symbol results are compared with; "auto" = SPY, in a simulated market its index.
         currency: currency of the account, three letters; every price is converted into it.
         calendar: exchange whose sessions decide when decisions fall and what a year is (exchange_calendars' code).
@@ -31,6 +33,7 @@ class DataConfig:
     universe: str = "auto"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    membership: str = ""
     benchmark: str = "auto"
     currency: str = "USD"
     calendar: str = "XNYS"

@@ -30,24 +30,25 @@ def factor_returns(panel: Panel, cash: pd.Series, sessions: pd.DatetimeIndex) ->
     sessions on what was known before, and held equally.
     """
     returns = panel.session_returns()
+    member = panel.members_on(returns.index)
     table = {"market": returns[panel.benchmark]}
     names = panel.tradable
     classes = panel.assets.loc[names, "asset_class"]
     own = panel.assets.loc[panel.benchmark, "asset_class"]
     for kind, members in classes.groupby(classes).groups.items():
         if kind not in (own, "unknown") and len(members) >= FEWEST_MEMBERS:
-            table[kind.replace("_", " ")] = returns[members].mean(axis=1)
+            table[kind.replace("_", " ")] = returns[members].where(member[members]).mean(axis=1)
     found = pd.DataFrame(table).sub(cash.reindex(returns.index, method="ffill").fillna(0.0), axis=0)
-    return found.join(_spreads(returns[names])).reindex(sessions).dropna(axis=1)
+    return found.join(_spreads(returns[names], member[names])).reindex(sessions).dropna(axis=1)
 
 
-def _spreads(returns: pd.DataFrame) -> pd.DataFrame:
-    """Momentum and low-volatility portfolios: long a third, short a third."""
-    values = returns.to_numpy(dtype=float)
+def _spreads(returns: pd.DataFrame, member: pd.DataFrame) -> pd.DataFrame:
+    """Momentum and low-volatility portfolios of those that are members when chosen: long a third, short a third."""
+    values, inside = returns.to_numpy(dtype=float), member.to_numpy(dtype=bool)
     rows = np.full((len(values), 2), np.nan)
     for start in range(YEAR, len(values), MONTH):
         past, ahead = values[start - YEAR : start], values[start : start + MONTH]
-        whole = np.isfinite(past).all(axis=0) & (past.std(axis=0) > 1e-4)
+        whole = np.isfinite(past).all(axis=0) & (past.std(axis=0) > 1e-4) & inside[start - 1]
         if whole.sum() < 3 * FEWEST_MEMBERS:
             continue
         third = int(whole.sum()) // 3

@@ -284,6 +284,8 @@ def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
     selection, allocate = run.config.selection, run.config.trading.allocate
     trailing = selection.sharpe_span == "trailing"
     sharpe = anatomy.trailing_sharpe(returns, run.cash, selection) if trailing else None
+    if sharpe is not None and run.panel.member is not None:  # who has left by the later day cannot be picked on it
+        sharpe = sharpe.where(run.panel.members_on(sharpe.index)[sharpe.columns])
     rows = {}
     for offset in map(int, offsets):
         weights = anatomy.picks_on_other_days(run.decisions, returns, sharpe, selection.per_cluster, allocate, offset)

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
+#: Share of a list's members with prices from which on it is no list of survivors.
+COVERED = 0.95
+
 #: Share of names that stop trading over a run, per year, under which a list of them is called one of survivors.
 FEW_DELISTED = 0.005
 
@@ -275,7 +278,37 @@ def data_caveats(run: dict, symbols: pd.DataFrame, metrics: dict) -> list[tuple[
 def of_survivors(run: dict, symbols: pd.DataFrame) -> bool:
     """Whether so few names stopped trading that the list must have been drawn up among those that did not."""
     held, gone, years = _stopped(run, symbols)
-    return not run["simulated"] and gone <= FEW_DELISTED * years * held
+    if run["simulated"] or _fewest_priced(run) >= COVERED:
+        return False
+    return gone <= FEW_DELISTED * years * held
+
+
+def _fewest_priced(run: dict) -> float:
+    """Share of the members that have prices, at the decision where it is lowest; 0 where no members are listed."""
+    rows = [row for row in (run.get("membership") or {}).get("decisions", []) if row["members"]]
+    return min((row["priced"] / row["members"] for row in rows), default=0.0)
+
+
+def covered(membership: dict) -> str:
+    """What a list of members takes away from survivorship, and what it cannot: ``membership`` as in run.json."""
+    rows = [row for row in membership["decisions"] if row["members"]]
+    text = f"Held and learned from were only names that {membership['list']} lists as members on the day."
+    if not rows:
+        return f"{text} It lists none on the days of the decisions."
+    shares = [row["priced"] / row["members"] for row in rows]
+    fewest, last = rows[shares.index(min(shares))], rows[-1]
+    text += (
+        f" Of the members, {fewest['priced']} of {fewest['members']} ({min(shares):.0%}) have prices on "
+        f"{fewest['date']}, where they are fewest, and {last['priced']} of {last['members']} ({shares[-1]:.0%}) on "
+        f"{last['date']}."
+    ).replace("%", " %")
+    if min(shares) < COVERED:
+        text += " The others are missing, mostly because they left since: that part of the hindsight remains."
+    if membership["unnamed"]:
+        names = membership["unnamed"]
+        shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+        text += f" {len(names)} names it never lists ({shown}) could be held throughout."
+    return text
 
 
 def _stopped(run: dict, symbols: pd.DataFrame) -> tuple[int, int, float]:
@@ -294,6 +327,8 @@ def survivorship(run: dict, symbols: pd.DataFrame) -> str:
         f"{gone or 'None'} of {held} names stopped trading in the {years:.1f} years of the data"
         f"{'' if gone else ', as if nothing ever failed'}."
     )
+    if run.get("membership"):
+        text = f"{covered(run['membership'])} {text}"
     if of_survivors(run, symbols):
         text += " The list was drawn up among those that are still there, so it looks better than any investor's choice"
         text += " at the time. Random picks and baselines share part of that; picking past winners gains more from it,"

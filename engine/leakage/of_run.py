@@ -12,7 +12,14 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.engine.assembly import policy as own
-from clusterfolio.engine.assembly.market import benchmark_of, panel_of, read_source, universe_symbols, up_to_end
+from clusterfolio.engine.assembly.market import (
+    benchmark_of,
+    panel_of,
+    read_source,
+    universe_file,
+    universe_symbols,
+    up_to_end,
+)
 from clusterfolio.engine.assembly.plan import plan_folds, test_dates
 from clusterfolio.engine.assembly.prepare import prepare
 from clusterfolio.engine.config.run import RunConfig
@@ -25,6 +32,7 @@ from clusterfolio.feeds import currency as fx
 from clusterfolio.feeds.exogenous.inputs import with_inputs
 from clusterfolio.feeds.exogenous.publication import ALIASES, PUBLICATION_LAG, find_macro_file, known_on
 from clusterfolio.feeds.exogenous.sentiment import SCORES, known_at_close, next_session
+from clusterfolio.feeds.membership import SPELLINGS, spells_in
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.feeds.raw import RawData
 from clusterfolio.strategies.policy import Policy
@@ -112,6 +120,7 @@ class RunHistories:
         rng = np.random.default_rng([self.config.engine.seed, number])
         raw = poison_raw(self.raw, day, WAYS[change], rng, self._spared())
         config = self._other_figures(day, cut=True) if change == "truncated" else self.config
+        config = self._other_members(config, day)
         if change == "listed":
             config = replace(config, data=replace(config.data, include=(*config.data.include, *NEW)))
         return self._inputs(config, self._panel(config, raw, end))
@@ -159,6 +168,19 @@ class RunHistories:
             config = replace(config, inputs=replace(config.inputs, sentiment=path))
         return config
 
+    def _other_members(self, config: RunConfig, day: pd.Timestamp) -> RunConfig:
+        """The configuration with copies of its lists of members in which what happens after ``day`` is another."""
+        files = {"membership": Path(config.data.membership) if config.data.membership else None}
+        files |= {"universe": universe_file(config)}
+        changed = {}
+        for key, file in files.items():
+            if file is not None and spells_in(file) is not None:
+                text = pd.read_csv(file, dtype=str, keep_default_na=False)
+                path = self.folder / f"{key}.csv"
+                spells_after(text, day).to_csv(path, index=False)
+                changed[key] = str(path)
+        return replace(config, data=replace(config.data, **changed))
+
     def _copy(self, file: Path, use: str, later: Callable[[pd.DataFrame], np.ndarray], cut: bool) -> str:
         """A copy of a table of figures or texts, its rows where ``later`` says so left out or changed."""
         parquet = file.suffix == ".parquet"
@@ -186,6 +208,21 @@ def figures_after(table: pd.DataFrame, day: pd.Timestamp, lags: Mapping[str, int
             places = places[np.argsort(dates[places], kind="stable")]
             after[places] = known_on(name, dates[places], lags) > day
     return after
+
+
+def spells_after(text: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
+    """A list of members, cells as text, in which those who join after ``day`` do so 45 days later, and nobody leaves
+    after it. It names the same symbols: which it names is asked for beforehand, not learned."""
+    text = text.copy()
+    for column in text.columns:
+        role = next((role for role, names in SPELLINGS.items() if column.strip().lower() in names), None)
+        later = pd.to_datetime(text[column], errors="coerce") > day if role in ("start", "end") else None
+        if role == "start":
+            moved = pd.to_datetime(text.loc[later, column]) + pd.Timedelta(days=45)
+            text.loc[later, column] = moved.dt.strftime("%Y-%m-%d")
+        elif role == "end":
+            text.loc[later, column] = ""
+    return text
 
 
 def texts_after(table: pd.DataFrame, day: pd.Timestamp, calendar: str) -> np.ndarray:

@@ -155,12 +155,23 @@ def poison_panel(panel: Panel, day: pd.Timestamp, way: Way | None, rng: np.rando
         sessions=panel.sessions[panel.sessions <= dates[-1]],
         features=None,
         exog=_poisoned_series(panel.exog, day, dates),
+        member=_poisoned_members(panel.member, day, dates, symbols),
     )
 
 
 def _poisoned_series(exog: pd.DataFrame | None, day: pd.Timestamp, dates: pd.DatetimeIndex) -> pd.DataFrame | None:
     """The series beside prices with every value after ``day`` changed, on these dates."""
     return None if exog is None else exog.where(exog.index <= day, exog * -50 + 700, axis=0).loc[dates]
+
+
+def _poisoned_members(
+    member: pd.DataFrame | None, day: pd.Timestamp, dates: pd.DatetimeIndex, symbols: pd.Index
+) -> pd.DataFrame | None:
+    """Membership the other way round after ``day``; symbols that are new are members."""
+    if member is None:
+        return None
+    changed = member.where(member.index <= day, ~member, axis=0)
+    return changed.reindex(index=dates, columns=symbols, fill_value=True).astype(bool)
 
 
 def _prices(frame: pd.DataFrame, factor: float | np.ndarray) -> pd.DataFrame:

@@ -64,7 +64,8 @@ def of_panel(panel: Panel, day: pd.Timestamp) -> dict[str, Items]:
             "presence": pd.DataFrame({"value": True}, index=symbols),
             "facts": facts,
             "benchmark": table(known.benchmark),
-        },
+        }
+        | ({} if known.member is None else {"members": known.member.loc[:, symbols]}),
         "prices": {field: getattr(known, field).loc[:, symbols] for field in FIELDS},
     }
     # Sessions are those of a calendar that the data's end cuts off.

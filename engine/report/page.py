@@ -12,6 +12,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from clusterfolio.engine.evidence.verdict import covered
 from clusterfolio.engine.report import plots
 from clusterfolio.engine.report.importance import importance_page, plot_importance
 from clusterfolio.engine.report.passport import passport_page
@@ -295,7 +296,8 @@ def caveats(inputs: ReportInputs) -> list[tuple[str, str]]:
     if run["simulated"]:
         known.insert(0, ("Simulated prices", "The market in this run is made up: it says nothing about real ones."))
     else:
-        known.insert(0, ("Survivorship", SURVIVORSHIP))
+        members = run.get("membership")
+        known.insert(0, ("Survivorship", covered(members) if members else SURVIVORSHIP))
     return known
 
 

@@ -153,7 +153,7 @@ def read_run_json(run_dir: Path) -> dict:
 
 
 def fingerprint(panel: Panel) -> str:
-    """SHA-256 of the prices, dates and symbols of a panel and of the series it carries beside them, hexadecimal."""
+    """SHA-256 of the prices, dates and symbols of a panel, and of the series and members it carries beside them."""
     digest = hashlib.sha256()
     digest.update("\n".join(map(str, panel.symbols)).encode())
     digest.update(panel.dates.to_numpy().astype("datetime64[D]").astype(np.int64).tobytes())
@@ -162,6 +162,8 @@ def fingerprint(panel: Panel) -> str:
     if panel.exog is not None:
         digest.update("\n".join(panel.exog.columns).encode())
         digest.update(np.ascontiguousarray(panel.exog.to_numpy(dtype=float)).tobytes())
+    if panel.member is not None:
+        digest.update(np.packbits(panel.member.to_numpy(dtype=bool)).tobytes())
     return digest.hexdigest()
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 
+import pandas as pd
+
+from clusterfolio.engine.assembly.market import membership_of
 from clusterfolio.engine.config.run import RunConfig, to_dict
 from clusterfolio.engine.folds.walk_forward import Fold
 from clusterfolio.engine.trading.backtest import BacktestResult
 from clusterfolio.feeds.exogenous.inputs import describe_inputs
+from clusterfolio.feeds.membership import Membership
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.models.encoder import Encoder
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
@@ -46,6 +51,9 @@ def describe_run(
         "cash": cash_source,
         "inputs": describe_inputs(config.inputs, panel),
         "universe": {"tradable": len(panel.tradable), "rows": len(panel.dates), "sessions": len(panel.sessions)},
+        "membership": describe_membership(
+            membership_of(config), panel, [decision.asof for decision in result.decisions]
+        ),
         "dates": {
             "panel": [str(panel.dates[0].date()), str(panel.dates[-1].date())],
             "decisions": [str(decision.asof.date()) for decision in result.decisions],
@@ -63,6 +71,27 @@ def describe_run(
         "unfilled": [[str(day.date()), name, why] for day, name, why in result.unfilled],
         "notes": [note for decision in result.decisions for note in decision.diagnostics["notes"]],
         "versions": versions(),
+    }
+
+
+def describe_membership(membership: Membership | None, panel: Panel, days: Sequence[pd.Timestamp]) -> dict | None:
+    """What a list of members covers: at each decision how many members, and how many of them with prices.
+
+    ``unnamed``: symbols that may be held and that the list never names, so that they are eligible throughout.
+    """
+    if membership is None:
+        return None
+    table = membership.coverage(panel, days)
+    named = membership.tickers_of(panel.tradable)
+    unnamed = [str(symbol) for symbol in panel.tradable if symbol not in named]
+    return {
+        "list": membership.name,
+        "named": len(named),
+        "unnamed": unnamed,
+        "decisions": [
+            {"date": str(day.date()), "members": int(row["members"]), "priced": int(row["priced"])}
+            for day, row in table.iterrows()
+        ],
     }
 
 

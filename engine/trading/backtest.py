@@ -133,6 +133,7 @@ def traded_part(panel: Panel, first_decision: pd.Timestamp) -> Panel:
         sessions=panel.sessions[panel.sessions >= start],
         features=None,
         exog=None,
+        member=None,  # decided on, not traded on
     )
     alive = cut.close.notna().any()
     # The benchmark first: backtrader's own analyzers take their dates from the first feed.

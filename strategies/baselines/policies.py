@@ -89,7 +89,7 @@ class Eligible:
         panel = with_features(panel, self.features)
         returns = panel.session_returns()[panel.tradable]
         complete = self.embedder.embed(panel).complete
-        excluded = ineligible(returns, panel.bars_since_last(), complete, self.selection)
+        excluded = ineligible(returns, panel.bars_since_last(), complete, self.selection, panel.members())
         names = [name for name in panel.tradable if name not in excluded]
         return Candidates(ranking_sharpe(returns[names], self.selection, self.cash, self.train_span), None, excluded)
 

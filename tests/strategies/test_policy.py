@@ -131,3 +131,20 @@ def test_the_uncertainty_of_an_embedding_reaches_the_decision(panel, decided):
     uncertainty = decision.diagnostics["uncertainty"]
     assert list(uncertainty.index) == list(decision.labels.index) and uncertainty.between(0, 1).all()
     np.testing.assert_allclose(uncertainty, variance[uncertainty.index], rtol=1e-6)
+
+
+def test_a_policy_neither_learns_from_nor_holds_what_is_no_member(panel):
+    member = pd.DataFrame(True, panel.dates, panel.symbols)
+    member.loc[: panel.dates[250], "A0"] = False  # joins while the encoder is trained
+    member.loc[panel.dates[350] :, "B0"] = False  # has left
+    changed = replace(panel, member=member)
+    policy = make_policy()
+    before, inside = (policy.training_windows(p.until(panel.dates[300])) for p in (panel, changed))
+    at = {name: changed.tradable.get_loc(name) for name in ("A0", "B0")}
+    assert inside.date_idx[inside.asset_idx == at["A0"]].min() == 251
+    assert (inside.asset_idx == at["B0"]).sum() == (before.asset_idx == at["B0"]).sum()
+    policy.fit(changed.until(panel.dates[300]))
+    early, late = (policy.decide(changed.until(day), PortfolioState()) for day in panel.dates[[349, 351]])
+    assert "A0" in early.labels and "B0" in early.labels
+    assert "B0" not in late.labels
+    assert late.diagnostics["excluded"]["B0"] == "no member of the universe on this day"

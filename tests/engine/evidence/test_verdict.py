@@ -77,6 +77,23 @@ def test_survivorship_is_read_from_the_data_itself():
     assert "30 of 100" in some and "drawn up among those that are still there" not in some
 
 
+def test_the_caveat_says_of_how_many_members_there_are_prices():
+    rows = [
+        {"date": "2024-01-31", "members": 500, "priced": 300},
+        {"date": "2024-02-29", "members": 500, "priced": 490},
+    ]
+    listed = {"list": "index.csv", "named": 480, "unnamed": ["SPY"], "decisions": rows}
+    text = dict(data_caveats(RUN | {"membership": listed}, symbols(0), METRICS))["Survivorship"]
+    assert "300 of 500 (60 %) have prices on 2024-01-31" in text and "490 of 500 (98 %) on 2024-02-29" in text
+    assert "that part of the hindsight remains" in text and "SPY" in text
+    assert of_survivors(RUN | {"membership": listed}, symbols(0))
+    whole = listed | {"decisions": rows[1:], "unnamed": []}
+    assert not of_survivors(RUN | {"membership": whole}, symbols(0))
+    assert (
+        "hindsight remains" not in dict(data_caveats(RUN | {"membership": whole}, symbols(0), METRICS))["Survivorship"]
+    )
+
+
 def test_skill_found_among_survivors_is_claimed_among_survivors_only():
     assert of_survivors(RUN, symbols(0)) and not of_survivors(RUN, symbols(30))
     assert not of_survivors(RUN | {"simulated": True}, symbols(0))

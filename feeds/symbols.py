@@ -1,0 +1,43 @@
+"""One security under several spellings: capitals, the sign before a share class, a ticker that was changed."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+
+#: Tickers of US companies that were changed: ``old`` became ``new`` on ``day``, the same shares. Public facts, by hand.
+RENAMES = Path(__file__).with_name("renames.csv")
+
+
+def spelling(symbol: str) -> str:
+    """What is the same for every spelling of a symbol: capitals, and one sign before a share class of one letter.
+
+    >>> spelling("brk.b"), spelling("BRK/B"), spelling("BRK-B"), spelling("0700.hk"), spelling("BTC-USD")
+    ('BRK-B', 'BRK-B', 'BRK-B', '0700.HK', 'BTC-USD')
+    """
+    return re.sub(r"^([A-Z]+)[./ -]([A-Z])$", r"\1-\2", symbol.strip().upper())
+
+
+@lru_cache(maxsize=1)
+def renames() -> pd.DataFrame:
+    """The shipped changes of tickers: columns old, new (``spelling``) and day."""
+    return pd.read_csv(RENAMES, dtype={"old": str, "new": str}, parse_dates=["day"], keep_default_na=False)
+
+
+def former(symbol: str) -> list[tuple[str, pd.Timestamp]]:
+    """Earlier tickers of a security and the day each was given up, the newest first.
+
+    >>> [(name, str(day.date())) for name, day in former("GEN")]
+    [('NLOK', '2022-11-08'), ('SYMC', '2019-11-05')]
+    """
+    found, table = [], renames()
+    new, before = spelling(symbol), pd.Timestamp.max
+    while True:
+        rows = table[(table["new"] == new) & (table["day"] < before)]
+        if rows.empty:
+            return found
+        new, before = rows.iloc[-1][["old", "day"]]
+        found.append((new, before))
