@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from clusterfolio.models import training
+from clusterfolio.models.batch import BatchSource
 from clusterfolio.models.device import seeded
 from clusterfolio.models.distributed import join, leave
 from clusterfolio.models.networks.transformer import TransformerAutoencoder, TransformerConfig
@@ -47,11 +48,16 @@ def gappy_windows() -> Windows:
 
 
 def trained(dropout: float, config: TrainConfig) -> dict:
-    """History and weights of one training, as JSON holds them; it always starts from the same weights."""
+    """History, weights and outputs of one training, as JSON holds them; it always starts from the same weights."""
     with seeded(3, CPU):
         module = TransformerAutoencoder(2, 6, TransformerConfig(8, n_heads=2, feed_forward=16, dropout=dropout))
-    history = train(module, gappy_windows(), config, 7, CPU)
-    return asdict(history) | {"weights": torch.nn.utils.parameters_to_vector(module.parameters()).tolist()}
+    windows = gappy_windows()
+    history = train(module, windows, config, 7, CPU)
+    batch = BatchSource(windows, CPU).batch(np.arange(len(windows)))
+    with torch.no_grad():
+        outputs = {"embedding": module.encode(batch).mean.tolist(), "rebuilt": module.rebuild(batch).tolist()}
+    weights = torch.nn.utils.parameters_to_vector(module.parameters()).tolist()
+    return asdict(history) | outputs | {"weights": weights}
 
 
 def main(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training on two processes is the training on one: the same batches, loss curve, early stop and weights."""
+"""Training on two processes is the training on one: the same batches, loss curve, early stop and outputs."""
 
 import json
 import os
@@ -45,14 +45,17 @@ def together(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["same", "early"])
-def test_two_processes_have_one_processs_loss_curve_and_weights(together, name):
+def test_two_processes_have_one_processs_loss_curve_and_outputs(together, name):
     alone, shared = trained(*TRAININGS[name]), together[0][name]
     assert shared["processes"] == 2 and alone["processes"] == 1
     for losses in ("train_loss", "holdout_loss"):
         np.testing.assert_allclose(shared[losses], alone[losses], rtol=1e-5)
     assert shared["best_epoch"] == alone["best_epoch"]
-    weights = np.array(alone["weights"])  # as a whole: those without a gradient (attention's key bias) are rounding's
-    assert np.linalg.norm(shared["weights"] - weights) < 1e-3 * np.linalg.norm(weights)
+    # Not the weights: attention's key bias cancels in the softmax, so that its gradient is rounding alone, which Adam
+    # makes whole steps of. The outputs differ by some 1e-6 of the largest, by 1e-5 with ten times the rounding.
+    for output in ("embedding", "rebuilt"):
+        expected = np.array(alone[output])
+        np.testing.assert_allclose(shared[output], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 def test_both_stop_early_after_the_same_pass(together):
