@@ -13,14 +13,16 @@ import pandas as pd
 from clusterfolio.engine.evidence import anatomy
 from clusterfolio.engine.evidence import statistics as st
 from clusterfolio.engine.evidence.claims import FEWEST_SESSIONS, Record, primary, weigh
+from clusterfolio.engine.evidence.exposure import Exposure, average_name, exposure_of, random_names
 from clusterfolio.engine.evidence.luck import Luck, capacity, decompose, place, random_partitions, random_picks
-from clusterfolio.engine.evidence.rivals import Comparison, compare
+from clusterfolio.engine.evidence.rivals import Comparison, compare, states_clusters
 from clusterfolio.engine.evidence.verdict import Verdict, data_caveats, of_survivors, verdict
 from clusterfolio.engine.ledger.ledger import Ledger, LedgerError
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.finished import FinishedRun, reopen
 from clusterfolio.engine.trading.vectorised import Targets, simulate
 from clusterfolio.strategies.baselines.rules import CLASSICAL
+from clusterfolio.strategies.policy import Decision
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +45,8 @@ class Assessment:
     Attributes:
         evidence: figures by name, plain values; see ``engine.evidence.claims.weigh`` and ``assess``.
         verdict: the same in words.
-        luck: a row per random portfolio: ``kind`` ("picks" or "partitions"), and before costs ``sharpe`` and
-            ``total_return``.
+        luck: a row per random portfolio: ``kind`` ("picks" and "partitions", or "names" where the strategy states no
+            clusters), and before costs ``sharpe`` and ``total_return``.
         baselines: a row per policy, the strategy and the benchmark among them.
     """
 
@@ -88,9 +90,10 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
     tell(0, len(steps), steps[0])
     against = compare(run.panel, run.config, run.cash, run.decisions)
     tell(1, len(steps), steps[1])
-    lucks = random_portfolios(run, cash)
+    exposure = own_exposure(run)
+    lucks = random_portfolios(run, cash, exposure)
     tell(2, len(steps), steps[2])
-    record = make_record(run, against, cash, *other_trials(tables.run, ledger))
+    record = make_record(run, against, cash, exposure, *other_trials(tables.run, ledger))
     evidence = weigh(record, random_state=run.config.engine.seed)
     evidence |= {
         "simulated": bool(tables.run["simulated"]),
@@ -99,11 +102,13 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
         "last": str(returns.index[-1].date()),
         "benchmark": tables.run["benchmark"],
         "currency": tables.run["currency"],
+        "comparator": comparator_of(run, exposure),
+        "trained": bool(tables.run.get("training")) or exposure is None,
         "luck": {kind: places(tables.gross, cash, luck) for kind, luck in lucks.items()},
         "parts": parts(record, against, lucks, tables.run["benchmark"]),
         "baselines_left_out": against.left_out,
     }
-    evidence |= particulars(run, record)
+    evidence |= particulars(run, record, exposure)
     tell(3, len(steps), steps[3])
     evidence["rebalance_days"] = rebalance_days(run, cash)
     tell(4, len(steps), steps[4])
@@ -121,8 +126,31 @@ def _nobody(done: int, total: int, text: str) -> None: ...
 # What is tested ----------------------------------------------------------------------------------------------------
 
 
+def own_exposure(run: FinishedRun) -> Exposure | None:
+    """What a run that states no clusters was exposed to; None for one that does."""
+    if states_clusters(run.decisions):
+        return None
+    tables = run.tables
+    at_close = bool(tables.run.get("cheat_on_close"))
+    return exposure_of(run.panel, tables.positions, tables.gross, tables.transactions, at_close)
+
+
+def comparator_of(run: FinishedRun, exposure: Exposure | None) -> dict:
+    """What the picks are tested against: ``kind`` ("clusters", "names" or "holding"), and in words ``pool``."""
+    if exposure is None:
+        return {"kind": "clusters", "pool": "the same clusters"}
+    if len(exposure.symbols) == 1:
+        return {"kind": "holding", "pool": str(exposure.symbols[0])}
+    return {"kind": "names", "pool": run.tables.run.get("pool", "its universe"), "names": len(exposure.symbols)}
+
+
 def make_record(
-    run: FinishedRun, against: Comparison, cash: pd.Series, trials: pd.DataFrame, trials_known: bool
+    run: FinishedRun,
+    against: Comparison,
+    cash: pd.Series,
+    exposure: Exposure | None,
+    trials: pd.DataFrame,
+    trials_known: bool,
 ) -> Record:
     """The series that the tests need."""
     returns, benchmark = run.tables.returns, run.tables.run["benchmark"]
@@ -130,17 +158,27 @@ def make_record(
     return Record(
         net=returns["strategy"],
         gross=run.tables.gross,
-        comparator=average_member(run),
+        comparator=average_member(run) if exposure is None else average_name(exposure),
         cash=cash,
         rivals=rivals,
-        claims={
-            "1/N": ["1/N"],
-            "the benchmark": [benchmark],
-            "the best clustering without learning": [name for name in CLASSICAL if name in rivals],
-        },
+        claims=further_claims(run, exposure, rivals.columns),
         trials=trials,
         trials_known=trials_known,
     )
+
+
+def further_claims(run: FinishedRun, exposure: Exposure | None, rivals: pd.Index) -> dict[str, list[str]]:
+    """Who must be beaten in further claims, by the claim's name; see ``Record.claims``."""
+    benchmark = run.tables.run["benchmark"]
+    if exposure is None:
+        classical = [name for name in CLASSICAL if name in rivals]
+        return {"1/N": ["1/N"], "the benchmark": [benchmark], "the best clustering without learning": classical}
+    found = {"1/N": ["1/N"], "the benchmark": [benchmark]}
+    if len(exposure.symbols) == 1:
+        found[f"holding {exposure.symbols[0]}"] = found.pop("1/N")
+    if (benchmark in exposure.symbols and len(exposure.symbols) == 1) or run.tables.run.get("benchmark_stands_in"):
+        del found["the benchmark"]  # the same portfolio, under another name
+    return found
 
 
 def average_member(run: FinishedRun) -> pd.Series | None:
@@ -183,10 +221,13 @@ def other_trials(facts: dict, ledger: Ledger) -> tuple[pd.DataFrame, bool]:
 # Luck --------------------------------------------------------------------------------------------------------------
 
 
-def random_portfolios(run: FinishedRun, cash: pd.Series) -> dict[str, Luck]:
-    """Random picks from the strategy's clusters, and the strategy's way of picking from random clusters."""
-    if not any(len(decision.labels) for decision in run.decisions):
-        return {}
+def random_portfolios(run: FinishedRun, cash: pd.Series, exposure: Exposure | None) -> dict[str, Luck]:
+    """Random picks from the strategy's clusters, and the strategy's way of picking from random clusters; where it
+    states none, random names at its exposure."""
+    if exposure is not None:
+        costs = (run.tables.gross - run.tables.returns["strategy"]).to_numpy()
+        drawn = random_names(exposure, costs, cash, run.config.significance.portfolios, run.config.engine.seed)
+        return {} if drawn is None else {"names": drawn}
     settings = {
         "cash": cash,
         "n": run.config.significance.portfolios,
@@ -219,12 +260,16 @@ def luck_table(lucks: dict[str, Luck]) -> pd.DataFrame:
 
 
 def parts(record: Record, against: Comparison, lucks: dict[str, Luck], benchmark: str) -> dict | None:
-    """The total return taken apart, per year: market, universe, clustering, selection, cost."""
-    if "picks" not in lucks or "1/N" not in against.gross:
+    """The total return taken apart, per year: market, universe, clustering, selection, cost.
+
+    Without clusters, ``clustering`` is what random names at the strategy's exposure earned beyond 1/N.
+    """
+    by_lot = lucks.get("picks", lucks.get("names"))
+    if by_lot is None or "1/N" not in against.gross:
         return None
     found = decompose(
         record.net, record.gross, record.rivals[benchmark], against.gross["1/N"].reindex(record.net.index),
-        lucks["picks"],
+        by_lot,
     )  # fmt: skip
     years = len(record.net) / st.SESSIONS_PER_YEAR
     return {name: value / years for name, value in found.items()}
@@ -233,26 +278,41 @@ def parts(record: Record, against: Comparison, lucks: dict[str, Luck], benchmark
 # What it hangs on --------------------------------------------------------------------------------------------------
 
 
-def particulars(run: FinishedRun, record: Record) -> dict:
-    """Factors, ranks, costs, volume, years, falls."""
+def particulars(run: FinishedRun, record: Record, exposure: Exposure | None) -> dict:
+    """Factors, ranks, costs, volume, years, falls; without clusters no ranks, but the exposure."""
     tables = run.tables
     beside = pd.DataFrame({"strategy": record.net, "benchmark": tables.returns["benchmark"]})
     if "1/N" in record.rivals:
         beside["1/N"] = record.rivals["1/N"]
     rivals = beside.drop(columns="strategy").assign(cash=record.cash)
     if record.comparator is not None:
-        rivals["random picks"] = record.comparator
+        rivals["random picks" if exposure is None else "random names"] = record.comparator
     value = tables.positions.sum(axis=1)
     traded = float(tables.transactions["value"].abs().sum() / value.mean()) / (len(record.net) / st.SESSIONS_PER_YEAR)
-    ranks = anatomy.ranks_that_lasted(run.decisions, run.panel.session_closes())
     years = anatomy.by_period(beside, record.net.index.year)
     return {
         "factors": anatomy.against_factors(record.net, record.cash, run.panel),
-        "rank_ic": st.rank_ic(ranks),
+        "rank_ic": lasting_ranks(run) if exposure is None else None,
+        "exposure": None if exposure is None else exposure_facts(exposure),
         "costs": anatomy.cost_room(record.net, record.gross, rivals, traded),
         "capacity": capacity(tables.transactions, run.panel, tables.run["capital"]),
         "years_apart": [row | {"alpha_year": alpha_within(record, int(row["period"]))} for row in years],
         "falls": anatomy.in_falls(beside, "benchmark"),
+    }
+
+
+def lasting_ranks(run: FinishedRun) -> dict:
+    """Whether the order by Sharpe ratio inside clusters lasts."""
+    return st.rank_ic(anatomy.ranks_that_lasted(run.decisions, run.panel.session_closes()))
+
+
+def exposure_facts(exposure: Exposure) -> dict:
+    """How much was at stake in how many names, and what fills away from the open and the close gained in a year."""
+    return {
+        "average": exposure.average,
+        "held": exposure.held,
+        "positions": len(exposure.spells),
+        "elsewhere_year": float(exposure.elsewhere.mean()) * st.SESSIONS_PER_YEAR,
     }
 
 
@@ -276,13 +336,13 @@ def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
     """
     sessions = run.panel.sessions
     days = sessions.get_indexer([decision.asof for decision in run.decisions])
-    if len(days) < 2 or not len(run.tables.returns):
+    if len(days) < 2 or not len(run.tables.returns) or not all(map(_long_only, run.decisions)):
         return None
     apart = int(np.median(np.diff(days)))
     offsets = np.unique(np.linspace(0, apart - 1, min(apart, MOST_OFFSETS)).astype(int))
     returns = run.panel.session_returns()[run.panel.tradable]
     selection, allocate = run.config.selection, run.config.trading.allocate
-    trailing = selection.sharpe_span == "trailing"
+    trailing = selection.sharpe_span == "trailing" and states_clusters(run.decisions)
     sharpe = anatomy.trailing_sharpe(returns, run.cash, selection) if trailing else None
     if sharpe is not None and run.panel.member is not None:  # who has left by the later day cannot be picked on it
         sharpe = sharpe.where(run.panel.members_on(sharpe.index)[sharpe.columns])
@@ -301,6 +361,10 @@ def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
         "sharpe": (excess.mean() / excess.std() * np.sqrt(st.SESSIONS_PER_YEAR)).tolist(),
         "sessions": len(table),
     }
+
+
+def _long_only(decision: Decision) -> bool:
+    return bool((decision.weights >= 0).all() and decision.weights.sum() <= 1 + 1e-9)
 
 
 def seed_luck(facts: dict, ledger: Ledger) -> dict | None:

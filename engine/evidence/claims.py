@@ -7,6 +7,13 @@ saving on costs is no skill at picking. The test is the alpha of the strategy ag
 HAC errors: a strategy that only takes more of the same risk has none. The p-value is that of the best of the trials on
 record (Sidak, with their effective number), so it is the test's own where there was one trial only.
 
+Where a strategy states no clusters, the comparator is the mean of all portfolios of as many names of its universe, at
+the strategy's own exposure on every day (``engine.evidence.exposure``); where there is one name only, holding it at the
+strategy's average exposure. The test is the same.
+
+Skill is claimed only where the plain difference of the mean returns is above 0 too: a low exposure to what the
+comparator holds can have alpha while it earns less.
+
 That clusters diversify, that the whole beats 1/N, the benchmark or the best classical clustering net of costs: those
 are further claims, tested by their Sharpe ratios and adjusted for being several (Holm). They never make the headline.
 """
@@ -36,8 +43,8 @@ class Record:
     Attributes:
         net: of the strategy, after costs.
         gross: of the strategy, before costs.
-        comparator: of the average member of the same clusters at the same cluster weights, before costs; None where
-            the strategy states no clusters.
+        comparator: of what random picks earn in the mean, before costs: the average member of the same clusters at
+            the same cluster weights, or the average name at the same exposure; None where nothing was held.
         cash: of cash.
         rivals: a column per baseline, after costs.
         claims: who must be beaten in a further claim: name of the claim to the columns of ``rivals`` of which the best
@@ -100,11 +107,12 @@ def count_trials(record: Record) -> dict:
 
 
 def primary(record: Record, effective: float = 1.0) -> dict | None:
-    """The one test that decides: alpha of the picks against the average member of the same clusters, before costs."""
+    """The one test that decides: alpha of the picks against what random ones earn in the mean, before costs."""
     if record.comparator is None:
         return None
     test = st.alpha_test(record.gross - record.cash, (record.comparator - record.cash).to_frame("comparator"))
     adjusted = st.sidak(test.p, effective)
+    difference = float((record.gross - record.comparator).mean())
     year, width = st.SESSIONS_PER_YEAR, 1.96 * test.error
     needed = {power: st.sessions_needed(test.appraisal, effective, LEVEL, power) / year for power in (0.5, 0.8)}
     return {
@@ -112,12 +120,13 @@ def primary(record: Record, effective: float = 1.0) -> dict | None:
         "low_year": (test.alpha - width) * year,
         "high_year": (test.alpha + width) * year,
         "net_alpha_year": test.alpha * year - float((record.gross - record.net).mean()) * year,
+        "difference_year": difference * year,
         "information_ratio": test.appraisal,
         "beta": test.betas.get("comparator", 0.0),
         "t": test.t,
         "p": test.p,
         "p_adjusted": adjusted,
-        "found": bool(adjusted <= LEVEL),
+        "found": bool(adjusted <= LEVEL and difference > 0),
         "years_needed": _finite(needed[0.5]),
         "years_needed_80": _finite(needed[0.8]),
     }

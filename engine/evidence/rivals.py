@@ -14,7 +14,7 @@ from clusterfolio.engine.trading.metrics import ANNUALIZATION, annual_turnover, 
 from clusterfolio.engine.trading.vectorised import Targets, simulate
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.strategies.allocation import ALLOCATORS
-from clusterfolio.strategies.baselines.policies import Baseline, Recorded
+from clusterfolio.strategies.baselines.policies import Baseline, Listed, Recorded
 from clusterfolio.strategies.baselines.rules import RULES, SLOW, unavailable
 from clusterfolio.strategies.policy import Decision, PortfolioState
 
@@ -26,6 +26,9 @@ FIGURES = ("total_return", "cagr", "volatility", "sharpe", "max_drawdown", "turn
 
 #: Names held above which the vectorised path trades a policy.
 WIDE = 60
+
+#: What a strategy that states no clusters is put beside; all other rules are ways of clustering.
+WITHOUT_CLUSTERS = ("1/N", "inverse volatility", "best Sharpe of all", "momentum 12-1")
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,8 @@ def compare(
         panel: of the strategy's run, to its last session.
         config: of the strategy's run.
         cash: simple return of cash per session.
-        decisions: the strategy's, in order; each date's eligible assets, Sharpe ratios and clusters are theirs.
+        decisions: the strategy's, in order; each date's eligible assets, Sharpe ratios and clusters are theirs. Where
+            they state none, everything that trades is eligible, and rules of clusters are left out.
         names: of ``strategies.baselines.rules.RULES``; None = those that take less than a second per decision.
 
     Raises:
@@ -126,10 +130,21 @@ def compare(
     unknown = [name for name in wanted if name not in RULES]
     if unknown:
         raise ValueError(f"names: unknown baseline {unknown[0]!r}; available: {', '.join(RULES)}")
-    cannot = {name: why for name, why in unavailable(panel).items() if name in wanted}
+    cannot = {name: why for name, why in cannot_be_compared(panel, decisions).items() if name in wanted}
     chosen = [name for name in wanted if name not in cannot]
-    made = decide_all(panel, config, decisions, chosen, progress)
+    made = decide_all(panel, config, decisions, chosen, progress, cash)
     return trade_all(panel, config, cash, made, progress, cannot)
+
+
+def states_clusters(decisions: Sequence[Decision]) -> bool:
+    """Whether a strategy says what it picked from."""
+    return any(len(decision.labels) for decision in decisions)
+
+
+def cannot_be_compared(panel: Panel, decisions: Sequence[Decision]) -> dict[str, str]:
+    """Rules that cannot be put beside these decisions, and why."""
+    free = () if states_clusters(decisions) else set(RULES) - set(WITHOUT_CLUSTERS)
+    return unavailable(panel) | dict.fromkeys(free, "the strategy states no clusters")
 
 
 def decide_all(
@@ -138,10 +153,19 @@ def decide_all(
     decisions: Sequence[Decision],
     names: Sequence[str],
     progress: Advance | None = None,
+    cash: pd.Series | None = None,
 ) -> dict[str, list[Decision]]:
-    """What each of these rules decides on the strategy's dates; see ``compare``."""
-    candidates = Recorded(decisions)
-    policies = {name: make_baseline(name, config, candidates) for name in names}
+    """What each of these rules decides on the strategy's dates; see ``compare``.
+
+    A rule that holds some of the names holds one of each cluster; without clusters, as many as the strategy on average.
+    """
+    if states_clusters(decisions):
+        policies = {name: make_baseline(name, config, Recorded(decisions)) for name in names}
+    else:
+        held = [len(decision.weights) for decision in decisions if len(decision.weights)]
+        alone = {"n_clusters": max(1, round(float(np.mean(held)))) if held else 1, "per_cluster": 1}
+        listed = Listed(config.selection, cash)
+        policies = {name: make_baseline(name, config, listed, **alone) for name in names}
     made: dict[str, list[Decision]] = {name: [] for name in names}
     for number, decision in enumerate(decisions, start=1):
         known = panel.until(decision.asof)
@@ -154,17 +178,16 @@ def decide_all(
     return made
 
 
-def make_baseline(name: str, config: RunConfig, candidates: Callable) -> Baseline:
-    """The rule of this name with the settings of a run."""
-    return Baseline(
-        RULES[name],
-        candidates,
-        span=config.embedding.span,
-        n_clusters=config.clustering.n_clusters,
-        per_cluster=config.selection.per_cluster,
-        allocate=ALLOCATORS[config.trading.allocate],
-        random_state=config.engine.seed,
-    )
+def make_baseline(name: str, config: RunConfig, candidates: Callable, **others) -> Baseline:
+    """The rule of this name with the settings of a run, apart from ``others``."""
+    settings = {
+        "span": config.embedding.span,
+        "n_clusters": config.clustering.n_clusters,
+        "per_cluster": config.selection.per_cluster,
+        "allocate": ALLOCATORS[config.trading.allocate],
+        "random_state": config.engine.seed,
+    }
+    return Baseline(RULES[name], candidates, **(settings | others))
 
 
 def trade_all(

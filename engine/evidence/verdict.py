@@ -66,29 +66,79 @@ def _claims(evidence: dict) -> bool:
     return bool(evidence["primary"] and evidence["primary"]["found"])
 
 
+@dataclass(frozen=True)
+class Against:
+    """How a test's two sides are spoken of.
+
+    Attributes:
+        mine: what is tested, as the subject of a sentence.
+        theirs: what it is tested against.
+        mean: what that earns in the mean, as the comparator of the test.
+        skill: what there would be skill at.
+    """
+
+    mine: str
+    theirs: str
+    mean: str
+    skill: str
+
+
+def against(evidence: dict) -> Against:
+    """What the primary test is against, in words.
+
+    >>> against({}).theirs, against({"comparator": {"kind": "holding", "pool": "SPY"}}).theirs
+    ('random picks from the same clusters', 'holding SPY')
+    """
+    found = evidence.get("comparator", {"kind": "clusters"})
+    kind, pool = found["kind"], found.get("pool", "")
+    if kind == "holding":
+        return Against(
+            "its entries and exits", f"holding {pool}", f"holding {pool} all the time", f"entering and leaving {pool}"
+        )
+    if kind == "names":
+        return Against(
+            "the picks",
+            f"random names of {pool}, as many as it held",
+            f"the mean of all portfolios of as many names of {pool}, on the same days",
+            f"picking from {pool}",
+        )
+    return Against(
+        "the picks",
+        "random picks from the same clusters",
+        "the average member of the same clusters",
+        "picking from clusters",
+    )
+
+
 def _headline(evidence: dict) -> str:
     test = evidence["primary"]
     market = "In this made-up market there is" if evidence.get("simulated") else "There is"
     if test is None:
-        why = evidence.get("missing", {}).get("all tests", "the run states no clusters to pick from")
+        why = evidence.get("missing", {}).get("all tests", "nothing was held that could be told from a random pick")
         return f"Not judged: {why}."
-    over = span(evidence["years"])
+    sides, over = against(evidence), span(evidence["years"])
+    earned = f"{sides.mine} earned {signed(test['alpha_year'])} a year more, at equal exposure, than {sides.theirs}"
     if test["found"]:
-        if evidence.get("survivors"):
+        if evidence.get("survivors") and evidence.get("comparator", {}).get("kind") != "holding":
             market = "Among names known to have survived there is"
-        return (
-            f"{market} evidence of skill: over {over} the picks earned {signed(test['alpha_year'])} a year more than "
-            "random picks from the same clusters."
-        )
+        return f"{market} evidence of skill: over {over} {earned}."
     if test["alpha_year"] <= 0:
         return (
-            f"{market} no evidence of skill: over {over} the picks earned no more than random picks from the same "
-            f"clusters ({signed(test['alpha_year'])} a year)."
+            f"{market} no evidence of skill: over {over} {sides.mine} earned no more, at equal exposure, than "
+            f"{sides.theirs} ({signed(test['alpha_year'])} a year)."
         )
-    return (
-        f"{market} no evidence of skill: the picks earned {signed(test['alpha_year'])} a year more than random picks "
-        f"from the same clusters, and luck alone does as well as that {often(test['p_adjusted'])}."
-    )
+    if test["p_adjusted"] <= evidence["level"]:
+        return (
+            f"{market} no evidence of skill: {earned}, but plainly {signed(test['difference_year'])} a year. What was "
+            "held moved less than what it is compared with; that is a low exposure, and no skill."
+        )
+    return f"{market} no evidence of skill: {earned}, and luck alone does as well as that {_by_luck(test)}."
+
+
+def _by_luck(test: dict) -> str:
+    """How often luck does as well: in one trial, and in the best of all that are on record."""
+    once, best = often(test["p"]), often(test["p_adjusted"])
+    return once if once == best else f"{once}, and the best of the trials on record {best}"
 
 
 def _reading(evidence: dict) -> str:
@@ -96,8 +146,8 @@ def _reading(evidence: dict) -> str:
     if test is None:
         return "No test was made, so nothing is claimed."
     reading = (
-        f"The test was fixed beforehand: alpha against the average member of the same clusters, at equal exposure and "
-        f"equal costs, one-sided at {evidence['level'] * 100:.0f} %. p = {p_value(test['p'])}"
+        f"The test was fixed beforehand: alpha against {against(evidence).mean}, at equal exposure and equal costs, "
+        f"one-sided at {evidence['level'] * 100:.0f} %. p = {p_value(test['p'])}"
     )
     if trials["count"] > 1:
         reading += (
@@ -105,15 +155,18 @@ def _reading(evidence: dict) -> str:
             f"{trials['effective']:.1f} independent ones"
         )
     low, high = signed(test["low_year"]), signed(test["high_year"])
-    return f"{reading}. The true figure lies between {low} and {high} a year with 95 % confidence."
+    reading += f". The true figure lies between {low} and {high} a year with 95 % confidence."
+    if "difference_year" in test:
+        reading += f" Without regard to exposure the difference was {signed(test['difference_year'])} a year."
+    return reading
 
 
 def _supports(evidence: dict) -> list[str]:
     found, test, sharpe = [], evidence["primary"], evidence["sharpe"]
     if test and test["found"]:
         found.append(
-            f"The picks beat chance: information ratio {test['information_ratio']:.2f} against the average member of "
-            "the same clusters."
+            f"{_capital(against(evidence).mine)} beat chance: information ratio {test['information_ratio']:.2f} "
+            f"against {against(evidence).mean}."
         )
     for row in evidence["claims"]:
         if row["found"]:
@@ -133,8 +186,8 @@ def _against(evidence: dict) -> list[str]:
     found, test, sharpe = [], evidence["primary"], evidence["sharpe"]
     if test and not test["found"]:
         found.append(
-            "Skill at picking from clusters: without any, the picks would do as well "
-            f"{often(test['p_adjusted'])} (p = {p_value(test['p_adjusted'])})."
+            f"Skill at {against(evidence).skill}: without any, {against(evidence).mine} would do as well "
+            f"{_by_luck(test)} (p = {p_value(test['p_adjusted'])})."
         )
     elif test and test["net_alpha_year"] <= 0:
         found.append(
@@ -168,10 +221,10 @@ def _against(evidence: dict) -> list[str]:
 def _needed(evidence: dict) -> list[str]:
     found, test, years = [], evidence["primary"], evidence["years"]
     if test is None:
-        return ["A longer record with clusters to pick from."]
+        return ["A longer record, with something to pick from."]
     if not test["found"]:
         if test["years_needed"] is None:
-            found.append("More years of such a record would not help: the picks did worse than random ones.")
+            found.append(f"More years of such a record would not help: it did worse than {against(evidence).theirs}.")
         elif test["years_needed"] <= years:
             found.append("Another record as good as this one, and no more trials on the same history.")
         elif test["years_needed"] > 100:
@@ -184,14 +237,14 @@ def _needed(evidence: dict) -> list[str]:
                 f"such a record is told from luck more often than not; this run has {years:.1f}."
             )
     else:
-        if evidence.get("survivors"):
+        if evidence.get("survivors") and evidence.get("comparator", {}).get("kind") != "holding":
             found.append(
                 "The same test on lists of names as they were at the time, with those that failed or fell out since: "
                 "picking winners gains from hindsight in today's list, by an amount these data cannot tell."
             )
         found.append("The same test on years, or on a market, that no decision on this strategy has seen.")
     seeds = evidence.get("seeds")
-    if not seeds or seeds["seeds"] < 5:
+    if evidence.get("trained", True) and (not seeds or seeds["seeds"] < 5):
         have = seeds["seeds"] if seeds else 1
         found.append(
             f"Other training seeds: {'one is' if have == 1 else f'{have} are'} on record, at least 5 tell how much of "
@@ -226,7 +279,7 @@ def _own_caveats(evidence: dict) -> list[tuple[str, str]]:
     else:
         known.append(("Trials", "This is the only run on record; what was tried without this program is not counted."))
     seeds = evidence.get("seeds")
-    if not seeds or seeds["seeds"] < 2:
+    if evidence.get("trained", True) and (not seeds or seeds["seeds"] < 2):
         known.append(("One training seed", "Another seed trains another encoder and holds other names."))
     return known
 
@@ -392,6 +445,10 @@ def signed(value: float) -> str:
     ('+3.1 %', '−20.0 %')
     """
     return f"{value * 100:+.1f} %".replace("-", "−")
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _most(probability: float) -> str:

@@ -19,7 +19,15 @@ from clusterfolio.engine.assembly.plan import plan_folds
 from clusterfolio.engine.assembly.policy import make_fold_policy
 from clusterfolio.engine.config.run import to_dict
 from clusterfolio.engine.evidence.assessment import BASELINES_FILE, STRATEGY, overlap
-from clusterfolio.engine.evidence.rivals import Comparison, Traded, comparison_of, decide_all, of_backtest, trade_all
+from clusterfolio.engine.evidence.rivals import (
+    Comparison,
+    Traded,
+    cannot_be_compared,
+    comparison_of,
+    decide_all,
+    of_backtest,
+    trade_all,
+)
 from clusterfolio.engine.folds.fitting import FoldPolicies
 from clusterfolio.engine.folds.walk_forward import Fold
 from clusterfolio.engine.jobs.sweep import Trial, run_sweep
@@ -32,7 +40,7 @@ from clusterfolio.engine.trading.metrics import cash_per_session, performance
 from clusterfolio.feeds.features import with_features
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.strategies.baselines.fitted import FITTED
-from clusterfolio.strategies.baselines.rules import RULES, unavailable
+from clusterfolio.strategies.baselines.rules import RULES
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
 
 #: Of a run directory: where finished parts are kept, and the tables made of them beside ``BASELINES_FILE``.
@@ -75,7 +83,7 @@ def compare_run(
         workers: processes that train the seeds; 0 = as the cores allow.
     """
     wanted = known_names(names)
-    cannot = {name: why for name, why in unavailable(run.panel).items() if name in wanted}
+    cannot = {name: why for name, why in cannot_be_compared(run.panel, run.decisions).items() if name in wanted}
     found = baselines(run, [name for name in wanted if name not in cannot], cannot, reporter)
     table = policy_table(run, found)
     _write(table, run.folder / BASELINES_FILE)
@@ -126,7 +134,7 @@ def baselines(run: FinishedRun, names: Sequence[str], left_out: dict[str, str], 
 
 
 def _by_rule(run: FinishedRun, name: str, reporter: Reporter) -> Traded:
-    made = decide_all(run.panel, run.config, run.decisions, [name], reporter.advance)
+    made = decide_all(run.panel, run.config, run.decisions, [name], reporter.advance, run.cash)
     found = trade_all(run.panel, run.config, run.cash, made)
     return Traded(
         found.returns[name], found.gross[name], found.costs[name], float(found.turnover[name]), found.picks[name]

@@ -282,6 +282,7 @@ def _overlap(a, b) -> float:
 LUCK_TITLES = {
     "picks": "A random member of each cluster",
     "partitions": "Its picks from random clusters",
+    "names": "As many random names, on its own days",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from clusterfolio.engine.evidence.assessment import STRATEGY
-from clusterfolio.engine.evidence.verdict import number, p_value, signed
+from clusterfolio.engine.evidence.verdict import against, number, p_value, signed
 
 #: What each policy in the table does, in a few words.
 MEANINGS = {
@@ -33,6 +33,12 @@ PARTS = (
     ("total", "Total", "the account"),
 )
 
+#: What differs where the strategy states no clusters.
+EXPOSURE = {
+    "universe": ("Choice of universe", "what holding every name equally earned beyond it"),
+    "clustering": ("Exposure", "what as many random names at the strategy's own exposure earned beyond that"),
+}
+
 
 def verdict_page(evidence: dict | None, baselines: pd.DataFrame | None) -> dict | None:
     """What the template ``verdict.html`` shows; None where the run was not assessed.
@@ -45,16 +51,24 @@ def verdict_page(evidence: dict | None, baselines: pd.DataFrame | None) -> dict 
         return None
     return {
         "words": evidence["verdict"],
-        "parts": [
-            (label, signed(evidence["parts"][name]), meaning) for name, label, meaning in PARTS if evidence["parts"]
-        ],
+        "parts": _parts(evidence),
         "table": _table(baselines, evidence),
         "tests": [row for make in (_picking, _luck, _further, _account, _many) for row in make(evidence)],
-        "robust": [row for make in (_days, _seeds, _ranks, _factors, _costs, _room) for row in make(evidence)],
+        "robust": [
+            row for make in (_exposure, _days, _seeds, _ranks, _factors, _costs, _room) for row in make(evidence)
+        ],
         "years": evidence.get("years_apart", []),
         "falls": evidence.get("falls", []),
         "benchmark": evidence.get("benchmark", ""),
     }
+
+
+def _parts(evidence: dict) -> list[tuple[str, str, str]]:
+    if not evidence["parts"]:
+        return []
+    others = EXPOSURE if "names" in evidence.get("luck", {}) else {}
+    named = [(name, *others.get(name, (label, meaning))) for name, label, meaning in PARTS]
+    return [(label, signed(evidence["parts"][name]), meaning) for name, label, meaning in named]
 
 
 def _table(baselines: pd.DataFrame | None, evidence: dict) -> list[dict]:
@@ -75,9 +89,9 @@ def _picking(evidence: dict) -> list[tuple[str, str, str]]:
         (
             "Skill at picking (decides the verdict)",
             f"{signed(test['alpha_year'])} a year, p = {p_value(test['p_adjusted'])}",
-            "Return beyond the average member of the same clusters, at the same exposure to it and before costs on "
-            "both sides. p is how often luck alone does at least as well; at 0.05 or less the verdict speaks of "
-            f"evidence. Newey-West errors; information ratio {number(test['information_ratio'])}.",
+            f"Return beyond {against(evidence).mean}, at the same exposure to it and before costs on both sides. p is "
+            "how often luck alone does at least as well; at 0.05 or less the verdict speaks of evidence. "
+            f"Newey-West errors; information ratio {number(test['information_ratio'])}.",
         ),
         (
             "The same after the run's costs",
@@ -91,6 +105,7 @@ def _luck(evidence: dict) -> list[tuple[str, str, str]]:
     words = {
         "picks": ("Among random picks", "portfolios with one asset drawn by lot from each cluster"),
         "partitions": ("Among random clusters", "portfolios that pick as the strategy does, from groups drawn by lot"),
+        "names": ("Among random names", "portfolios of as many names drawn by lot, at its exposure and on its days"),
     }
     rows = []
     for kind, (label, what) in words.items():
@@ -170,18 +185,35 @@ def _many(evidence: dict) -> list[tuple[str, str, str]]:
     return rows
 
 
+def _exposure(evidence: dict) -> list[tuple[str, str, str]]:
+    found = evidence.get("exposure")
+    if not found:
+        return []
+    return [
+        (
+            "What was at stake",
+            f"{found['average']:.0%} of the account on average, in {found['held']:.1f} names",
+            f"Short positions count as negative. {found['positions']:,} positions were opened; fills at other prices "
+            f"than the open or the close made {signed(found['elsewhere_year'])} a year of the return before costs.",
+        )
+    ]
+
+
 def _days(evidence: dict) -> list[tuple[str, str, str]]:
     found = evidence.get("rebalance_days")
     if not found:
         return []
     own, totals = found["total_return"][0], sorted(found["total_return"])
+    what = "Clusters are those of the decision before; who wins in them is chosen anew."
+    if evidence.get("exposure"):
+        what = "What was decided is held as it was, only later."
     return [
         (
             "Luck of the rebalance day",
             f"{signed(totals[0])} to {signed(totals[-1])}, the run's own {signed(own)}",
             f"Total return had every decision fallen 0 to {found['offsets'][-1]} sessions later, over the "
-            f"{found['sessions']:,} sessions all share, before costs. Clusters are those of the decision before; who "
-            "wins in them is chosen anew. The spread is noise that no rule controls.",
+            f"{found['sessions']:,} sessions all share, before costs. {what} The spread is noise that no rule "
+            "controls.",
         )
     ]
 
@@ -265,6 +297,9 @@ def _room(evidence: dict) -> list[tuple[str, str, str]]:
             + (f" {unknown} orders in assets without volume are not counted." if unknown else ""),
         )
     ]
+
+
+ROBUST = (_exposure, _days, _seeds, _ranks, _factors, _costs, _room)
 
 
 def signed_number(value: float) -> str:

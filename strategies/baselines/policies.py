@@ -4,13 +4,14 @@ Most are rules: what to hold follows from a ``View`` of the past at one date, an
 offered as policies by ``Baseline``. The others are ``ClusterPolicy`` with another encoder in it, fitted as its own is.
 
 Who is eligible is not decided here anew: a ``Baseline`` asks its ``candidates``, either the decisions of the strategy
-it is compared with (``Recorded``) or the same rules without one (``Eligible``).
+it is compared with (``Recorded``), everything that trades where that strategy states no candidates (``Listed``), or
+the same rules without one (``Eligible``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -58,6 +59,27 @@ class Recorded:
             raise ValueError(f"panel: it ends on {asof.date()}, on which nothing was decided")
         decision = self.by_day[asof]
         return Candidates(decision.sharpe, decision.labels, decision.diagnostics["excluded"])
+
+
+class Listed:
+    """The candidates where a strategy states none: every tradable name that still trades.
+
+    Args:
+        selection: says after how many sessions without a bar a name trades no more, and how its Sharpe ratio is taken.
+        cash: daily return of cash by day; None = 0.
+    """
+
+    def __init__(self, selection: SelectionConfig, cash: pd.Series | None = None):
+        self.selection = selection
+        self.cash = cash
+
+    def __call__(self, panel: Panel) -> Candidates:
+        silent = panel.bars_since_last()[panel.tradable]
+        names = list(silent.index[silent <= self.selection.max_stale_sessions])
+        returns = recent_returns(panel, names, self.selection.sharpe_sessions)
+        gone = {name: "no bar for a while, or none yet" for name in silent.index.difference(names)}
+        trailing = replace(self.selection, sharpe_span="trailing")
+        return Candidates(ranking_sharpe(returns, trailing, self.cash), None, gone)
 
 
 class Eligible:

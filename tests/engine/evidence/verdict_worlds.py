@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.engine.evidence.claims import Record, weigh
+from clusterfolio.engine.evidence.exposure import average_name, exposure_of
 from clusterfolio.engine.evidence.verdict import verdict
 from clusterfolio.models.clustering import Ward, unit_sphere
 from clusterfolio.strategies.baselines.classical import correlation_rows
+from tests.conftest import make_panel
 
 N_GROUPS, MEMBERS = 10, 6
 N_ASSETS = N_GROUPS * MEMBERS
@@ -119,6 +121,61 @@ def planted_record(seed: int, information_ratio: float, years: int = 10) -> Reco
         rivals = [best_of(rng.standard_normal(N_ASSETS), labels) for _ in range(2)]
         targets.append(np.stack([picked, average_member(labels), np.full(N_ASSETS, 1 / N_ASSETS), *rivals]))
     return record(*hold(returns, targets, starts))
+
+
+def names_record(seed: int, information_ratio: float = 0.0, years: int = 10) -> Record:
+    """A strategy without clusters: five of sixty names, drawn by lot for weeks to months each, at a changing exposure.
+
+    With an information ratio its names are better than the mean of all by so much: all are equally volatile then, and
+    a portfolio of ``m`` of ``N`` names less their mean has the variance ``s^2 (1/m - 1/N)`` of what names do not share.
+    """
+    rng = np.random.default_rng(seed)
+    days, slots = years * YEAR, 5
+    if information_ratio:
+        deviation = 0.2 / YEAR**0.5
+        shocks = rng.standard_normal((days, 1)), rng.standard_normal((days, N_ASSETS))
+        returns = deviation * (SHARPE / YEAR**0.5 + 0.2**0.5 * shocks[0] + 0.8**0.5 * shocks[1])
+        tracking = deviation * (0.8 * (1 / slots - 1 / N_ASSETS)) ** 0.5
+        bonus = information_ratio / YEAR**0.5 * tracking / (1 - slots / N_ASSETS)
+    else:
+        returns, bonus = market(rng, days, structure=bool(seed % 2)), 0.0
+    held, left = np.zeros((days, N_ASSETS)), np.zeros(slots, dtype=int)
+    names, exposure = rng.choice(N_ASSETS, slots, replace=False), 1.0
+    for day in range(days):
+        for slot in np.flatnonzero(left <= 0):
+            names[slot] = rng.choice(np.setdiff1d(np.arange(N_ASSETS), names))
+            left[slot] = rng.integers(5, 120)
+            exposure = rng.choice([0.3, 0.6, 1.0]) if rng.random() < 0.2 else exposure
+        left -= 1
+        held[day, names] = exposure / slots
+    returns += bonus * (held > 0)
+    return _names_record(returns, held)
+
+
+def _names_record(returns: np.ndarray, held: np.ndarray) -> Record:
+    """The record of an account that holds these fractions each day, bought at the open, which is the close before."""
+    sessions = pd.bdate_range("2010-01-04", periods=len(returns) + 1)
+    names = [f"N{i:02d}" for i in range(returns.shape[1])]
+    growth = np.concatenate([np.ones((1, returns.shape[1])), np.cumprod(1 + returns, axis=0)])
+    panel = make_panel(
+        pd.DataFrame(100 * growth, sessions, names), pd.DataFrame(100 * growth, sessions, names).shift(1).fillna(100.0)
+    )
+    gross = pd.Series((held * returns).sum(axis=1), sessions[1:])
+    account = np.concatenate([[1.0], np.cumprod(1 + gross)])
+    values = np.concatenate([np.zeros((1, len(names))), account[:-1, None] * held * (1 + returns)])
+    positions = pd.DataFrame(values, sessions, names)
+    positions["cash"] = account - values.sum(axis=1)
+    fills = pd.DataFrame([], columns=["date", "symbol", "price", "value"])
+    exposure = exposure_of(panel, positions, gross, fills)
+    everything = pd.Series(returns.mean(axis=1), sessions[1:])
+    return Record(
+        net=gross,
+        gross=gross,
+        comparator=average_name(exposure),
+        cash=0.0 * gross,
+        rivals=everything.to_frame("1/N"),
+        claims={"1/N": ["1/N"]},
+    )
 
 
 def record(gross: np.ndarray, net: np.ndarray) -> Record:
