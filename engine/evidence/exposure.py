@@ -2,11 +2,11 @@
 
 The account's positions tell what part of it was at stake in how many names over every night and every day. Portfolios
 drawn by lot have the same parts at stake at the same times, in other names: whenever the strategy opens a position, a
-name is drawn for it among those that trade then, and kept until the strategy closes it. So they differ from the
-strategy in nothing but which names they hold: exposure, number of names, dates and, charged alike, costs are its own.
-Their mean, in which every name that could have been drawn is held equally, is what the strategy's picks are tested
-against. Where there is one name only, nothing can be drawn: the strategy is tested against holding it all the time at
-its own average exposure.
+name is drawn for it among those that could be bought then, and kept until the strategy closes it. So they differ from
+the strategy in nothing but which names they hold: exposure, number of names, dates and, charged alike, costs are its
+own. Their mean, in which every name that could have been drawn is held equally, is what the strategy's picks are
+tested against. Where there is one name only, nothing can be drawn: the strategy is tested against holding it all the
+time at its own average exposure.
 
 Positions are taken to change at the session's open, those filled at a close there; what other fills gained against
 that stays with the strategy and is told (``Exposure.elsewhere``). Short positions are negative parts, so names drawn
@@ -58,7 +58,7 @@ class Exposure:
         overnight: from the close before to the open, as a fraction of the account at the close before.
         daily: from the open to the close, of the same.
         night, day: simple returns over the same two spans; 0 where a name did not trade.
-        trades: whether a name has a bar on the session, so that it can be bought.
+        could_be_bought: whether a name has a bar on the session and was in the universe at the close before.
         spells: positions, in order of their opening.
         elsewhere: what the account earned before costs beyond what its exposures did, ``(n_sessions,)``: fills at
             other prices than the open or a close.
@@ -70,7 +70,7 @@ class Exposure:
     daily: np.ndarray
     night: np.ndarray
     day: np.ndarray
-    trades: np.ndarray
+    could_be_bought: np.ndarray
     spells: list[Spell]
     elsewhere: np.ndarray
 
@@ -113,7 +113,7 @@ def exposure_of(
     symbols = pd.Index([name for name in panel.symbols if name in set(panel.tradable) | set(held)], dtype=object)
     account = positions.sum(axis=1).to_numpy(dtype=float)
     values = positions.reindex(columns=symbols, fill_value=0.0).to_numpy(dtype=float)
-    night, day, trades = _returns(panel, symbols, pd.DatetimeIndex(positions.index))
+    night, day, bought = _returns(panel, symbols, pd.DatetimeIndex(positions.index))
     at_close, before = _closing(panel, symbols, gross.index, transactions, at_close_before)
     overnight = _clean((values[:-1] + before) / account[:-1, None])
     daily = _clean((values[1:] - at_close) / (1 + day) / account[:-1, None])
@@ -125,7 +125,7 @@ def exposure_of(
         daily=daily,
         night=night,
         day=day,
-        trades=trades,
+        could_be_bought=bought,
         spells=_spells(np.sign(_clean(values / account[:, None])), daily),
         elsewhere=gross.to_numpy(dtype=float) - earned,
     )
@@ -136,7 +136,7 @@ def _clean(parts: np.ndarray) -> np.ndarray:
 
 
 def _returns(panel: Panel, symbols: pd.Index, sessions: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns over each night and day but the first session's, and who traded; a day without a bar has none."""
+    """Returns over each night and day but the first session's, 0 by day without a bar; and who could be bought."""
     close = panel.close[symbols].ffill().reindex(sessions, method="ffill").to_numpy(dtype=float)
     bars = panel.open[symbols].reindex(sessions).to_numpy(dtype=float)[1:]
     trades = np.isfinite(bars) & panel.close[symbols].reindex(sessions).notna().to_numpy()[1:]
@@ -144,7 +144,8 @@ def _returns(panel: Panel, symbols: pd.Index, sessions: pd.DatetimeIndex) -> tup
     with np.errstate(invalid="ignore", divide="ignore"):
         night = np.nan_to_num(opens / close[:-1] - 1, posinf=0.0, neginf=0.0)
         day = np.nan_to_num(close[1:] / opens - 1, posinf=0.0, neginf=0.0)
-    return night, day, trades
+    member = panel.members_on(sessions[:-1])[symbols].to_numpy(dtype=bool)
+    return night, day, trades & member
 
 
 def _closing(
@@ -215,8 +216,8 @@ def average_name(exposure: Exposure) -> pd.Series | None:
 
 
 def _could_be_drawn(exposure: Exposure, row: int) -> np.ndarray:
-    """Columns of the names that trade on a session; of all, where none does."""
-    names = np.flatnonzero(exposure.trades[row])
+    """Columns of the names that could be bought on a session; of all, where none could."""
+    names = np.flatnonzero(exposure.could_be_bought[row])
     return names if len(names) else np.arange(len(exposure.symbols))
 
 

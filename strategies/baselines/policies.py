@@ -62,7 +62,7 @@ class Recorded:
 
 
 class Listed:
-    """The candidates where a strategy states none: every tradable name that still trades.
+    """The candidates where a strategy states none: every name of the universe that still trades.
 
     Args:
         selection: says after how many sessions without a bar a name trades no more, and how its Sharpe ratio is taken.
@@ -75,9 +75,10 @@ class Listed:
 
     def __call__(self, panel: Panel) -> Candidates:
         silent = panel.bars_since_last()[panel.tradable]
-        names = list(silent.index[silent <= self.selection.max_stale_sessions])
+        trading = (silent <= self.selection.max_stale_sessions) & panel.members()[panel.tradable]
+        names = list(silent.index[trading])
         returns = recent_returns(panel, names, self.selection.sharpe_sessions)
-        gone = {name: "no bar for a while, or none yet" for name in silent.index.difference(names)}
+        gone = dict.fromkeys(silent.index[~trading], "no member of the universe, or no bar for some sessions")
         trailing = replace(self.selection, sharpe_span="trailing")
         return Candidates(ranking_sharpe(returns, trailing, self.cash), None, gone)
 

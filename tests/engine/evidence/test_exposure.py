@@ -148,6 +148,22 @@ def test_a_random_portfolio_holds_no_name_twice():
     assert set(np.round(drawn.gross[:, 1], 12)) == set(np.round(possible, 12))
 
 
+def test_who_is_no_member_of_the_universe_is_not_drawn():
+    days = pd.bdate_range("2024-01-01", periods=4)
+    closes = pd.DataFrame({"A": [100.0, 100, 101, 102], "B": [100.0, 100, 110, 120], "C": [100.0] * 4}, days)
+    member = pd.DataFrame(True, days, closes.columns)
+    member.loc[: days[1], "B"] = False
+    positions = pd.DataFrame({"A": [0.0, 0, 50, 50], "cash": [100.0, 100, 50, 50]}, days)
+    found = exposure_of(
+        replace(make_panel(closes, closes.shift(1).fillna(100.0)), member=member), positions,
+        pd.Series(0.0, days[1:]), pd.DataFrame([], columns=FILLS),
+    )  # fmt: skip
+    drawn = random_names(found, np.zeros(3), pd.Series(0.0, days), 50)
+    half = 50 / 1.01 / 100 * 0.01
+    assert average_name(found).iloc[1] == pytest.approx(half / 2)
+    assert set(np.round(drawn.gross[:, 1], 9)) == {0.0, round(half, 9)}
+
+
 def flat_panel():
     """Every night 1 % up, every day 2 % up."""
     days = pd.bdate_range("2024-01-01", periods=6)
