@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+
+CLUSTER_COLUMNS, EMBEDDING_COLUMNS = ["date", "symbol", "cluster", "sharpe", "selected"], ["date", "symbol"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,6 @@ class ReportInputs:
         weights: index decision date; target weight by symbol, and ``CASH``.
         positions: index session; value in the account's currency by symbol, and ``cash``.
         transactions: columns ``date, symbol, amount, price, value, commission, spread, reason``.
-        clusters: columns ``date, symbol, cluster, sharpe, selected``, for every decision.
-        embeddings: columns ``date, symbol, e0 ...``, for the last decision at least.
         symbols: index symbol; columns ``verdict, why`` for everything asked for, and what is known of it
             (``name, asset_class, sector, region, currency``).
         metrics: see ``engine.trading.metrics.compute_metrics``.
@@ -31,6 +31,9 @@ class ReportInputs:
             ``versions`` (by what they are of), ``seconds`` and ``peak_memory_mb`` (by stage), ``notes`` (sentences),
             ``excluded`` (symbol to reason, at the last decision), ``unfilled`` (``[date, symbol, why]`` of targets
             that could not be reached) and ``folds`` (a row per training: its spans, seconds and losses).
+        clusters: columns ``date, symbol, cluster, sharpe, selected``, for every decision; no rows where none states
+            clusters.
+        embeddings: columns ``date, symbol, e0 ...``, for the last decision at least; no rows where there are none.
         stability: columns as in ``strategies.passports.continuity.stability``; None where the run recorded none.
         passports: columns as in ``strategies.passports.passport.passports``; None where the run recorded none.
         importance: columns as in ``passports.importance.importance_table``; None where the run recorded none.
@@ -44,12 +47,12 @@ class ReportInputs:
     weights: pd.DataFrame
     positions: pd.DataFrame
     transactions: pd.DataFrame
-    clusters: pd.DataFrame
-    embeddings: pd.DataFrame
     symbols: pd.DataFrame
     metrics: dict
     config: dict
     run: dict
+    clusters: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=CLUSTER_COLUMNS))
+    embeddings: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=EMBEDDING_COLUMNS))
     stability: pd.DataFrame | None = None
     passports: pd.DataFrame | None = None
     importance: pd.DataFrame | None = None
@@ -57,9 +60,16 @@ class ReportInputs:
     luck: pd.DataFrame | None = None
     baselines: pd.DataFrame | None = None
 
+    def last_clusters(self) -> pd.DataFrame:
+        """Rows of ``clusters`` at the last decision that states some, by symbol."""
+        return self.clusters[self.clusters["date"] == self.clusters["date"].max()].set_index("symbol")
+
 
 def read_run(run_dir: Path) -> ReportInputs:
-    """The contents of a run directory; a file that is not there is named by the error."""
+    """The contents of a run directory; a file that is not there is named by the error.
+
+    The files about clusters may be absent or without rows: a policy need not know any.
+    """
     run_dir = Path(run_dir)
     for name in ("run.json", "metrics.json", "returns.csv"):
         if not (run_dir / name).is_file():
@@ -70,17 +80,22 @@ def read_run(run_dir: Path) -> ReportInputs:
         weights=_read_wide(run_dir / "weights.csv"),
         positions=_read_wide(run_dir / "positions.csv"),
         transactions=_read_long(run_dir / "transactions.csv"),
-        clusters=_read_long(run_dir / "clusters.csv"),
-        embeddings=pd.read_parquet(run_dir / "embeddings.parquet"),
         symbols=_read_long(run_dir / "symbols.csv").set_index("symbol"),
         metrics=json.loads((run_dir / "metrics.json").read_text(encoding="utf-8")),
         config=tomllib.loads((run_dir / "config.toml").read_text(encoding="utf-8")),
         run=json.loads((run_dir / "run.json").read_text(encoding="utf-8")),
-        stability=_read_long(run_dir / "stability.csv") if (run_dir / "stability.csv").is_file() else None,
-        passports=_read_long(run_dir / "passports.csv") if (run_dir / "passports.csv").is_file() else None,
-        importance=_read_long(run_dir / "importance.csv") if (run_dir / "importance.csv").is_file() else None,
+        **_read_clusters(run_dir),
         **_read_assessment(run_dir),
     )
+
+
+def _read_clusters(run_dir: Path) -> dict:
+    """What a run left about its clusters; a file that is not there is left out."""
+    tables = ("clusters", "stability", "passports", "importance")
+    found = {name: _read_long(run_dir / f"{name}.csv") for name in tables if (run_dir / f"{name}.csv").is_file()}
+    if (run_dir / "embeddings.parquet").is_file():
+        found["embeddings"] = pd.read_parquet(run_dir / "embeddings.parquet")
+    return found
 
 
 def _read_assessment(run_dir: Path) -> dict:

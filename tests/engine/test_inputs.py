@@ -11,7 +11,8 @@ from clusterfolio.engine.assembly.policy import make_policy
 from clusterfolio.engine.cli.main import main
 from clusterfolio.engine.config.run import RunConfig, make_config, to_dict
 from clusterfolio.engine.jobs.doctor import examine
-from clusterfolio.engine.report.page import caveats, facts
+from clusterfolio.engine.report.sections.caveats import caveats
+from clusterfolio.engine.report.sections.run import facts
 from clusterfolio.engine.run_dir.artifacts import fingerprint, write_json
 from clusterfolio.engine.run_dir.stored import check_model
 from clusterfolio.feeds.exogenous.inputs import STATICS, describe_inputs

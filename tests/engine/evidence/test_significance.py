@@ -20,8 +20,9 @@ from clusterfolio.engine.evidence.rivals import Replay, make_baseline
 from clusterfolio.engine.evidence.verdict import verdict
 from clusterfolio.engine.ledger.ledger import Ledger
 from clusterfolio.engine.ledger.trials import Trial
-from clusterfolio.engine.report.page import render
-from clusterfolio.engine.report.plots import plot_luck, to_png
+from clusterfolio.engine.report.layout.plots import to_png
+from clusterfolio.engine.report.page import Picture, render
+from clusterfolio.engine.report.sections.verdict import plot_luck
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.finished import FinishedRun
 from clusterfolio.engine.run_dir.tables import read_run
@@ -229,12 +230,12 @@ def test_a_run_that_says_little_is_assessed_all_the_same(finished, tmp_path, how
 
 
 def test_the_report_begins_with_the_verdict_and_says_so_where_there_is_none(finished, assessed, tmp_path):
-    assert "was not worked out" in render(read_run(finished.folder), {}, [])
+    assert "was not worked out" in render(read_run(finished.folder), {})
     folder = tmp_path / "assessed"
     shutil.copytree(finished.folder, folder)
     write(assessed, folder)
     inputs = read_run(folder)
-    page = render(inputs, {"luck": to_png(plot_luck(inputs.luck, inputs.evidence["luck"]), True)}, [])
+    page = render(inputs, {"luck": Picture(to_png(plot_luck(inputs.luck, inputs.evidence["luck"]), True))})
     assert assessed.verdict.headline.replace("'", "&#39;") in page
     assert page.index('id="verdict"') < page.index('id="headline"') and "data:image/png" in page
     for words in ("hierarchical", "momentum 12-1", "Luck of the rebalance day", "Hansen"):

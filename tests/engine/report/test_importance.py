@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from clusterfolio.engine.report.importance import grid, importance_page, label, plot_importance
-from clusterfolio.engine.report.page import render
+from clusterfolio.engine.report.page import Picture, render
+from clusterfolio.engine.report.sections.importance import grid, importance_page, label, plot_importance
 from clusterfolio.engine.run_dir.artifacts import clusters_table, write_importance
 from clusterfolio.engine.run_dir.tables import read_run
 from clusterfolio.feeds.features import FEATURES, with_features
@@ -76,7 +76,6 @@ def test_the_page_ranks_channels_and_counts_bars():
         ("volatility", [0.3]),
     ]
     assert page["lookback"] == 3 and page["recent"] == pytest.approx(1) and page["attends"]
-    assert importance_page(None) is None and importance_page(made_up().iloc[:0]) is None
 
 
 def test_the_picture_has_labelled_axes_and_the_oldest_bar_on_the_left():
@@ -104,7 +103,7 @@ def test_names_of_series_stay_as_they_are():
 def test_the_section_is_on_the_page_where_the_run_recorded_it(recorded):
     """A run directory from before there was an importance.csv has a page without it."""
     inputs = replace(with_metrics(fake_run(40, n_decisions=2)), importance=made_up() if recorded else None)
-    html = render(inputs, {"importance": b"png"}, [])
+    html = render(inputs, {"importance": Picture(b"png")})
     assert ('<section id="importance">' in html) == ('href="#importance"' in html) == recorded
     assert ("Heat map: share of the embedding by bars back and indicator, and attention by bar" in html) == recorded
 

@@ -15,22 +15,22 @@ import pytest
 import tomli_w
 from matplotlib.figure import Figure
 
-from clusterfolio.engine.report import plots
-from clusterfolio.engine.report.page import (
-    ReportInputs,
-    calendar_table,
-    caveats,
-    lasting,
-    picks,
-    read_run,
-    render,
-    transaction_summary,
-    write_report,
-)
-from clusterfolio.engine.report.tear_sheets import LOTS, Sheet, in_lots, tear_sheets
+from clusterfolio.engine.report.contents import SECTIONS
+from clusterfolio.engine.report.layout import plots
+from clusterfolio.engine.report.layout.section import Section
+from clusterfolio.engine.report.page import Picture, left_out, render, write_report
+from clusterfolio.engine.report.sections.calendar import calendar_table
+from clusterfolio.engine.report.sections.caveats import caveats
+from clusterfolio.engine.report.sections.clusters import lasting, plot_stability, project
+from clusterfolio.engine.report.sections.holdings import picks
+from clusterfolio.engine.report.sections.performance import plot_drawdowns, plot_equity
+from clusterfolio.engine.report.sections.tear_sheets import LOTS, Sheet, in_lots, tear_sheets
+from clusterfolio.engine.report.sections.trading import transaction_summary
+from clusterfolio.engine.run_dir.tables import ReportInputs, read_run
 from clusterfolio.engine.trading.metrics import compute_metrics
 
-SECTIONS = (
+#: Anchors of what every page has.
+ANCHORS = (
     "headline", "performance", "calendar", "holdings", "clusters", "trading", "tearsheets", "data", "run", "caveats",
 )  # fmt: skip
 TRADE_COLUMNS = ["date", "symbol", "amount", "price", "value", "commission", "spread", "reason"]
@@ -205,7 +205,7 @@ def written(inputs, tmp_path_factory):
 
 
 def test_the_page_has_every_section_and_every_sheet(written):
-    for section in SECTIONS:
+    for section in ANCHORS:
         assert f'<section id="{section}">' in written.page
         assert f'href="#{section}"' in written.page
     for sheet in ("returns", "positions", "transactions", "round_trips"):
@@ -225,13 +225,13 @@ def test_a_simulated_run_says_so_at_the_top_and_a_real_one_does_not(written, inp
     assert written.page.index("SIMULATED: the prices") < written.page.index("<h1>Simulated")
     real = replace(inputs, run=inputs.run | {"simulated": False})
     real = replace(real, config={"data": {"source": "files"}})
-    page = render(real, {"equity": b""}, [Sheet("returns", "Returns", b"png")])
+    page = render(real, {"equity": Picture(b""), "tearsheet_returns": Sheet("returns", "Returns", b"png")})
     assert "simulated" not in page[page.index("</style>") :].lower()
     assert "simulated" not in page[: page.index("<style>")].lower()
 
 
 def test_pictures_carry_the_simulated_mark():
-    marked, plain = (plots.plot_drawdowns(fake_run(30).returns, "SPY") for _ in range(2))
+    marked, plain = (plot_drawdowns(fake_run(30).returns, "SPY") for _ in range(2))
     assert plots.to_png(marked, simulated=True) != plots.to_png(plain, simulated=False)
     assert [text.get_text() for text in marked.texts] == ["SIMULATED DATA"]
     assert marked.get_title(loc="right") == "SIMULATED DATA"
@@ -332,7 +332,7 @@ def test_a_run_in_cash_has_a_page(n_sessions, tmp_path):
     page = strictly(write_report, tmp_path).read_text(encoding="utf-8")
     assert "the strategy held nothing but cash" in page
     assert "Nothing was bought or sold" in page
-    assert "No cluster map and no dendrogram" in page
+    assert "Left out: Clusters, Cluster passports, What the embedding looks at (no decision of this run" in page
 
 
 def test_a_single_trade_has_a_page(tmp_path):
@@ -409,14 +409,86 @@ def test_caveats_follow_what_was_traded(inputs):
     assert "Survivorship" in headings and not {"No carry", "Simulated prices"} & headings
 
 
+ABOUT_CLUSTERS = ("clusters.csv", "stability.csv", "passports.csv", "importance.csv", "embeddings.parquet")
+
+
+@pytest.fixture(scope="module", params=["absent", "without rows"])
+def clusterless(request, inputs, tmp_path_factory):
+    """The directory of a run whose policy states no clusters."""
+    folder = tmp_path_factory.mktemp("clusterless")
+    write_files(folder, inputs)
+    for name in ABOUT_CLUSTERS:
+        (folder / name).unlink(missing_ok=True)
+        if request.param == "without rows" and name.endswith("csv"):
+            (folder / name).write_text("date,symbol,cluster,sharpe,selected\n", encoding="utf-8")
+    return folder
+
+
+def test_a_run_without_clusters_has_a_page_that_says_what_is_left_out_and_why(clusterless, inputs):
+    page = strictly(write_report, clusterless).read_text(encoding="utf-8")
+    line = (
+        "Left out: Clusters, Cluster passports, What the embedding looks at (no decision of this run states clusters)."
+    )
+    assert page.count(line) == 1 and page.index(line) < page.index("<main>")
+    for anchor in {section.anchor for section in SECTIONS} - {"clusters", "passports", "importance"}:
+        assert f'<section id="{anchor}">' in page and f'href="#{anchor}"' in page
+    for gone in ("clusters", "passports", "importance"):
+        assert f'id="{gone}"' not in page and f'href="#{gone}"' not in page
+    assert "Cluster portfolio" not in page and "Clustered at the last decision" not in page
+    held = inputs.weights.iloc[-1].drop("CASH").loc[lambda weights: weights > 0]
+    holdings = page[page.index('id="holdings"') : page.index('id="trading"')]
+    assert all(f"<tr><th>{symbol}</th>" in holdings for symbol in held.index) and "<th>Cluster</th>" not in holdings
+    assert not {"clusters.png", "dendrogram.png", "importance.png"} & {path.name for path in clusterless.iterdir()}
+
+
+def test_a_run_without_training_or_record_of_it_has_a_page(clusterless):
+    facts = json.loads((clusterless / "run.json").read_text())
+    bare = facts | dict.fromkeys(("training", "device", "seconds", "notes", "unfilled", "excluded", "fingerprint"))
+    spans = {"train_start": "2023-01-03", "train_end": "2024-12-31", "start": "2025-01-02", "end": "2025-01-31"}
+    read = replace(read_run(clusterless), run=bare | {"folds": [spans, spans]})
+    page = strictly(render, read, {})
+    assert "Not recorded." in page and page.count("2023-01-03 to 2024-12-31") == 2
+
+
+def test_a_page_with_every_section_leaves_nothing_out(inputs):
+    full = [section for section in SECTIONS if section.anchor not in ("passports", "importance")]
+    assert left_out(inputs, full) == "" and "Left out" not in render(inputs, {}, full)
+
+
+def test_a_section_of_ones_own_is_one_entry(inputs, tmp_path):
+    def draw(inputs):
+        ax = Figure().add_subplot()
+        ax.plot(inputs.returns["strategy"])
+        return {"mine": ax}
+
+    mine = Section(
+        "mine", "My <own> section", "<p>{{ best | percent }}</p>{{ picture('mine', 'Daily returns') }}",
+        build=lambda inputs: {"best": inputs.returns["strategy"].max()}, draw=draw,
+        absent=lambda inputs: "" if len(inputs.returns) > 50 else "the run is short",
+    )  # fmt: skip
+    page = write_report(tmp_path, inputs, [*SECTIONS[1:4], mine]).read_text(encoding="utf-8")
+    best = f"<p>{inputs.returns['strategy'].max():.1%}</p>"
+    assert '<section id="mine">\n<h2>My &lt;own&gt; section</h2>' in page and best in page
+    assert '<a href="#mine">My &lt;own&gt; section</a>' in page
+    assert 'alt="Daily returns, simulated data"' in page and (tmp_path / "mine.png").stat().st_size
+    short = replace(inputs, returns=inputs.returns.iloc[:50])
+    assert "Left out: My &lt;own&gt; section (the run is short)." in render(short, {}, [*SECTIONS[1:4], mine])
+
+
+def test_sections_are_told_apart():
+    assert (
+        len({section.anchor for section in SECTIONS}) == len({section.title for section in SECTIONS}) == len(SECTIONS)
+    )
+
+
 def test_plots_draw_on_the_axes_they_are_given(inputs):
     ax = Figure().add_subplot()
-    assert plots.plot_drawdowns(inputs.returns, "SPY", ax=ax) is ax
+    assert plot_drawdowns(inputs.returns, "SPY", ax=ax) is ax
     assert ax.get_ylabel() == "Below the last peak (%)"
 
 
 def test_the_equity_curve_starts_at_the_capital_and_ends_at_the_account(inputs):
-    ax = plots.plot_equity(inputs.returns, inputs.gross, 1e5, inputs.weights.index[0], "USD", "SPY")
+    ax = plot_equity(inputs.returns, inputs.gross, 1e5, inputs.weights.index[0], "USD", "SPY")
     net = next(line for line in ax.lines if line.get_label().startswith("Strategy, net"))
     assert net.get_ydata()[0] == 1e5
     assert net.get_ydata()[-1] == pytest.approx(inputs.positions.iloc[-1].sum())
@@ -425,7 +497,7 @@ def test_the_equity_curve_starts_at_the_capital_and_ends_at_the_account(inputs):
 @pytest.mark.parametrize("n_assets", [2, 3, 9, 30])
 def test_the_cluster_map_is_the_same_every_time_and_keeps_every_asset(n_assets):
     table = pd.DataFrame(np.random.default_rng(0).normal(size=(n_assets, 4)))
-    first, second = plots.project(table), plots.project(table)
+    first, second = project(table), project(table)
     assert first.shape == (n_assets, 2) and np.isfinite(first.to_numpy()).all()
     pd.testing.assert_frame_equal(first, second)
 
@@ -442,8 +514,8 @@ def test_a_walk_forward_shows_its_trainings_and_how_clusters_last(inputs):
     folds = [row, row | {"decides_from": f"{days[0]:%Y-%m-%d}", "apart": 0.05}]
     rolling = replace(inputs, stability=table, run=inputs.run | {"folds": folds})
     assert lasting(rolling) == {"compared": len(days), "adjusted_rand": 0.5, "moved": 0.2}
-    drawn = plots.plot_stability(table, [days[0]])
+    drawn = plot_stability(table, [days[0]])
     assert drawn.get_lines()[-1].get_ydata().tolist() == [0.5] * len(days)
-    page = strictly(render, rolling, {}, [])
+    page = strictly(render, rolling, {})
     assert "20.0% of the assets moved" in page and "99,000" in page and page.count("2025-01-02 to 2025-01-31") == 2
-    assert "From decision to decision" not in render(inputs, {}, [])
+    assert "From decision to decision" not in render(inputs, {})

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import clusterfolio.engine.report.passport
-from clusterfolio.engine.report.page import read_run, render
-from clusterfolio.engine.report.passport import EARLIER, SHOWN, passport_page
+import clusterfolio.engine.report.sections.passports
+from clusterfolio.engine.report.page import render
+from clusterfolio.engine.report.sections.passports import EARLIER, SHOWN, passport_page
+from clusterfolio.engine.run_dir.tables import read_run
 from clusterfolio.strategies.passports.passport import COLUMNS
 from tests.engine.report.test_report import fake_run, strictly, write_files
 
@@ -42,7 +43,7 @@ def inputs():
 
 @pytest.fixture(scope="module")
 def section(inputs):
-    page = strictly(render, inputs, {}, [])
+    page = strictly(render, inputs, {})
     assert '<a href="#passports">' in page
     return page[page.index('<section id="passports">') : page.index('<section id="trading">')]
 
@@ -56,7 +57,7 @@ def test_every_cluster_of_the_last_decision_has_a_card_in_its_colour(section, in
     assert len(cards) == 6
     last = inputs.passports[inputs.passports["date"] == inputs.passports["date"].max()]
     for card, row in zip(cards, last.to_dict("records"), strict=True):
-        assert clusterfolio.engine.report.passport.plots.cluster_color(row["cluster"], 6) in card
+        assert clusterfolio.engine.report.sections.passports.plots.cluster_color(row["cluster"], 6) in card
         said = text(card)
         assert f"Cluster {row['cluster']}" in said and f"{row['n_members']} members" in said
         assert f"{row['picks']} Sharpe {row['pick_sharpe']:.2f}".replace("-", "−") in said
@@ -86,7 +87,7 @@ def test_earlier_decisions_are_folded_away_and_not_too_many(inputs):
     assert {len(card["earlier"]) for card in page["cards"]} == {EARLIER}
     assert {card["not_shown"] for card in page["cards"]} == {39 - EARLIER}
     assert page["cards"][0]["earlier"][0]["date"] == f"{days[-2]:%Y-%m-%d}"
-    html = strictly(render, replace(inputs, passports=long), {}, [])
+    html = strictly(render, replace(inputs, passports=long), {})
     assert f"And {39 - EARLIER} before, in passports.csv" in html
 
 
@@ -94,7 +95,7 @@ def test_a_cluster_that_is_gone_is_counted(inputs):
     table = inputs.passports
     gone = table[(table["cluster"] != 3) | (table["date"] < table["date"].max())]
     assert passport_page(gone, {})["gone"] == 1
-    assert "1 cluster of earlier decisions no longer exists" in render(replace(inputs, passports=gone), {}, [])
+    assert "1 cluster of earlier decisions no longer exists" in render(replace(inputs, passports=gone), {})
 
 
 def test_long_lists_of_members_are_cut(inputs):
@@ -108,14 +109,15 @@ def test_a_cluster_without_pick_or_history_has_a_card(inputs):
         picks="", runner_up="", closest_class="", alike_1=pd.NaT, market_alike_1=pd.NaT, later_sessions=0,
         later_until=pd.NaT, pick_sharpe=np.nan, stability=np.nan,
     )  # fmt: skip
-    said = text(strictly(render, replace(inputs, passports=bare), {}, []))
+    said = text(strictly(render, replace(inputs, passports=bare), {}))
     assert "nobody: no Sharpe ratio" in said and "too little history" in said and "Runner-up none" in said
 
 
 @pytest.mark.parametrize("table", [None, pd.DataFrame(columns=list(COLUMNS))])
 def test_a_run_without_passports_has_a_page_without_the_section(inputs, table):
-    page = strictly(render, replace(inputs, passports=table), {}, [])
-    assert "passport" not in page[page.index("</style>") :].lower()
+    page = strictly(render, replace(inputs, passports=table), {})
+    assert 'id="passports"' not in page and 'href="#passports"' not in page
+    assert "Cluster passports, What the embedding looks at (the run recorded none)" in page
 
 
 def test_the_table_reads_back_as_it_was_written(inputs, tmp_path):

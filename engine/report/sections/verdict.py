@@ -1,11 +1,20 @@
-"""The first page: the verdict, and the figures behind it as rows for the template."""
+"""The verdict, and the figures behind it as rows for the template."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from clusterfolio.engine.evidence.assessment import STRATEGY
 from clusterfolio.engine.evidence.verdict import against, number, p_value, signed
+from clusterfolio.engine.report.layout import plots
+from clusterfolio.engine.report.layout.section import Section
+from clusterfolio.engine.run_dir.tables import ReportInputs
 
 #: What each policy in the table does, in a few words.
 MEANINGS = {
@@ -33,11 +42,47 @@ PARTS = (
     ("total", "Total", "the account"),
 )
 
+#: Kinds of random portfolios: the question they answer, what they are, and the title of their picture.
+LUCK = {
+    "picks": (
+        "Among random picks",
+        "portfolios with one asset drawn by lot from each cluster",
+        "A random member of each cluster",
+    ),
+    "partitions": (
+        "Among random clusters",
+        "portfolios that pick as the strategy does, from groups drawn by lot",
+        "Its picks from random clusters",
+    ),
+    "names": (
+        "Among random names",
+        "portfolios of as many names drawn by lot, at its exposure and on its days",
+        "As many random names, on its own days",
+    ),
+}
+
 #: What differs where the strategy states no clusters.
 EXPOSURE = {
     "universe": ("Choice of universe", "what holding every name equally earned beyond it"),
     "clustering": ("Exposure", "what as many random names at the strategy's own exposure earned beyond that"),
 }
+
+
+def build(inputs: ReportInputs) -> dict:
+    """What the template shows."""
+    return {"verdict": verdict_page(inputs.evidence, inputs.baselines)}
+
+
+def draw(inputs: ReportInputs) -> dict[str, Axes]:
+    """Where the strategy lies among random portfolios, if any were drawn."""
+    if inputs.luck is None or inputs.luck.empty:
+        return {}
+    return {"luck": plot_luck(inputs.luck, inputs.evidence["luck"])}
+
+
+def css_class(inputs: ReportInputs) -> str:
+    """Marked where the verdict claims anything."""
+    return "claim" if inputs.evidence and inputs.evidence["verdict"]["claim"] else ""
 
 
 def verdict_page(evidence: dict | None, baselines: pd.DataFrame | None) -> dict | None:
@@ -102,13 +147,8 @@ def _picking(evidence: dict) -> list[tuple[str, str, str]]:
 
 
 def _luck(evidence: dict) -> list[tuple[str, str, str]]:
-    words = {
-        "picks": ("Among random picks", "portfolios with one asset drawn by lot from each cluster"),
-        "partitions": ("Among random clusters", "portfolios that pick as the strategy does, from groups drawn by lot"),
-        "names": ("Among random names", "portfolios of as many names drawn by lot, at its exposure and on its days"),
-    }
     rows = []
-    for kind, (label, what) in words.items():
+    for kind, (label, what, _) in LUCK.items():
         found = evidence.get("luck", {}).get(kind)
         if found:
             rows.append(
@@ -299,12 +339,44 @@ def _room(evidence: dict) -> list[tuple[str, str, str]]:
     ]
 
 
-ROBUST = (_exposure, _days, _seeds, _ranks, _factors, _costs, _room)
-
-
 def signed_number(value: float) -> str:
     """
     >>> signed_number(0.123), signed_number(-0.123)
     ('+0.12', '−0.12')
     """
     return f"{value:+.2f}".replace("-", "−")
+
+
+def plot_luck(luck: pd.DataFrame, places: dict, axes: list[Axes] | None = None) -> Axes:
+    """Where the strategy's total return lies among those of random portfolios, a panel per kind.
+
+    Args:
+        luck: columns ``kind`` and ``total_return``.
+        places: by kind, the strategy's own ``total_return`` and its percentile (``engine.evidence.assessment.places``).
+
+    Returns:
+        The first panel.
+    """
+    kinds = [kind for kind in LUCK if kind in places]
+    if axes is None:
+        figure = Figure(figsize=(10, 3.3), layout="constrained")
+        axes = list(figure.subplots(1, len(kinds), sharex=True, squeeze=False)[0])
+    for ax, kind in zip(axes, kinds, strict=True):
+        drawn = luck.loc[luck["kind"] == kind, "total_return"].to_numpy(dtype=float)
+        own = places[kind]["total_return"]
+        beaten = own["percentile"]
+        plots.style(ax, LUCK[kind][2], f"Portfolios (of {len(drawn):,})")
+        ax.hist(drawn, bins=40, color=plots.GROSS, edgecolor="white", lw=0.3)
+        ax.axvline(own["own"], color=plots.LOSS, lw=2)
+        left = own["own"] > np.mean(ax.get_xlim())
+        ax.annotate(
+            f"strategy {own['own']:+.1%}\nbetter than {beaten:.0%}", (own["own"], 0.97), xytext=(-6 if left else 6, 0),
+            xycoords=("data", "axes fraction"), textcoords="offset points", ha="right" if left else "left", va="top",
+            fontsize=9.5, color=plots.LOSS, weight="bold", bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1},
+        )  # fmt: skip
+        ax.set_xlabel("Total return over the run, before costs (%)", fontsize=9, color=plots.MUTED)
+        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return axes[0]
+
+
+SECTION = Section("verdict", "Verdict", Path(__file__).with_suffix(".html"), build, draw, css_class=css_class)

@@ -6,13 +6,17 @@ import io
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.dates import DateLocator
 
-from clusterfolio.engine.report.plots import date_axis, mark_simulated
+from clusterfolio.engine.report.layout.plots import date_axis, mark_simulated
+from clusterfolio.engine.report.layout.section import Section
+from clusterfolio.engine.report.sections.holdings import groups_held
+from clusterfolio.engine.run_dir.tables import ReportInputs
 
 #: pyfolio's rolling panels look back six months, so a shorter run leaves them empty.
 ROLLING_SESSIONS = 126
@@ -47,6 +51,16 @@ class Sheet:
     tables: tuple[SheetTable, ...] = ()
     absent: str = ""
     note: str = ""
+
+
+def draw(inputs: ReportInputs) -> dict[str, Sheet]:
+    """The section's sheets; one that is absent says why."""
+    groups, _ = groups_held(inputs)
+    run, transactions = inputs.run, inputs.transactions
+    sheets = tear_sheets(
+        inputs.returns, inputs.positions, transactions, groups, run["currency"], bool(run["simulated"])
+    )
+    return {f"tearsheet_{sheet.name}": sheet for sheet in sheets}
 
 
 def tear_sheets(
@@ -297,3 +311,6 @@ def _remove(figure, title_start: str) -> None:
     for axes in figure.axes:
         if axes.get_title().startswith(title_start):
             axes.remove()
+
+
+SECTION = Section("tearsheets", "Tear sheets", Path(__file__).with_suffix(".html"), draw=draw)

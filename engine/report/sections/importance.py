@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from clusterfolio.engine.report import plots
+from clusterfolio.engine.report.layout import plots
+from clusterfolio.engine.report.layout.section import Section, without_clusters
+from clusterfolio.engine.run_dir.tables import ReportInputs
 from clusterfolio.strategies.passports.importance import WHOLE_BAR
 
 TITLES = {"selection": "the encoder's own weights", "gradients": "integrated gradients"}
 
 
-def importance_page(table: pd.DataFrame | None) -> dict | None:
-    """What the section shows; None where the run wrote no importances, or clustered nothing.
+def build(inputs: ReportInputs) -> dict:
+    """What the template shows."""
+    return {"importance": importance_page(inputs.importance)}
+
+
+def draw(inputs: ReportInputs) -> dict[str, Axes]:
+    """The section's picture."""
+    return {"importance": plot_importance(inputs.importance)}
+
+
+def absent(inputs: ReportInputs) -> str:
+    """Why there is no such section."""
+    recorded = inputs.importance is not None and len(inputs.importance)
+    return without_clusters(inputs) or ("" if recorded else "the run recorded none")
+
+
+def importance_page(table: pd.DataFrame) -> dict:
+    """What the section says.
 
     Args:
         table: as ``strategies.passports.importance.importance_table`` makes it, read back from the file.
     """
-    if table is None or not len(table):
-        return None
     methods = [method for method in TITLES if (table["method"] == method).any()]
     grids = {method: grid(table, method) for method in methods}
     by_channel = pd.DataFrame({method: found.sum() for method, found in grids.items()})
@@ -97,3 +115,8 @@ def _bars(ax: Axes, attention: pd.Series) -> None:
     ax.tick_params(colors=plots.MUTED, labelsize=9)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
+
+
+SECTION = Section(
+    "importance", "What the embedding looks at", Path(__file__).with_suffix(".html"), build, draw, absent=absent
+)

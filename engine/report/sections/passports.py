@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.report import plots
+from clusterfolio.engine.report.layout import plots
+from clusterfolio.engine.report.layout.section import Section, without_clusters
+from clusterfolio.engine.run_dir.tables import ReportInputs
 from clusterfolio.strategies.passports.passport import SEPARATOR
 
 #: Members written out, earlier decisions listed, and least share of an asset class that is named.
@@ -15,15 +19,24 @@ SHOWN, EARLIER, LEAST_SHARE = 6, 24, 0.05
 FIRMNESS = ((0.75, "firm"), (0.6, "doubtful at the borders"), (-np.inf, "not to be trusted"))
 
 
-def passport_page(table: pd.DataFrame | None, config: dict) -> dict | None:
-    """What the section shows; None where the run wrote no passports, or clustered nothing.
+def build(inputs: ReportInputs) -> dict:
+    """What the template shows."""
+    return {"passports": passport_page(inputs.passports, inputs.config)}
+
+
+def absent(inputs: ReportInputs) -> str:
+    """Why there is no such section."""
+    recorded = inputs.passports is not None and len(inputs.passports)
+    return without_clusters(inputs) or ("" if recorded else "the run recorded none")
+
+
+def passport_page(table: pd.DataFrame, config: dict) -> dict:
+    """What the section says.
 
     Args:
         table: as ``strategies.passports.passport.passports`` makes it, read back from the file.
         config: the run's settings, section by section.
     """
-    if table is None or not len(table):
-        return None
     asof = table["date"].max()
     last = table[table["date"] == asof].sort_values("cluster")
     n_clusters = int(last["cluster"].max()) + 1
@@ -126,3 +139,6 @@ def _split(text: str) -> list[str]:
 
 def _day(value) -> str:
     return "" if pd.isna(value) else f"{pd.Timestamp(value):%Y-%m-%d}"
+
+
+SECTION = Section("passports", "Cluster passports", Path(__file__).with_suffix(".html"), build, absent=absent)

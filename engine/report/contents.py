@@ -1,0 +1,36 @@
+"""The table of contents: every section of the page, in order. A new section is a file and a line here."""
+
+from __future__ import annotations
+
+from clusterfolio.engine.report.layout.section import Section
+from clusterfolio.engine.report.sections import (
+    calendar,
+    caveats,
+    clusters,
+    data,
+    headline,
+    holdings,
+    importance,
+    passports,
+    performance,
+    run,
+    tear_sheets,
+    trading,
+    verdict,
+)
+
+SECTIONS: tuple[Section, ...] = (
+    verdict.SECTION,
+    headline.SECTION,
+    performance.SECTION,
+    calendar.SECTION,
+    holdings.SECTION,
+    clusters.SECTION,
+    passports.SECTION,
+    importance.SECTION,
+    trading.SECTION,
+    tear_sheets.SECTION,
+    data.SECTION,
+    run.SECTION,
+    caveats.SECTION,
+)
