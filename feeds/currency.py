@@ -9,10 +9,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.feeds.raw import DataError
-
-#: Currency units in which exchanges quote, as a fraction of the currency.
-MINOR_UNITS = {"GBp": ("GBP", 0.01), "GBX": ("GBP", 0.01), "ZAc": ("ZAR", 0.01), "ZAX": ("ZAR", 0.01),
-               "ILA": ("ILS", 0.01), "KWF": ("KWD", 0.001)}  # fmt: skip
+from clusterfolio.feeds.units import COIN_QUOTES, COINS, major, unit_of
 
 #: Quote currency by Yahoo's exchange suffix, for symbols about which nobody states one.
 SUFFIX_CURRENCY = {
@@ -23,7 +20,7 @@ SUFFIX_CURRENCY = {
     "TA": "ILA", "JO": "ZAc", "SR": "SAR", "QA": "QAR", "KW": "KWF", "T": "JPY", "HK": "HKD", "SS": "CNY",
     "SZ": "CNY", "TW": "TWD", "TWO": "TWD", "KS": "KRW", "KQ": "KRW", "SI": "SGD", "KL": "MYR", "JK": "IDR",
     "BK": "THB", "NS": "INR", "BO": "INR", "AX": "AUD", "NZ": "NZD", "TO": "CAD", "V": "CAD", "CN": "CAD",
-    "NE": "CAD", "MX": "MXN", "SA": "BRL", "BA": "ARS", "SN": "CLP",
+    "NE": "CAD", "MX": "MXN", "SA": "BRL", "BA": "ARS", "SN": "CLP", "US": "USD",
 }  # fmt: skip
 
 #: An exchange rate serves for this many days after it was stated.
@@ -40,46 +37,57 @@ def pair_of(symbol: str) -> tuple[str, str] | None:
     return (found[1] or "USD", found[2]) if found else None
 
 
+def rate_of(symbol: str) -> tuple[str, str] | None:
+    """``(base, quote)`` of what converts prices: a pair, or a coin in which others are quoted.
+
+    >>> rate_of("EURUSD=X"), rate_of("BTC-USD"), rate_of("ADA-USD")
+    (('EUR', 'USD'), ('BTC', 'USD'), None)
+    """
+    base, _, quote = symbol.partition("-")
+    return (base, quote) if base in COINS and quote in COIN_QUOTES else pair_of(symbol)
+
+
 def quote_currency(symbol: str) -> str:
     """What a symbol's ending tells about its quote currency (``BTC-EUR``, ``0700.HK``); empty = nothing.
 
-    >>> quote_currency("VOD.L"), quote_currency("BTC-USD"), quote_currency("BRK-B"), quote_currency("AAPL")
-    ('GBp', 'USD', '', '')
+    >>> [quote_currency(symbol) for symbol in ("VOD.L", "BTC-USD", "ETH-BTC", "BRK-B", "BAC-PRL", "AAPL")]
+    ['GBp', 'USD', 'BTC', '', '', '']
     """
     coin = re.fullmatch(r".+-([A-Z]{3})", symbol)
-    if coin:
+    if coin and coin[1] in COIN_QUOTES:
         return coin[1]
     return SUFFIX_CURRENCY.get(symbol.rpartition(".")[2], "") if "." in symbol else ""
 
 
-def major(currency: str) -> tuple[str, float]:
-    """The ISO currency of a quote unit and the unit's size in it: ``GBp`` -> ``("GBP", 0.01)``."""
-    if currency in MINOR_UNITS:
-        return MINOR_UNITS[currency]
-    if not re.fullmatch(r"[A-Za-z]{3}", currency):
-        raise DataError(
-            f"currency must be a three-letter code such as USD, or one of {', '.join(MINOR_UNITS)}; got {currency!r}"
-        )
-    return currency.upper(), 1.0
-
-
 def one_currency(stated: np.ndarray, days: pd.DatetimeIndex) -> tuple[str, np.ndarray, str]:
-    """The currency of the earliest day that states one, the size of each row's unit in it, and a remark.
+    """The unit of the earliest day, the size of each row's unit in it, and a remark.
 
     A row that states none counts as in that one; a row in another currency has size 0: nothing here can convert it.
+
+    Args:
+        stated: the vendor's texts by row, empty = none.
+
+    Raises:
+        DataError: a text that is no currency, or the earliest day states none and a later one does: what the earlier
+            prices were in would be told by later rows.
     """
-    others = set(stated) - {""}
-    if len(others) < 2:
-        return next(iter(others), ""), np.ones(len(stated)), ""
-    rows = np.nonzero(stated != "")[0]
-    first = stated[rows[np.argsort(days[rows].to_numpy(), kind="stable")[0]]]
-    units_of = {text: MINOR_UNITS.get(text, (text.upper(), 1.0)) for text in others}
-    code, unit = units_of[first]
-    sizes = {text: size / unit if major_code == code else 0.0 for text, (major_code, size) in units_of.items()}
-    units = np.array([sizes.get(text, 1.0) for text in stated])
-    note = f"stated in several currencies ({', '.join(sorted(others))}): taken in {first}"
-    left_out = int((units == 0).sum())
-    return first, units, note + (f", rows in another left out: {left_out}" if left_out else "")
+    meant = {text: unit_of(text) for text in dict.fromkeys(stated)}
+    units = np.array([meant[text] for text in stated], dtype=object)
+    others = sorted(set(units) - {""})
+    if not others:
+        return "", np.ones(len(units)), ""
+    first = max(units[days == days.min()], default="")
+    if not first:
+        since = days[units != ""].min()
+        raise DataError(f"currency {', '.join(others)} stated from {since.date()} on only, nothing before")
+    if len(others) == 1:
+        return first, np.ones(len(units)), ""
+    code, unit = major(first)
+    sizes = {text: major(text)[1] / unit if major(text)[0] == code else 0.0 for text in others}
+    sized = np.array([sizes.get(text, 1.0) for text in units])
+    note = f"stated in several currencies ({', '.join(others)}): taken in {first}"
+    left_out = int((sized == 0).sum())
+    return first, sized, note + (f", rows in another left out: {left_out}" if left_out else "")
 
 
 def rate_symbols(currency: str, account: str) -> list[str]:
@@ -89,6 +97,8 @@ def rate_symbols(currency: str, account: str) -> list[str]:
     (['JPY=X', 'JPYUSD=X'], ['GBPEUR=X', 'EURGBP=X'])
     """
     code = major(currency)[0]
+    if code in COINS:
+        return [f"{code}-{account}"]
     if "USD" not in (code, account):
         return [f"{code}{account}=X", f"{account}{code}=X"]
     other = code if account == "USD" else account

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.feeds import currency as fx
+from clusterfolio.feeds import units
 from clusterfolio.feeds.calendar import last_common_session
 from clusterfolio.feeds.calendar import sessions as exchange_sessions
 from clusterfolio.feeds.panel import ASSET_DEFAULTS, FIELDS, STOPPED_AFTER, Panel, make_assets
@@ -28,6 +31,7 @@ class _Ingested:
     repairs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
+    unusable: str = ""  # why, where something about the symbol rather than about a bar forbids its use
 
     def said(self) -> list[str]:
         """Everything there is to say, in words."""
@@ -64,10 +68,10 @@ def build_panel(
         ``why``.
 
     Raises:
-        DataError: no usable benchmark, fewer than ``config.min_assets`` other assets, an exchange rate missing.
+        DataError: no usable benchmark, or fewer than ``config.min_assets`` other assets.
     """
     config = QualityConfig() if config is None else config
-    account = fx.major(currency)[0]
+    account = units.major(currency)[0]
     asked = list(dict.fromkeys(raw.bars if symbols is None else symbols))
     wanted = asked if benchmark in asked else [*asked, benchmark]
     facts = _facts(wanted, known, raw.assets)
@@ -83,11 +87,11 @@ def build_panel(
     _convert(taken, raw, account, config, span)
     for symbol, asset in list(taken.items()):
         asset.bars = asset.bars.loc[span]
-        if asset.bars.empty:
-            verdicts[symbol] = (DROPPED, "; ".join(["no usable bar", *asset.said()]))
+        if asset.unusable or asset.bars.empty:
+            verdicts[symbol] = (DROPPED, "; ".join([asset.unusable or "no usable bar", *asset.said()]))
             del taken[symbol]
 
-    _check_enough(taken, raw.verdicts | verdicts, benchmark, config)
+    _check_enough(taken, raw.verdicts | verdicts, benchmark, config, list(raw.bars))
     panel = _assemble(taken, facts, raw, benchmark, account, calendar, asked)
     verdicts |= _verdicts_on_used(taken, panel)
     verdicts = {symbol: verdicts[symbol] for symbol in wanted}
@@ -119,6 +123,10 @@ def _ingest(symbol: str, raw: RawData, known_currency: str, account: str, config
     bars, counts = clean(delivered.frame, config, pair=pair is not None)
     quoted = delivered.currency or known_currency or (pair[1] if pair else fx.quote_currency(symbol))
     asset = _Ingested(bars, quoted or account, [f"{what}: {n}" for what, n in counts.items()])
+    try:
+        units.major(asset.currency)
+    except DataError as fault:
+        asset.unusable = str(fault)
     asset.remarks += raw.remarks_on(symbol)
     if symbol in raw.verdicts:
         asset.notes.append(raw.verdicts[symbol][1])
@@ -135,52 +143,74 @@ def _ingest(symbol: str, raw: RawData, known_currency: str, account: str, config
 def _convert(taken: dict[str, _Ingested], raw: RawData, account: str, config: QualityConfig, span: slice) -> None:
     """Bring every asset's bars into the account's currency.
 
-    A rate may begin late or have gaps: the bars of those days are left out. One that ends while an asset's bars go on
-    is an error, as the asset would seem to have stopped trading.
+    A rate may begin late or have gaps: the bars of those days are left out. Without any rate for its bars, or with one
+    that ends while they go on (the asset would seem to have stopped trading), an asset is unusable.
     """
-    closes, missing = {}, {}
+    closes = {}
     for symbol, delivered in raw.bars.items():
-        pair = fx.pair_of(symbol)
+        pair = fx.rate_of(symbol)
         if pair is not None and pair not in closes:
             closes[pair] = clean(delivered.frame, config, pair=True)[0]["close"]
     for symbol, asset in taken.items():
         pair = fx.pair_of(symbol)
+        if asset.unusable:
+            continue
         if pair is not None:
             asset.bars, note = fx.convert_pair(asset.bars, pair, account)
             asset.notes += [note] if note else []
             continue
         converted = fx.convert(asset.bars, asset.currency, account, closes)
         stated, served = asset.bars.loc[span], converted.loc[span]
-        code = fx.major(asset.currency)[0]
-        if served.empty and len(stated):
-            missing.setdefault(code, []).append(symbol)
-        elif len(stated) and stated.index[-1] - served.index[-1] > pd.Timedelta(days=fx.RATE_SERVES_DAYS):
-            missing.setdefault(f"{code} after {served.index[-1].date()}", []).append(symbol)
+        code = units.major(asset.currency)[0]
+        ends = ""
+        if len(served) and stated.index[-1] - served.index[-1] > pd.Timedelta(days=fx.RATE_SERVES_DAYS):
+            ends = f" after {served.index[-1].date()}"
+        if ends or (served.empty and len(stated)):
+            add = " or ".join(fx.rate_symbols(code, account))
+            asset.unusable = f"no exchange rate into {account} for {code}{ends}: add {add}"
         if len(stated) > len(served):
             asset.repairs.append(f"bars without a {asset.currency} rate left out: {len(stated) - len(served)}")
         asset.bars = converted
-    if missing:
-        needs = "; ".join(
-            f"{what} (for {', '.join(symbols[:3])}{' ...' if len(symbols) > 3 else ''}): "
-            f"add {' or '.join(fx.rate_symbols(what[:3], account))}"
-            for what, symbols in missing.items()
-        )
-        raise DataError(f"no exchange rate into {account} for {needs}")
 
 
 def _check_enough(
-    taken: dict[str, _Ingested], verdicts: dict[str, tuple[str, str]], benchmark: str, config: QualityConfig
+    taken: dict[str, _Ingested],
+    verdicts: dict[str, tuple[str, str]],
+    benchmark: str,
+    config: QualityConfig,
+    found: list,
 ) -> None:
+    """``found``: the symbols that the source has."""
+    lost = [f"{name} {verdict} ({why})" for name, (verdict, why) in verdicts.items() if name not in taken]
     if benchmark not in taken:
         verdict, why = verdicts[benchmark]
-        raise DataError(f"benchmark {benchmark!r} cannot be used ({verdict}: {why})")
+        text = f"benchmark {benchmark!r} cannot be used ({verdict}: {why}): name another with --benchmark"
+        near = _near(benchmark, found)
+        text += f"; is {' or '.join(near)} meant?" if near else ""
+        if verdict == ABSENT:
+            text += f"; {len(found)} symbols found" + (f": {_few(found)}" if found else "")
+        lost = [text for text in lost if not text.startswith(f"{benchmark} ")]
+        raise DataError(text + (f"; not read: {_few(lost, '; ')}" if lost else ""))
     others = len(taken) - 1
     if others < config.min_assets:
-        lost = [f"{name} {verdict} ({why})" for name, (verdict, why) in verdicts.items() if name not in taken]
         raise DataError(
             f"too few assets: {others} usable beside the benchmark, at least {config.min_assets} needed"
-            + (f"; {'; '.join(lost[:5])}{' ...' if len(lost) > 5 else ''}" if lost else "")
+            + (f"; {_few(lost, '; ')}" if lost else "")
         )
+
+
+def _few(items: Sequence[str], by: str = ", ", shown: int = 5) -> str:
+    return by.join(items[:shown]) + (f"{by}... ({len(items)})" if len(items) > shown else "")
+
+
+def _near(symbol: str, found: Sequence[str]) -> list[str]:
+    """Symbols written much like this one: without leading zeros or an ending, or with a letter changed."""
+
+    def bare(text: str) -> str:
+        return re.sub(r"^[\^0]+|[.:=].*$", "", text.upper())
+
+    alike = [name for name in found if bare(name) == bare(symbol)]
+    return alike[:3] or difflib.get_close_matches(symbol, found, n=3, cutoff=0.75)
 
 
 def _assemble(

@@ -29,9 +29,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from clusterfolio.feeds.currency import MINOR_UNITS, major, pair_of, quote_currency, rate_symbols
+from clusterfolio.feeds.currency import pair_of, quote_currency, rate_symbols
 from clusterfolio.feeds.membership import SPELLINGS
 from clusterfolio.feeds.panel import ASSET_DEFAULTS
+from clusterfolio.feeds.units import MINOR_UNITS, major
 
 #: Commission and half spread in basis points by asset class, where a symbol has none of its own.
 CLASS_COSTS = {

@@ -151,4 +151,6 @@ def _chosen(symbols: Sequence[str], data: DataConfig) -> list[str]:
     unknown = [name for name in data.exclude if name not in set(wanted)]
     if unknown:
         raise ValueError(f"data.exclude: {', '.join(unknown)} would not be in the run anyway; is the symbol right?")
-    return [name for name in wanted if name not in set(data.exclude)]
+    kept = [name for name in wanted if name not in set(data.exclude)]
+    # The order of rows, files and lists must not reach a result; a made-up market has an order of its own.
+    return kept if data.source == "simulated" else sorted(kept)

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clusterfolio.feeds.currency import convert, convert_pair, major, pair_of, quote_currency, rate, rate_symbols
+from clusterfolio.feeds.currency import convert, convert_pair, one_currency, pair_of, quote_currency, rate, rate_symbols
 from clusterfolio.feeds.raw import DataError
+from clusterfolio.feeds.units import major, unit_of
 
 DAYS = pd.date_range("2024-01-01", periods=4)
 
@@ -106,3 +107,34 @@ def test_rate_symbols_name_the_usual_pair_first_and_all_of_them_serve():
 def test_a_currency_that_is_none_is_refused_by_value():
     with pytest.raises(DataError, match="dollars"):
         major("dollars")
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        *[("US$", "USD"), ("Pence", "GBp"), ("p", "GBp"), ("GBX", "GBX"), ("Euro", "EUR"), ("gbp", "GBP")],
+        *[("USX", "USX"), ("ZAr", "ZAr"), ("HK$", "HKD"), (" usd ", "USD"), ("British Pound", "GBP")],
+        *[("N/A", ""), ("-", ""), ("nan", "")],
+    ],
+)
+def test_a_vendors_text_for_a_currency_is_understood(text, unit):
+    assert unit_of(text) == unit
+    assert not unit or major(unit)
+
+
+@pytest.mark.parametrize("text", ["FLORIN", "dollars?", "$", "kr", "WON$", "ABC", "U"])
+def test_a_text_that_is_no_currency_is_refused_and_named(text):
+    with pytest.raises(DataError, match="three-letter code"):
+        unit_of(text)
+
+
+@pytest.mark.parametrize(("unit", "of"), [("USX", ("USD", 0.01)), ("USd", ("USD", 0.01)), ("KWd", ("KWD", 0.001))])
+def test_minor_units_are_fractions(unit, of):
+    assert major(unit) == of
+
+
+def test_a_currency_first_stated_later_is_refused_as_the_earlier_rows_state_none():
+    stated = np.array(["", "", "EUR", "EUR"], dtype=object)
+    with pytest.raises(DataError, match="EUR stated from 2024-01-03 on only"):
+        one_currency(stated, DAYS)
+    assert one_currency(stated, DAYS[::-1])[0] == "EUR"

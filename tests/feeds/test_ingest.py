@@ -70,19 +70,54 @@ def test_the_universe_tells_a_currency_that_the_source_does_not():
     assert not verdicts["why"].str.contains("not stated").any()
 
 
-def test_a_missing_rate_is_an_error_that_names_it_and_what_would_serve():
-    with pytest.raises(DataError, match=r"into USD for JPY \(for 7203\.T\): add JPY=X or JPYUSD=X"):
-        build_panel(raw_data(**{"7203.T": walk(seed=3)}), benchmark="SPY")
+def dropped_without_a_rate(raw, **span) -> str:
+    """Why the one symbol with a foreign currency is dropped, while the run goes on."""
+    panel, verdicts = build_panel(raw, benchmark="SPY", **span)
+    (symbol,) = verdicts.index[verdicts["verdict"] == "dropped"]
+    assert symbol in ("7203.T", "SAP") and symbol not in panel.symbols and len(panel.symbols) == 3
+    return verdicts.why[symbol]
 
 
-def test_a_rate_that_ends_before_the_bars_do_is_an_error_that_names_it():
-    ends = {"SAP": (walk(seed=4), "EUR"), "EURUSD=X": rate(1.1).iloc[:30]}
-    with pytest.raises(DataError, match=r"into USD for EUR after 2024-02-16 \(for SAP\): add EURUSD=X"):
-        build_panel(raw_data(**ends), benchmark="SPY")
-    with pytest.raises(DataError, match=r"for EUR \(for SAP\)"):
-        build_panel(raw_data(**ends), benchmark="SPY", start=DAYS[40])
-    panel, verdicts = build_panel(raw_data(**ends), benchmark="SPY", end=DAYS[34])
+def test_a_symbol_whose_rate_is_missing_is_dropped_and_what_would_serve_is_named():
+    why = dropped_without_a_rate(raw_data(BBB=walk(seed=5), **{"7203.T": walk(seed=3)}))
+    assert why.startswith("no exchange rate into USD for JPY: add JPY=X or JPYUSD=X")
+
+
+def test_a_symbol_whose_rate_ends_before_its_bars_is_dropped():
+    ends = raw_data(BBB=walk(seed=5), SAP=(walk(seed=4), "EUR"), **{"EURUSD=X": rate(1.1).iloc[:30]})
+    ends.bars.pop("AAA")
+    ends.bars["CCC"] = RawBars(walk(seed=6))
+    asked = ["BBB", "CCC", "SAP"]
+    assert "for EUR after 2024-02-16: add EURUSD=X" in dropped_without_a_rate(ends, symbols=asked)
+    assert "for EUR: add EURUSD=X" in dropped_without_a_rate(ends, symbols=asked, start=DAYS[40])
+    panel, verdicts = build_panel(ends, benchmark="SPY", symbols=asked, end=DAYS[34])
     assert panel.close["SAP"].notna().sum() == 34 and verdicts.loc["SAP", "verdict"] == "used"
+
+
+def test_a_run_that_only_lacks_rates_says_which():
+    with pytest.raises(DataError, match=r"too few assets: .*7203\.T dropped \(no exchange rate into USD for JPY: add"):
+        build_panel(raw_data(**{"7203.T": walk(seed=3)}), benchmark="SPY", symbols=["7203.T"])
+
+
+def test_a_coin_quoted_in_another_is_converted_by_that_ones_price():
+    coins = {"ETH-BTC": walk(seed=3), "BTC-USD": rate(50_000.0), "BBB": walk(seed=5)}
+    panel, _ = build_panel(raw_data(**coins), benchmark="SPY")
+    assert panel.close["ETH-BTC"].loc[DAYS[5]] == pytest.approx(walk(seed=3)["close"].iloc[5] * 50_000)
+    del coins["BTC-USD"]
+    _, verdicts = build_panel(raw_data(**coins), benchmark="SPY")
+    assert verdicts.loc["ETH-BTC", "why"].startswith("no exchange rate into USD for BTC: add BTC-USD")
+
+
+def test_an_odd_currency_drops_its_symbol_and_not_the_run():
+    _, verdicts = build_panel(raw_data(BBB=(walk(seed=3), "FLORIN"), CCC=walk(seed=4)), benchmark="SPY")
+    assert verdicts.verdict["BBB"] == "dropped" and "got 'FLORIN'" in verdicts.why["BBB"]
+
+
+def test_an_absent_benchmark_names_what_was_found_and_what_was_passed_over():
+    raw = raw_data(**{"069500": walk(seed=3)})
+    raw.verdicts["prices.xyz"] = ("passed over", "not a table")
+    with pytest.raises(DataError, match=r"--benchmark; is 069500 meant\?.*found: SPY, AAA.*prices.xyz passed over"):
+        build_panel(raw, benchmark="69500")
 
 
 def test_a_rate_may_lag_a_few_days_and_the_asset_is_not_called_stopped():

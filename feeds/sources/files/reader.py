@@ -50,9 +50,8 @@ def read_files(paths: Sequence[Path], symbols: Sequence[str] | None = None) -> R
             notes[name, symbol] = table.notes.get(symbol, "")
         for symbol, why in table.refused.items():
             verdicts.setdefault(symbol, (DROPPED, f"{name}: {why}"))
-    first = [symbol for symbol in wanted or () if symbol in found]
     bars = {}
-    for symbol in dict.fromkeys([*first, *found]):
+    for symbol in sorted(found):
         name, bars[symbol] = _most_complete(found[symbol])
         others = [other for other, _ in found[symbol] if other != name]
         said = [remarks[name], notes[name, symbol]]

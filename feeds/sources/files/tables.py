@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.feeds.currency import one_currency, pair_of
-from clusterfolio.feeds.raw import RAW_COLUMNS, RawBars
+from clusterfolio.feeds.raw import RAW_COLUMNS, DataError, RawBars
 from clusterfolio.feeds.sources.files.texts import day_first_by_sign, decimal_sign, to_days, to_numbers
 
 #: Spellings, without case, blanks, digits and punctuation, in order of preference.
@@ -69,19 +69,40 @@ class Table:
 
 @dataclass
 class Names:
-    """Which symbols are wanted (None = all), and under which name."""
+    """Which symbols are wanted (None = all), and under which name.
+
+    Attributes:
+        wanted: the symbols to take.
+        preferred: names by which others may call theirs, where everything is taken.
+    """
 
     wanted: Sequence[str] | None
+    preferred: Sequence[str] = ()
 
     def __post_init__(self):
-        self._capitals = {name.upper(): name for name in reversed(self.wanted or ())}
-        self._exact = set(self.wanted or ())
+        known = [*(self.wanted or ()), *self.preferred]
+        self._exact = set(known)
+        self._alike = {spelling(name): name for name in reversed(known)}
 
     def of(self, symbol: str) -> str | None:
-        """The name to go by: as wanted, as stated (nothing was asked for, or an exchange rate); None = not wanted."""
-        if self.wanted is None or symbol in self._exact:
+        """The name to go by: one that is asked for, or as stated (if all are, or an exchange rate); None = unwanted.
+
+        >>> names = Names(["BRK-B", "SPY"])
+        >>> [names.of(symbol) for symbol in ("brk.b", "SPY.US", "eurusd=x", "AAPL")]
+        ['BRK-B', 'SPY', 'EURUSD=X', None]
+        """
+        if symbol in self._exact:
             return symbol
-        return self._capitals.get(symbol.upper(), symbol if pair_of(symbol) else None)
+        if symbol == symbol.lower():
+            symbol = symbol.upper()  # as some vendors write all of theirs
+        name = self._alike.get(spelling(symbol), symbol)
+        return name if self.wanted is None or name in self._exact or pair_of(name) else None
+
+
+def spelling(symbol: str) -> str:
+    """What vendors write in different ways, written in one: capitals, the sign before a class, America's ending."""
+    text = re.sub(r"[.\-/_ ](?=[A-Z]$)", ".", symbol.upper())
+    return re.sub(r"\.US$", "", text)
 
 
 def _plain(name: object) -> str:
@@ -190,7 +211,11 @@ def from_long(
             continue
         currency, unit = "", 1.0
         if currencies is not None:
-            currency, units, note = one_currency(currencies[rows], days[rows])
+            try:
+                currency, units, note = one_currency(currencies[rows], days[rows])
+            except DataError as fault:
+                table.refused[name] = str(fault)
+                continue
             rows, unit = rows[units > 0], units[units > 0]
             if note:
                 table.notes[name] = note

@@ -135,7 +135,7 @@ def test_every_layout_gives_the_same_bars(layout, chosen, tmp_path):
             frame[list(NAMES)], expected, check_freq=False, check_index_type=False, check_names=False
         )
     if chosen:
-        assert list(raw.bars) == ["000001", "AAPL", "0700.HK"]
+        assert list(raw.bars) == ["000001", "0700.HK", "AAPL"]
         assert raw.verdicts["COW"] == ("absent", "in none of the files")
 
 
@@ -341,7 +341,7 @@ def test_a_folder_of_broken_files_gives_verdicts_and_no_traceback(tmp_path):
     panel, verdicts = build_panel(read_files([tmp_path]), benchmark="SPY")
     assert sorted(panel.symbols) == ["AAA", "BBB", "SPY"]
     assert verdicts.loc["WORDS", "verdict"] == "dropped"
-    assert verdicts.loc["page.csv"].tolist() == ["passed over", "a web page, not a table"]
+    assert verdicts.loc["page.csv", ["verdict", "why"]].tolist() == ["passed over", "a web page, not a table"]
 
 
 def test_a_foreign_folder_needs_its_rate_and_then_works(tmp_path):
