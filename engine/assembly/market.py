@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +11,7 @@ import pandas as pd
 from clusterfolio.engine.config.run import RunConfig
 from clusterfolio.engine.config.sections import DataConfig
 from clusterfolio.feeds.calendar import last_common_session
+from clusterfolio.feeds.calendar import sessions as exchange_sessions
 from clusterfolio.feeds.exogenous.inputs import with_inputs
 from clusterfolio.feeds.ingest import build_panel
 from clusterfolio.feeds.membership import Membership, read_membership, spells_in
@@ -22,21 +23,36 @@ from clusterfolio.feeds.sources.simulated import simulate
 from clusterfolio.feeds.sources.yahoo import read_yahoo
 from clusterfolio.feeds.universe import describe, load_universe, rates_needed
 
+#: Share of the universe that still trades where a test ends by itself.
+COMMON_SHARE = 0.9
 
-def load_panel(config: RunConfig, asof: pd.Timestamp | None = None) -> tuple[Panel, pd.DataFrame]:
-    """The panel of a run, up to its last session, and a verdict for every symbol asked for.
+
+@dataclass(frozen=True)
+class Market:
+    """What a run works on.
+
+    Attributes:
+        panel: up to the run's last session.
+        verdicts: indexed by symbol: verdict, why, remarks (tuples of ``feeds.raw.Remark``), what is known of the asset.
+        notes: what is to be said about the whole: where the test ends and why.
+    """
+
+    panel: Panel
+    verdicts: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+
+def load_market(config: RunConfig, asof: pd.Timestamp | None = None) -> Market:
+    """The panel of a run, up to its last session, and what there is to say about it.
 
     Args:
         asof: a day to decide on instead of testing: the panel ends with it, wherever the test lies.
-
-    Returns:
-        The panel, and a table indexed by symbol: verdict, why, and what is known of the asset.
     """
     raw = read_source(config, universe_symbols(config))
-    panel, verdicts = panel_of(config, raw)
-    panel = up_to_end(config, panel, asof)
+    whole, verdicts = panel_of(config, raw)
+    panel = up_to_end(config, whole, asof)
     described = panel.assets.drop(columns="tradable").reindex(verdicts.index)
-    return panel, verdicts.join(described)
+    return Market(panel, verdicts.join(described), end_notes(config, whole, panel) if asof is None else ())
 
 
 def panel_of(config: RunConfig, raw: RawData) -> tuple[Panel, pd.DataFrame]:
@@ -65,20 +81,75 @@ def panel_of(config: RunConfig, raw: RawData) -> tuple[Panel, pd.DataFrame]:
 
 
 def up_to_end(config: RunConfig, panel: Panel, asof: pd.Timestamp | None = None) -> Panel:
-    """The panel up to the end of the test, or up to ``asof``; never beyond its last common session."""
-    dates = config.dates
-    tradable = panel.close[panel.tradable]
-    end = last_common_session(tradable, panel.sessions, panel.close[panel.benchmark])
+    """The panel up to the end of the test, or up to ``asof`` or its last common session, whichever comes first.
+
+    An end that is asked for is kept to, whoever has stopped trading by then.
+
+    Raises:
+        DataError: the benchmark has no prices over the whole test, or nothing trades in it.
+    """
     if asof is not None:
-        panel = panel.until(min(end, asof))
-    else:
-        panel = panel.until(min(end, pd.Timestamp(dates.end)) if dates.end else end)
-        if end < pd.Timestamp(dates.start):
-            raise DataError(
-                f"dates.start: {dates.start}, but the last session on which the benchmark and 90 % of the universe "
-                f"trade is {end.date()}"
-            )
+        return panel.until(min(common_end(panel), asof))
+    dates = config.dates
+    start, end = pd.Timestamp(dates.start), pd.Timestamp(dates.end) if dates.end else common_end(panel)
+    if not dates.end and end < start:
+        raise DataError(
+            f"dates.start: {dates.start}, but the last session on which the benchmark and {COMMON_SHARE:.0%} of the "
+            f"universe trade is {end.date()}".replace("%", " %")
+        )
+    panel = panel.until(end)
+    _check_benchmark(panel, start)
     return panel
+
+
+def common_end(panel: Panel) -> pd.Timestamp:
+    """The last session on which the benchmark and most of the universe still trade."""
+    closes = panel.close[panel.tradable]
+    return last_common_session(closes, panel.sessions, panel.close[panel.benchmark], COMMON_SHARE)
+
+
+def end_notes(config: RunConfig, whole: Panel, panel: Panel) -> tuple[str, ...]:
+    """Where the test ends, in words, where the data or the end that was asked for go further.
+
+    Args:
+        whole: to the end of the data; ``panel``: to the end of the test.
+    """
+    last, closes = panel.sessions[-1], whole.close[whole.tradable]
+    data = closes.last_valid_index()
+    if config.dates.end:
+        beyond = pd.Timestamp(config.dates.end) > last
+        if not beyond or not len(exchange_sessions(config.data.calendar, last, pd.Timestamp(config.dates.end))[1:]):
+            return ()
+        return (f"the test ends on {last.date()}, where the prices end; {config.dates.end} was asked for",)
+    left_out = int(((whole.sessions > last) & (whole.sessions <= data)).sum())
+    if not left_out:
+        return ()
+    trading = int(closes.loc[data].notna().sum())
+    return (
+        f"the test ends on {last.date()}, the last session on which the benchmark and {COMMON_SHARE:.0%} of the "
+        f"universe trade; {left_out} later sessions are left out, to {data.date()}, on which {trading} of "
+        f"{len(whole.tradable)} symbols trade. --end tests on".replace("%", " %"),
+    )
+
+
+def _check_benchmark(panel: Panel, start: pd.Timestamp) -> None:
+    """Strategy and benchmark are measured over the same sessions: refuse a benchmark that lacks the first or last."""
+    own, traded = panel.close[panel.benchmark].dropna().index, panel.sessions.intersection(panel.dates)
+    before = traded[traded < start]
+    said = f"benchmark {panel.benchmark!r}"
+    other = "or name another with --benchmark"
+    if len(before) and own[0] > before[-1]:
+        raise DataError(
+            f"{said} begins on {own[0].date()}, inside or after the test, whose first decision falls on "
+            f"{before[-1].date()}: the strategy would be measured over sessions without it; use a later --start, "
+            f"{other}"
+        )
+    lacking = int((traded > own[-1]).sum())
+    if lacking:
+        raise DataError(
+            f"{said} ends on {own[-1].date()}, {lacking} sessions before the test does ({panel.dates[-1].date()}): the "
+            f"strategy would be measured over sessions without it; use --end {own[-1].date()}, {other}"
+        )
 
 
 def read_source(config: RunConfig, symbols: list[str] | None) -> RawData:

@@ -91,7 +91,7 @@ def _show_symbols(outcome: Outcome) -> None:
 
 def _show_notes(outcome: Outcome) -> None:
     notes = [note for decision in outcome.result.decisions for note in decision.diagnostics["notes"]]
-    for note in dict.fromkeys(notes):
+    for note in dict.fromkeys([*outcome.notes, *notes]):
         console.print(f"  note: {note}", highlight=False, markup=False)
     for day, name, why in outcome.result.unfilled:
         console.print(f"  not filled: {name} on {day.date()}: {why}", highlight=False, markup=False)

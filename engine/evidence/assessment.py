@@ -334,7 +334,7 @@ def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
     Returns:
         ``offsets``, and for each its ``total_return`` and ``sharpe``, the run's own first.
     """
-    sessions = run.panel.sessions
+    sessions = run.panel.sessions.intersection(run.panel.dates)  # a session on which nothing traded decides nothing
     days = sessions.get_indexer([decision.asof for decision in run.decisions])
     if len(days) < 2 or not len(run.tables.returns) or not all(map(_long_only, run.decisions)):
         return None
@@ -343,9 +343,10 @@ def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
     returns = run.panel.session_returns()[run.panel.tradable]
     selection, allocate = run.config.selection, run.config.trading.allocate
     trailing = selection.sharpe_span == "trailing" and states_clusters(run.decisions)
-    sharpe = anatomy.trailing_sharpe(returns, run.cash, selection) if trailing else None
+    sharpe = anatomy.trailing_sharpe(returns, run.cash, selection).loc[sessions] if trailing else None
     if sharpe is not None and run.panel.member is not None:  # who has left by the later day cannot be picked on it
-        sharpe = sharpe.where(run.panel.members_on(sharpe.index)[sharpe.columns])
+        sharpe = sharpe.where(run.panel.members_on(sessions)[sharpe.columns])
+    returns = returns.loc[sessions]
     rows = {}
     for offset in map(int, offsets):
         weights = anatomy.picks_on_other_days(run.decisions, returns, sharpe, selection.per_cluster, allocate, offset)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.assembly.market import load_panel
+from clusterfolio.engine.assembly.market import load_market
 from clusterfolio.engine.assembly.policy import make_policy
 from clusterfolio.engine.assembly.prepare import prepare
 from clusterfolio.engine.config.run import RunConfig, make_config
@@ -42,7 +42,7 @@ def decide(
     if pd.isna(day):
         raise ValueError(f"--asof: got {asof!r}, expected a day as YYYY-MM-DD")
     reporter.stage("load")
-    panel, _ = load_panel(config, asof=day)
+    panel = load_market(config, asof=day).panel
     if day not in panel.sessions or day != panel.dates[-1]:
         raise ValueError(f"--asof {asof}: the last session before it with prices is {panel.sessions[-1].date()}")
     panel, cash, _ = prepare(config, panel)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from clusterfolio.engine.assembly.market import load_panel
+from clusterfolio.engine.assembly.market import load_market
 from clusterfolio.engine.assembly.plan import plan_folds, test_dates
 from clusterfolio.engine.assembly.policy import make_fold_policy
 from clusterfolio.engine.assembly.prepare import prepare
@@ -40,8 +40,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run: where it lies, what it found, its place in the ledger (as in run.json), and how far it can be
-    believed (None where that was not asked for)."""
+    """A finished run: where it lies, what it found, its place in the ledger (as in run.json), how far it can be
+    believed (None where that was not asked for), and what is to be said of its data as a whole."""
 
     folder: Path
     metrics: dict
@@ -49,6 +49,7 @@ class Outcome:
     result: BacktestResult
     ledger: dict
     assessment: Assessment | None = None
+    notes: tuple[str, ...] = ()
 
 
 def run(
@@ -80,7 +81,8 @@ def run(
     code = code_version()
     clock = StageClock(reporter)
     with clock.stage("load"):
-        panel, verdicts = load_panel(config)
+        market = load_market(config)
+        panel, verdicts = market.panel, market.verdicts
     dates = test_dates(panel, config)
     with clock.stage("features"):
         panel, cash, cash_source = prepare(config, panel)
@@ -125,6 +127,7 @@ def run(
                 artifacts.save_encoders(draft, encoders)
                 benchmark.rename("close").to_frame().to_csv(draft / "benchmark.csv", date_format="%Y-%m-%d")
                 facts = describe_run(config, panel, policy_for(dates[-1]), result, cash_source, fingerprint)
+                facts["notes"] = [*market.notes, *facts["notes"]]
                 facts["folds"] = describe_folds(planned, encoders, apart)
                 facts["fingerprint"] |= {"code": code, "returns": fingerprint_of_returns(result.returns)}
                 # Before anyone sees the result; killed from here on, the same command is the same trial.
@@ -140,4 +143,4 @@ def run(
                 with clock.stage("report"):
                     write_report(draft)
             artifacts.write_json(draft / "run.json", facts | clock.measured())
-    return Outcome(Path(out), metrics, verdicts, result, facts["ledger"], assessed)
+    return Outcome(Path(out), metrics, verdicts, result, facts["ledger"], assessed, market.notes)

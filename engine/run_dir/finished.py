@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.assembly.market import load_panel
+from clusterfolio.engine.assembly.market import load_market
 from clusterfolio.engine.config.run import RunConfig, make_config
 from clusterfolio.engine.config.settings import read_toml
 from clusterfolio.engine.run_dir import artifacts
@@ -49,7 +49,7 @@ def reopen(run_dir: Path) -> FinishedRun:
     run_dir = Path(run_dir)
     facts = artifacts.read_run_json(run_dir)
     config = make_config(read_toml(run_dir / "config.toml"))
-    panel, _ = load_panel(config)
+    panel = load_market(config).panel
     recorded = facts["fingerprint"]["data"]
     found = artifacts.fingerprint(panel)
     if found != recorded:

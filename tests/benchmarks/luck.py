@@ -17,7 +17,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.assembly.market import load_panel
+from clusterfolio.engine.assembly.market import load_market
 from clusterfolio.engine.config.run import make_config
 from clusterfolio.engine.evidence import luck
 from clusterfolio.engine.trading.backtest import run_backtest
@@ -37,9 +37,9 @@ def market(paths: list[str], n_assets: int) -> Panel:
     """Ten years of prices and one before."""
     dates = {"train_start": "2015-01-02", "train_end": "2015-12-31", "start": "2016-01-04", "history_days": 0}
     if paths:
-        return load_panel(make_config({"data": {"source": "files", "path": paths}, "dates": dates}))[0]
+        return load_market(make_config({"data": {"source": "files", "path": paths}, "dates": dates})).panel
     made_up = {"n_assets": n_assets, "start": "2015-01-02", "end": "2025-12-31"}
-    return load_panel(make_config({"simulated": made_up, "dates": dates}))[0]
+    return load_market(make_config({"simulated": made_up, "dates": dates})).panel
 
 
 def decide(panel: Panel, dates: pd.DatetimeIndex, n_clusters: int = 20) -> list[Decision]:

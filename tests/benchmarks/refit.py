@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.assembly.market import load_panel
+from clusterfolio.engine.assembly.market import load_market
 from clusterfolio.engine.assembly.policy import make_fold_policy
 from clusterfolio.engine.config.run import make_config
 from clusterfolio.engine.folds.fitting import fit_fold
@@ -44,7 +44,7 @@ def main() -> None:
         "simulated": {} if args.path else {"n_assets": args.assets},
     }
     config = make_config(settings)
-    panel, _ = load_panel(config)
+    panel = load_market(config).panel
     panel = with_features(panel.select(chosen(panel, args.assets)), config.features)
     planned = folds(panel.sessions, pd.Timestamp(args.start), config.walk_forward)[: args.refits + 1]
     print(f"{len(panel.tradable)} assets, {len(planned) - 1} refits, first test month {planned[0].start:%Y-%m}")

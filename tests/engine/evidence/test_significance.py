@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from clusterfolio.engine.assembly.market import load_panel
+from clusterfolio.engine.assembly.market import load_market
 from clusterfolio.engine.assembly.plan import test_dates as decision_days
 from clusterfolio.engine.cli.main import main
 from clusterfolio.engine.config.run import dump, make_config, to_dict
@@ -255,7 +255,8 @@ def test_ten_years_are_assessed_in_ninety_seconds(tmp_path):
         "dates": {"train_start": "2014-01-01", "train_end": "2015-12-31", "start": "2016-01-01"},
     }
     config = make_config(settings)
-    panel, verdicts = load_panel(config)
+    market = load_market(config)
+    panel, verdicts = market.panel, market.verdicts
     cash, _ = cash_returns(panel, config.cash)
     days = decision_days(panel, config)
     candidates = Eligible(config.selection, config.embedding, config.features, config.encoder.lookback, cash)

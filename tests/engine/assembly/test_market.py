@@ -1,0 +1,72 @@
+"""What is loaded for a run, and what is said about it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clusterfolio.engine.assembly.market import load_market
+from clusterfolio.engine.config.run import make_config
+from clusterfolio.feeds.calendar import sessions
+from clusterfolio.feeds.raw import DataError
+
+START, END = "2023-06-01", "2024-12-31"
+
+
+def prices(folder, calendar="XNYS", **spans):
+    """A CSV file per symbol; a span is ``(first day, last day)``, None = as far as there are days."""
+    folder.mkdir(exist_ok=True)
+    days = sessions(calendar, pd.Timestamp(START), pd.Timestamp(END))
+    for number, (symbol, (first, last)) in enumerate(spans.items()):
+        rng = np.random.default_rng(number)
+        close = 50 * np.exp(rng.normal(0.0003, 0.01, len(days)).cumsum())
+        frame = pd.DataFrame({"Close": close, "Volume": 1e5}, index=days.rename("Date")).loc[first:last]
+        frame.to_csv(folder / f"{symbol}.csv")
+    return folder
+
+
+def config(folder, **sections):
+    data = {"source": "files", "path": [str(folder)]} | sections.pop("data", {})
+    dates = {"train_start": "2023-09-01", "train_end": "2023-12-29", "start": "2024-01-02"} | sections.pop("dates", {})
+    return make_config({"data": data, "dates": dates} | sections)
+
+
+def dying(folder):
+    """Eight of ten assets stop trading one by one in 2024."""
+    ends = {f"A{i}": (None, f"2024-{2 + i:02d}-15" if i < 8 else None) for i in range(10)}
+    return prices(folder, SPY=(None, None), **ends)
+
+
+def test_an_end_that_is_asked_for_is_kept_to_whoever_stops_trading(tmp_path):
+    market = load_market(config(dying(tmp_path / "data"), dates={"end": "2024-11-29"}))
+    assert market.panel.sessions[-1] == pd.Timestamp("2024-11-29") and market.notes == ()
+
+
+def test_the_end_of_its_own_is_said_with_what_it_leaves_out(tmp_path):
+    market = load_market(config(dying(tmp_path / "data")))
+    last = market.panel.sessions[-1]
+    assert last == pd.Timestamp("2024-03-15")
+    (note,) = market.notes
+    later = len(sessions("XNYS", last, pd.Timestamp("2024-12-31"))) - 1
+    assert f"ends on {last.date()}" in note and f"{later} later sessions" in note and "--end" in note
+    assert "to 2024-12-31, on which 3 of 11 symbols trade" in note
+
+
+def test_an_end_beyond_the_prices_is_said(tmp_path):
+    folder = prices(tmp_path / "data", SPY=(None, None), AAA=(None, None), BBB=(None, None))
+    (note,) = load_market(config(folder, dates={"end": "2025-06-30"})).notes
+    assert "ends on 2024-12-31, where the prices end; 2025-06-30 was asked for" in note
+    assert load_market(config(folder)).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("span", "dates", "said"),
+    [
+        (("2024-03-01", None), {}, "begins on 2024-03-.., inside or after the test.*2023-12-29.*--start.*--benchmark"),
+        (("2024-01-02", None), {}, "begins on 2024-01-.."),  # on the first session its return is not known
+        ((None, "2024-10-31"), {"end": "2024-12-31"}, "ends on 2024-10-31, 41 sessions before.*--end 2024-10-31"),
+    ],
+)
+def test_a_benchmark_that_lacks_part_of_the_test_is_refused_at_load(tmp_path, span, dates, said):
+    folder = prices(tmp_path / "data", SPY=span, AAA=(None, None), BBB=(None, None))
+    with pytest.raises(DataError, match=said):
+        load_market(config(folder, dates=dates))
