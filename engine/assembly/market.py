@@ -17,10 +17,7 @@ from clusterfolio.feeds.ingest import build_panel
 from clusterfolio.feeds.membership import Membership, read_membership, spells_in
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.feeds.raw import DataError, RawData
-from clusterfolio.feeds.sources.files.reader import read_files
-from clusterfolio.feeds.sources.simulated import BENCHMARK as SIMULATED_BENCHMARK
-from clusterfolio.feeds.sources.simulated import simulate
-from clusterfolio.feeds.sources.yahoo import read_yahoo
+from clusterfolio.feeds.sources.catalogue import SOURCES, Request
 from clusterfolio.feeds.universe import describe, load_universe, rates_needed
 
 #: Share of the universe that still trades where a test ends by itself.
@@ -154,30 +151,32 @@ def _check_benchmark(panel: Panel, start: pd.Timestamp) -> None:
 
 def read_source(config: RunConfig, symbols: list[str] | None) -> RawData:
     """What the configured source has for these symbols (None = everything) and for what a run needs beside them."""
-    data = config.data
-    if data.source == "simulated":
-        return simulate(config.simulated)
+    data, dates = config.data, config.dates
     wanted = None
     if symbols is not None:
         rates = rates_needed(known_assets(config, symbols), data.currency)
         wanted = list(dict.fromkeys([*symbols, benchmark_of(config), *rates]))
-    if data.source == "files":
-        return read_files([Path(path) for path in data.path], wanted)
-    first = pd.Timestamp(config.dates.train_start) - pd.Timedelta(days=config.dates.history_days)
-    return read_yahoo(wanted, start=first, end=pd.Timestamp(config.dates.end) if config.dates.end else None)
+    request = Request(
+        symbols=wanted,
+        start=pd.Timestamp(dates.train_start) - pd.Timedelta(days=dates.history_days),
+        end=pd.Timestamp(dates.end) if dates.end else None,
+        path=tuple(Path(path) for path in data.path),
+        settings=getattr(config, data.source, None),
+    )
+    return SOURCES[data.source].read(request)
 
 
 def universe_symbols(config: RunConfig) -> list[str] | None:
     """The symbols a run asks for, in order; None = everything the source has."""
-    data = config.data
-    which = data.universe
-    if which == "auto":
-        which = "default" if data.source == "yahoo" else "all"
-    if data.source == "simulated" and which in ("seed", "default"):
+    data, source = config.data, SOURCES[config.data.source]
+    which = source.universe if data.universe == "auto" else data.universe
+    if which in ("seed", "default") and not source.has_shipped:
         which = "all"  # a made-up market has none of the real symbols
     if which == "all":
-        if data.source == "yahoo":
-            raise ValueError("data.universe: 'all' has no meaning for Yahoo; use 'seed', 'default' or a CSV file")
+        if not source.lists_all:
+            raise ValueError(
+                f"data.universe: 'all' has no meaning for source {data.source!r}; use 'seed', 'default' or a CSV file"
+            )
         return None
     table = load_universe(which)
     fund = [config.cash.fund] if config.cash.source == "fund" else []
@@ -211,9 +210,8 @@ def universe_file(config: RunConfig) -> Path | None:
 
 def benchmark_of(config: RunConfig) -> str:
     """The benchmark's symbol."""
-    if config.data.benchmark != "auto":
-        return config.data.benchmark
-    return SIMULATED_BENCHMARK if config.data.source == "simulated" else "SPY"
+    data = config.data
+    return SOURCES[data.source].benchmark if data.benchmark == "auto" else data.benchmark
 
 
 def _chosen(symbols: Sequence[str], data: DataConfig) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-SOURCES = ("simulated", "files", "yahoo")
+from clusterfolio.feeds.sources.catalogue import SOURCES
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,12 @@ class DataConfig:
     def __post_init__(self):
         if self.source not in SOURCES:
             raise ValueError(f"data.source: got {self.source!r}, expected one of {', '.join(SOURCES)}")
-        if self.source == "files" and not self.path:
-            raise ValueError("data.path: empty, but source 'files' needs --path FILE_OR_DIR")
-        if self.source != "files" and self.path:
-            raise ValueError(f"data.path: given, but data.source is {self.source!r}; add --source files")
+        takes_path = SOURCES[self.source].takes_path
+        if takes_path and not self.path:
+            raise ValueError(f"data.path: empty, but source {self.source!r} needs --path FILE_OR_DIR")
+        if self.path and not takes_path:
+            those = " or ".join(name for name, source in SOURCES.items() if source.takes_path)
+            raise ValueError(f"data.path: given, but data.source is {self.source!r}; add --source {those}")
 
 
 @dataclass(frozen=True)
