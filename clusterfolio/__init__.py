@@ -1,0 +1,63 @@
+"""Multi-asset portfolios from a self-supervised Transformer's embeddings, traded bar by bar in backtrader.
+
+The names below are the public ones. Each is imported when it is first asked for: importing the package loads nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clusterfolio.engine.config.run import make_config
+    from clusterfolio.engine.jobs.run import run
+    from clusterfolio.engine.leakage.check import check_policy
+    from clusterfolio.engine.trading.clock import ClockCerebro
+    from clusterfolio.feeds.bt_feed import PanelFeed, frame_feed, panel_feeds
+    from clusterfolio.feeds.ingest import build_panel
+    from clusterfolio.feeds.panel import Panel
+    from clusterfolio.strategies.policy import Decision, Policy
+    from clusterfolio.strategies.rebalance import RebalanceStrategy
+
+__all__ = [
+    "ClockCerebro",
+    "Decision",
+    "Panel",
+    "PanelFeed",
+    "Policy",
+    "RebalanceStrategy",
+    "build_panel",
+    "check_policy",
+    "frame_feed",
+    "make_config",
+    "panel_feeds",
+    "run",
+]
+
+#: The module of each public name; type checkers read the imports above instead.
+_MODULES = {
+    "ClockCerebro": "engine.trading.clock",
+    "Decision": "strategies.policy",
+    "Panel": "feeds.panel",
+    "PanelFeed": "feeds.bt_feed",
+    "Policy": "strategies.policy",
+    "RebalanceStrategy": "strategies.rebalance",
+    "build_panel": "feeds.ingest",
+    "check_policy": "engine.leakage.check",
+    "frame_feed": "feeds.bt_feed",
+    "make_config": "engine.config.run",
+    "panel_feeds": "feeds.bt_feed",
+    "run": "engine.jobs.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -30,8 +30,13 @@ def _plain_option(*names: str, section: str, key: str, help: str, many: bool = F
     return click.option(*names, callback=_setting(section, key, many), expose_value=False, help=help, **kwargs)
 
 
+def _preset_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in presets() if name.startswith(incomplete)]
+
+
 CONFIG_OPTIONS = (
-    click.option("--preset", default="default", show_default=True, help=f"One of: {', '.join(presets())}."),
+    click.option("--preset", default="default", show_default=True, shell_complete=_preset_names,
+                 help=f"One of: {', '.join(presets())}."),
     click.option("--config", "config_file", type=click.Path(dir_okay=False), help="A TOML file; beats the preset."),
     click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Any key of `config show`."),
     _plain_option("--source", section="data", key="source", help="simulated, files or yahoo."),

@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -65,6 +68,7 @@ def test_version_and_help_of_every_command_load_nothing_heavy():
         ("clusterfolio si", {"significance"}),
         ("clusterfolio trials ", {"compare", "explain", "verify"}),
         ("clusterfolio run --tr", {"--train-start", "--train-end"}),
+        ("clusterfolio run --preset ", {"default", "rolling", "seed"}),
     ],
 )
 def test_the_shell_completes_commands_and_options_without_loading_anything_heavy(words, offered):
@@ -79,3 +83,22 @@ def test_a_shell_is_told_how_to_complete(shell):
     names, (said,) = loaded_and_said([], _CLUSTERFOLIO_COMPLETE=f"{shell}_source")
     assert f"_CLUSTERFOLIO_COMPLETE={shell}_complete" in said
     assert not names & HEAVY
+
+
+def test_bash_completes_with_the_line_of_the_readme(tmp_path):
+    if shutil.which("bash") is None:
+        pytest.skip("no bash here")
+    (tmp_path / "clusterfolio").write_text(
+        f"#!{sys.executable} -P\nfrom clusterfolio.engine.cli.main import main\nmain()\n", encoding="utf-8"
+    )
+    (tmp_path / "clusterfolio").chmod(0o755)
+    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r'^eval "\$\(_CLUSTERFOLIO_COMPLETE=bash.*$', readme, flags=re.MULTILINE)
+    asked = "COMP_WORDS=(clusterfolio trials co); COMP_CWORD=2; _clusterfolio_completion clusterfolio"
+    done = subprocess.run(
+        ["bash", "-c", f'{line}\ncomplete -p clusterfolio\n{asked}\necho "offers: ${{COMPREPLY[*]}}"'],
+        capture_output=True, text=True, check=False,
+        env=os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "-F _clusterfolio_completion clusterfolio" in done.stdout and "offers: compare\n" in done.stdout
