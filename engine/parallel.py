@@ -11,6 +11,8 @@ from typing import Any
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
+from clusterfolio.models.named import look_in
+
 log = logging.getLogger(__name__)
 
 #: A call whose process died is made again; after so many deaths without a single new result the fault is its own.
@@ -29,8 +31,9 @@ def run_all(
 ) -> list:
     """``[function(*arguments) for arguments in calls]``, in the order of ``calls``, ``workers`` at a time.
 
-    An exception of ``function`` is raised here. The pool breaks when one of its processes dies (killed for memory,
-    say); what is missing is then called again in a new one.
+    Modules are looked for in this process's current folder there too. An exception of ``function`` is raised here. The
+    pool breaks when one of its processes dies (killed for memory, say); what is missing is then called again in a new
+    one.
 
     Args:
         function: importable by name, as its arguments and results must be picklable for other processes.
@@ -79,13 +82,15 @@ def _run_all(
     function: Callable[..., Any], calls: Sequence[tuple], workers: int, done: Callable[[int], None] | None
 ) -> list:
     results: dict[int, Any] = {}
-    deaths = 0
+    deaths, folder = 0, os.getcwd()
     while len(results) < len(calls):
         missing = [number for number in range(len(calls)) if number not in results]
         before = len(results)
         pool = Parallel(n_jobs=min(workers, len(missing)), return_as="generator_unordered", batch_size=1)
         try:
-            for number, result in pool(delayed(_numbered)(number, function, calls[number]) for number in missing):
+            for number, result in pool(
+                delayed(_numbered)(number, folder, function, calls[number]) for number in missing
+            ):
                 results[number] = result
                 if done is not None:
                     done(number)
@@ -107,5 +112,6 @@ def processes(workers: int, threads: int) -> int:
     return min(workers, fitting) if workers else fitting
 
 
-def _numbered(number: int, function: Callable[..., Any], arguments: tuple) -> tuple[int, Any]:
+def _numbered(number: int, folder: str, function: Callable[..., Any], arguments: tuple) -> tuple[int, Any]:
+    look_in(folder)  # where the classes lie that a configuration names
     return number, function(*arguments)

@@ -105,8 +105,8 @@ def run_sweep(
         out: a folder per trial, and the table.
         workers: processes at a time; 0 = as many as there are cores for, at ``train.threads`` each.
         report: write each trial's report too.
-        cluster: address of a Dask scheduler whose workers run the trials; ``out``, the data and the ledger must be in
-            the same place for all of them.
+        cluster: address of a Dask scheduler whose workers run the trials; ``out``, the data, the ledger and classes of
+            your own must be in the same place for all of them.
         ledger: where the trials are counted; None = the user's own.
     """
     if started_by_torchrun():
