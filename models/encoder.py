@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from clusterfolio.models.batch import Batch, BatchSource
+from clusterfolio.models.contract import check_network
 from clusterfolio.models.covariates import Covariates
 from clusterfolio.models.device import resolve_device, seeded, torch_threads
 from clusterfolio.models.named import find_named
@@ -47,6 +48,9 @@ ENCODERS: dict[str, type[nn.Module]] = {
 
 #: Windows per forward pass of ``transform``; every pass has exactly this many, so no row depends on the others.
 TRANSFORM_BATCH = 128
+
+#: Windows on which a network's answers are tried before it is trained.
+TRIED = 3
 
 WEIGHTS, DESCRIPTION, ROTATION = "weights.safetensors", "encoder.json", "rotation.npy"
 
@@ -74,7 +78,18 @@ def encoder_class(encoder: str | type[nn.Module]) -> type[nn.Module]:
     is_module = inspect.isclass(found) and issubclass(found, nn.Module)
     if not (is_module and hasattr(found, "encode") and hasattr(found, "loss")):
         raise TypeError(f"encoder {encoder!r} must be an nn.Module class with methods encode(batch) and loss(batch)")
+    _check_config_class(getattr(found, "config_class", None), encoder)
     return found
+
+
+def _check_config_class(config_class: Any, encoder: str | type[nn.Module]) -> None:
+    if config_class is None:
+        return
+    if not (inspect.isclass(config_class) and is_dataclass(config_class)):
+        raise TypeError(f"encoder {encoder!r}: config_class must be a dataclass, got {config_class!r}")
+    for each in fields(config_class):
+        if each.default is MISSING and each.default_factory is MISSING:
+            raise TypeError(f"encoder {encoder!r}: {config_class.__name__}.{each.name} must have a default value")
 
 
 def make_encoder(
@@ -101,7 +116,13 @@ def make_encoder(
         if config is not None and not isinstance(config, dict):
             raise TypeError(f"config must be a {config_class.__name__}, a dict or None, got {type(config).__name__}")
         config = config_class(**(config or {}))
-    return found(n_features, lookback, config, **inputs)
+    try:
+        return found(n_features, lookback, config, **inputs)
+    except ValueError:
+        raise
+    except Exception as error:  # a user's constructor may fail in any way
+        made = f"{found.__name__}({', '.join(['n_features', 'lookback', 'config', *inputs])})"
+        raise ValueError(f"encoder {encoder!r}: {made} fails: {type(error).__name__}: {error}") from error
 
 
 def takes_input(encoder: type[nn.Module], name: str) -> bool:
@@ -188,6 +209,8 @@ class Encoder(BaseEstimator):
                 module.load_state_dict(init.module_.state_dict())
             except RuntimeError as error:
                 raise ValueError(f"init: its weights do not fit this encoder's shape: {error}") from error
+        few = np.arange(min(TRIED, len(windows)))
+        check_network(module.to(device), self._batch(windows, few, scaler, covariates).to(device), self._name())
         scaled = covariates.transform(scale(windows, scaler, self.clip))
         history = train(module, scaled, self._train_config(), self.random_state, device, progress, checkpoint)
         self.scaler_, self.module_, self.history_, self.n_features_ = scaler, module, history, n_features
@@ -342,16 +365,19 @@ class Encoder(BaseEstimator):
             raise ValueError(f"windows: {self.n_features_} features were learned, got {windows.values.shape[1]}")
 
     def _encode(self, windows: Windows, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """One forward pass over the windows at ``chosen``; only their own bars are scaled."""
+        """One forward pass over the windows at ``chosen``."""
+        return self._embed(self._batch(windows, chosen, self.scaler_, self.covariates_))
+
+    def _batch(self, windows: Windows, chosen: np.ndarray, scaler: RobustScaler, covariates: Covariates) -> Batch:
+        """The unscaled windows at ``chosen`` as the network reads them; only their own bars are scaled."""
         values, observed = windows.gather(chosen)
-        batch = Batch(
-            x=torch.from_numpy(scale_bars(values, observed, self.scaler_, self.clip)),
+        return Batch(
+            x=torch.from_numpy(scale_bars(values, observed, scaler, self.clip)),
             date_idx=torch.from_numpy(windows.date_idx[chosen]),
             asset_idx=torch.from_numpy(windows.asset_idx[chosen]),
             mask=torch.from_numpy(observed),
-            **self.covariates_.tensors(windows, chosen),
+            **covariates.tensors(windows, chosen),
         )
-        return self._embed(batch)
 
     @torch.no_grad()
     def _embed(self, batch: Batch) -> tuple[np.ndarray, np.ndarray | None]:
@@ -368,11 +394,9 @@ class Encoder(BaseEstimator):
     def _describe(self) -> dict[str, Any]:
         """What a saved encoder's JSON says."""
         config = getattr(self.module_, "config", self.config)
-        found = type(self.module_)
-        named = self.encoder if isinstance(self.encoder, str) else f"{found.__module__}:{found.__qualname__}"
         covered = {"covariates": self.covariates_.to_dict()} if self.exog or self.statics else {}
         return covered | {
-            "encoder": named,
+            "encoder": self._name(),
             "config": asdict(config) if is_dataclass(config) else config,
             "arguments": {"lookback": self.lookback, "clip": self.clip, "random_state": self.random_state},
             "n_features": self.n_features_,
@@ -382,6 +406,11 @@ class Encoder(BaseEstimator):
             "history": asdict(self.history_),
             "versions": {"torch": torch.__version__, "scikit-learn": sklearn.__version__, "numpy": np.__version__},
         }
+
+    def _name(self) -> str:
+        """The encoder as a configuration names it."""
+        found = self.encoder
+        return found if isinstance(found, str) else f"{found.__module__}:{found.__qualname__}"
 
     def _train_config(self) -> TrainConfig:
         return TrainConfig() if self.train is None else self.train

@@ -131,9 +131,14 @@ def _check_inputs(inputs: InputsConfig, name: str, network: type) -> None:
 
 
 def _build_model(encoder: str, network: type, values: dict) -> Any:
-    """The section ``model``: the encoder's own ``config_class``, or for a class without one the values as they are."""
+    """The section ``model``: the encoder's own ``config_class``; a class without one has no keys."""
     if not hasattr(network, "config_class"):
-        return dict(values)
+        if values:
+            raise ValueError(
+                f"unknown key model.{next(iter(values))}: encoder {encoder!r} has no keys of its own; give its class "
+                "config_class, a dataclass with a field for each key, or leave the key out"
+            )
+        return {}
     known = {item.name for item in fields(network.config_class)}
     for key in values:
         if key not in known:
