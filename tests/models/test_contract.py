@@ -9,7 +9,6 @@ from click.testing import CliRunner
 from torch import nn
 
 from clusterfolio.engine.cli.main import main
-from clusterfolio.engine.config.run import make_config
 from clusterfolio.models.batch import Encoding
 from clusterfolio.models.contract import check_network
 from clusterfolio.models.encoder import Encoder, encoder_class, make_encoder
@@ -127,13 +126,6 @@ class Unmakeable(Right):
 def test_a_constructor_that_does_not_fit_is_told_what_it_is_called_with():
     with pytest.raises(ValueError, match=r"Unmakeable\(n_features, lookback, config\) fails: TypeError: .* positional"):
         make_encoder(Unmakeable, FEATURES, BARS)
-
-
-def test_a_key_for_an_encoder_without_keys_is_refused_with_what_to_do():
-    settings = {"encoder": {"name": f"{__name__}:Right"}, "model": {"width": 3}}
-    with pytest.raises(ValueError, match=r"unknown key model.width: encoder .*Right' has no keys .*config_class"):
-        make_config(settings)
-    assert make_config({"encoder": settings["encoder"]}).model == {}
 
 
 @dataclass(frozen=True)
