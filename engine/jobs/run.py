@@ -30,6 +30,7 @@ from clusterfolio.engine.run_dir.tables import read_run
 from clusterfolio.engine.run_dir.work import work_folder, work_key
 from clusterfolio.engine.trading.backtest import BacktestResult, run_backtest
 from clusterfolio.engine.trading.metrics import compute_metrics
+from clusterfolio.feeds.writing import write_json
 from clusterfolio.models.distributed import current_team
 from clusterfolio.strategies.passports.continuity import with_lasting_names
 from clusterfolio.strategies.passports.importance import importance_table
@@ -123,7 +124,7 @@ def run(
                 artifacts.write_passports(draft, passports(result.decisions, notes.known, panel))
                 artifacts.write_importance(draft, importance_table(policy_for(dates[-1]), panel, result.decisions[-1]))
                 (draft / "config.toml").write_text(dump(config), encoding="utf-8")
-                artifacts.write_json(draft / "metrics.json", metrics)
+                write_json(draft / "metrics.json", metrics)
                 artifacts.save_encoders(draft, encoders)
                 benchmark.rename("close").to_frame().to_csv(draft / "benchmark.csv", date_format="%Y-%m-%d")
                 facts = describe_run(config, panel, policy_for(dates[-1]), result, cash_source, fingerprint)
@@ -132,7 +133,7 @@ def run(
                 facts["fingerprint"] |= {"code": code, "returns": fingerprint_of_returns(result.returns)}
                 # Before anyone sees the result; killed from here on, the same command is the same trial.
                 facts["ledger"] = enter(trial_of(facts, result.returns, metrics, out), ledger)
-                artifacts.write_json(draft / "run.json", facts | clock.measured())
+                write_json(draft / "run.json", facts | clock.measured())
             assessed = None
             if config.significance.on:
                 with clock.stage("significance"):
@@ -142,5 +143,5 @@ def run(
             if report:
                 with clock.stage("report"):
                     write_report(draft)
-            artifacts.write_json(draft / "run.json", facts | clock.measured())
+            write_json(draft / "run.json", facts | clock.measured())
     return Outcome(Path(out), metrics, verdicts, result, facts["ledger"], assessed, market.notes)

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import logging
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from clusterfolio.engine.ledger.ledger import Ledger, LedgerError
 from clusterfolio.engine.parallel import processes, run_all
 from clusterfolio.engine.progress import Reporter, Silent
 from clusterfolio.engine.run_dir import artifacts
+from clusterfolio.feeds.writing import write_table
 from clusterfolio.models.distributed import started_by_torchrun
 
 log = logging.getLogger(__name__)
@@ -133,9 +133,7 @@ def run_sweep(
     found = run_all(run_trial, calls, processes(workers, threads), told, cluster)
     rows |= dict(zip((trial.name for trial in missing), found, strict=True))
     table = pd.DataFrame([{"trial": trial.name, **trial.chosen, **rows[trial.name]} for trial in trials])
-    part = out / f".{TABLE}.part"
-    table.to_csv(part, index=False, lineterminator="\n")
-    os.replace(part, out / TABLE)
+    write_table(out / TABLE, table, index=False)
     check_counted(table, ledger)
     return table
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from clusterfolio.engine.trading.backtest import BacktestResult
 from clusterfolio.feeds.panel import FIELDS, Panel
+from clusterfolio.feeds.writing import write_table
 from clusterfolio.models.encoder import Encoder
 from clusterfolio.strategies.passports.continuity import stability
 from clusterfolio.strategies.policy import Decision
@@ -55,25 +56,25 @@ def check_free(out: Path) -> None:
 
 def write_tables(folder: Path, result: BacktestResult, verdicts: pd.DataFrame) -> None:
     """Write the tables of a backtest; floats in round-trip form, days as YYYY-MM-DD."""
-    _csv(result.returns, folder / "returns.csv")
-    _csv(result.gross.to_frame(), folder / "returns_gross.csv")
-    _csv(result.weights, folder / "weights.csv")
-    _csv(result.positions, folder / "positions.csv")
-    _csv(result.transactions.set_index("date"), folder / "transactions.csv")
-    _csv(clusters_table(result.decisions).set_index("date"), folder / "clusters.csv")
-    _csv(verdicts.drop(columns="remarks", errors="ignore").rename_axis("symbol"), folder / "symbols.csv")
+    write_table(folder / "returns.csv", result.returns)
+    write_table(folder / "returns_gross.csv", result.gross.to_frame())
+    write_table(folder / "weights.csv", result.weights)
+    write_table(folder / "positions.csv", result.positions)
+    write_table(folder / "transactions.csv", result.transactions.set_index("date"))
+    write_table(folder / "clusters.csv", clusters_table(result.decisions).set_index("date"))
+    write_table(folder / "symbols.csv", verdicts.drop(columns="remarks", errors="ignore").rename_axis("symbol"))
     embeddings_table(result.decisions).to_parquet(folder / "embeddings.parquet", index=False)
-    _csv(stability(result.decisions).set_index("date"), folder / "stability.csv")
+    write_table(folder / "stability.csv", stability(result.decisions).set_index("date"))
 
 
 def write_passports(folder: Path, table: pd.DataFrame) -> None:
     """Write the clusters' passports (``strategies.passports.passport.passports``), a row per decision and cluster."""
-    _csv(table.set_index("date"), folder / "passports.csv")
+    write_table(folder / "passports.csv", table.set_index("date"))
 
 
 def write_importance(folder: Path, table: pd.DataFrame) -> None:
     """Write what the last decision's embeddings looked at (``strategies.passports.importance.importance_table``)."""
-    _csv(table.set_index("method"), folder / "importance.csv")
+    write_table(folder / "importance.csv", table.set_index("method"))
 
 
 def save_encoders(folder: Path, encoders: dict[int, Encoder]) -> None:
@@ -139,11 +140,6 @@ def embeddings_table(decisions: list[Decision]) -> pd.DataFrame:
     return table
 
 
-def write_json(path: Path, content: dict) -> None:
-    """JSON with a stable order; a number that is not finite becomes null."""
-    path.write_text(json.dumps(_finite(content), indent=2, default=str) + "\n", encoding="utf-8")
-
-
 def read_run_json(run_dir: Path) -> dict:
     """A run directory's run.json; a clear error where there is none."""
     path = Path(run_dir) / "run.json"
@@ -165,18 +161,3 @@ def fingerprint(panel: Panel) -> str:
     if panel.member is not None:
         digest.update(np.packbits(panel.member.to_numpy(dtype=bool)).tobytes())
     return digest.hexdigest()
-
-
-def _csv(table: pd.DataFrame, path: Path) -> None:
-    # pandas writes floats with repr(), the shortest form that reads back to the same bits.
-    table.to_csv(path, date_format="%Y-%m-%d", lineterminator="\n")
-
-
-def _finite(value):
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value

@@ -22,6 +22,7 @@ import pandas as pd
 import platformdirs
 
 from clusterfolio.feeds.raw import DataError
+from clusterfolio.feeds.writing import replacing
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +165,5 @@ def _cached(file: Path, name: str) -> tuple[pd.Series, pd.Timestamp] | None:
 
 def _write(file: Path, text: str, today: pd.Timestamp) -> None:
     """Replace the cached file in one step."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    part.write_text(f"# fetched {today.date()}\n{text}", encoding="utf-8")
-    os.replace(part, file)
+    with replacing(file) as part:
+        part.write_text(f"# fetched {today.date()}\n{text}", encoding="utf-8")
