@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from clusterfolio import ClusterfolioError
 from clusterfolio.engine.config.run import make_config, to_dict
 from clusterfolio.engine.config.settings import merge, read_toml
 from clusterfolio.engine.jobs.run import run
@@ -163,7 +164,7 @@ def run_trial(settings: dict, out: Path, report: bool, ledger: Path) -> dict:
         # How far a trial can be believed depends on all of them: `significance` says it when the sweep is over.
         later = {} if report else {"significance": {"on": False}}
         run(make_config(merge(settings, later)), out, report=report, ledger=Ledger(ledger))
-    except (ValueError, FloatingPointError, FileNotFoundError) as error:
+    except (ClusterfolioError, ValueError, FloatingPointError, FileNotFoundError) as error:
         log.warning("%s: %s", out.name, error)
         return {"error": str(error)}
     return finished_row(out)

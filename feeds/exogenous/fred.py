@@ -21,6 +21,7 @@ from urllib.request import Request, urlopen
 import pandas as pd
 import platformdirs
 
+from clusterfolio import ClusterfolioError
 from clusterfolio.feeds.raw import DataError
 from clusterfolio.feeds.writing import replacing
 
@@ -35,11 +36,11 @@ TIMEOUT, PAUSE, WAITS = 30.0, 1.0, (2.0, 5.0, 15.0)
 MOST_BYTES = 20_000_000
 
 
-class UnknownSeries(Exception):
+class UnknownSeries(ClusterfolioError):
     """FRED has no series of that name."""
 
 
-class NoAnswer(Exception):
+class NoAnswer(ClusterfolioError):
     """No usable answer this time: the network fails, requests are limited, the answer is garbled."""
 
 
