@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from clusterfolio import ClusterfolioError
-
 #: Columns a source may deliver; ``dividend``: quote currency per share held the evening before; ``split``: new shares
 #: per old one (0, 1 and NaN = none).
 RAW_COLUMNS = ("open", "high", "low", "close", "adj_close", "volume", "dividend", "split")
@@ -16,7 +14,7 @@ RAW_COLUMNS = ("open", "high", "low", "close", "adj_close", "volume", "dividend"
 USED, REPAIRED, DROPPED, ABSENT, PASSED_OVER = "used", "repaired", "dropped", "absent", "passed over"
 
 
-class DataError(ClusterfolioError, ValueError):
+class DataError(ValueError):
     """The data cannot carry a run: nothing usable, no benchmark, an exchange rate missing."""
 
 

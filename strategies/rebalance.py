@@ -12,7 +12,7 @@ import pandas as pd
 from clusterfolio.feeds.calendar import sessions as exchange_sessions
 from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel, make_assets
 from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares
-from clusterfolio.strategies.policy import Decision, PortfolioState
+from clusterfolio.strategies.policy import Decision, PortfolioState, ask
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class RebalanceStrategy(bt.Strategy):
         now = pd.Timestamp(self.datetime.date(0))
         if now in self._dates:
             panel = self._panel(now)
-            decision = self.p.policy_for(now).decide(panel, self.state())
+            decision = ask(self.p.policy_for(now), panel, self.state())
             self.decisions.append(decision)
             self.rebalance(decision, now)
             return

@@ -44,7 +44,7 @@ Orders = Mapping[str, bool]
 NO_ORDERS: Orders = MappingProxyType({})
 
 
-class NotPrices(DataError):
+class NotPrices(ValueError):
     """The file is no table of daily prices; the text says why."""
 
 
