@@ -151,13 +151,12 @@ _TEMPLATE = PanelLine()
 _day_number = lru_cache(maxsize=4096)(bt.date2num)  # of session ends, mostly: every order asks
 
 
-class PanelFeed(bt.feed.DataBase):
-    """A backtrader feed over :class:`Bars` (parameter ``dataname``).
+class BarsFeed(bt.feed.DataBase):
+    """A backtrader feed over :class:`Bars` (parameter ``dataname``), with the lines of ``bt.feeds.PandasData``.
 
-    Line ``terminal`` is 1 on a terminal bar, 0 otherwise. All parameters of backtrader's feeds are understood.
+    All parameters of backtrader's feeds are understood.
     """
 
-    lines = ("terminal",)
     on_clock = False  # set by the shared clock while it serves this feed
 
     def __init__(self):
@@ -223,14 +222,20 @@ class PanelFeed(bt.feed.DataBase):
         return True
 
 
-class _PanelLines(PanelFeed.lines):
-    """The lines of a feed; subclasses of ``PanelFeed`` derive theirs from it."""
+class _BarsLines(BarsFeed.lines):
+    """The lines of a feed; subclasses of ``BarsFeed`` derive theirs from it."""
 
     def __init__(self, initlines=None):
         self.lines = [PanelLine.fresh() for _ in self._getlines()]
 
 
-PanelFeed.lines = _PanelLines
+BarsFeed.lines = _BarsLines
+
+
+class PanelFeed(BarsFeed):
+    """An asset of a panel: line ``terminal`` is 1 on a terminal bar, 0 otherwise."""
+
+    lines = ("terminal",)
 
 
 def panel_feeds(panel: Panel, symbols=None, **kwargs) -> list[PanelFeed]:
@@ -272,8 +277,10 @@ def panel_feeds(panel: Panel, symbols=None, **kwargs) -> list[PanelFeed]:
     return feeds
 
 
-def frame_feed(frame: pd.DataFrame, name: str = "", **kwargs) -> PanelFeed:
+def frame_feed(frame: pd.DataFrame, name: str = "", **kwargs) -> BarsFeed:
     """A feed from one frame of bars at any time of day, as ``bt.feeds.PandasData(dataname=frame)`` would give.
+
+    Bars, lines and what a writer prints are the same; a row of NaN is a bar, as there.
 
     Args:
         frame: columns among open, high, low, close, volume, openinterest in any case; index of strictly increasing
@@ -288,4 +295,4 @@ def frame_feed(frame: pd.DataFrame, name: str = "", **kwargs) -> PanelFeed:
     fields = {str(column).lower(): frame[[column]].to_numpy(dtype=float) for column in frame.columns}
     rows, none = np.arange(len(frame)), np.empty(0, dtype=np.int64)
     priced = len(frame) > 0 and "close" in fields and bool(np.isfinite(fields["close"]).all())
-    return PanelFeed(dataname=Bars(day_numbers(frame.index), rows, fields, 0, rows, none, priced), name=name, **kwargs)
+    return BarsFeed(dataname=Bars(day_numbers(frame.index), rows, fields, 0, rows, none, priced), name=name, **kwargs)

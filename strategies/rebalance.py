@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import backtrader as bt
-import numpy as np
 import pandas as pd
 
 from clusterfolio.feeds.calendar import sessions as exchange_sessions
-from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel, make_assets
+from clusterfolio.feeds.panel import STOPPED_AFTER
+from clusterfolio.strategies.bars import day_of, feed_names, has_bar, panel_from_feeds, since_priced
 from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares
-from clusterfolio.strategies.policy import Decision, PortfolioState, ask
+from clusterfolio.strategies.policy import Decision, PortfolioState
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +33,8 @@ ENOUGH = 0.5
 #: Reason of a buy that was refused at first.
 SENT_AGAIN = "rebalance, sent again after a margin refusal"
 
-#: backtrader counts days as ``datetime.date.toordinal`` does; this is 1970-01-01.
-UNIX_EPOCH = 719163
+#: Reason of a fill that no rebalance asked for: an order of a subclass's own.
+OTHER = "another order of the strategy"
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,21 @@ class Fill:
     reason: str
 
 
+class PricedOnly:
+    """A broker's filler that fills nothing at a price that is not a number: the order waits for the next bar.
+
+    backtrader would book the fill, and the cash would be NaN for good.
+    """
+
+    def __init__(self, filler: Callable | None):
+        self.filler = filler
+
+    def __call__(self, order, price, ago):
+        if not math.isfinite(price):
+            return 0
+        return abs(order.executed.remsize) if self.filler is None else self.filler(order, price, ago)
+
+
 class RebalanceStrategy(bt.Strategy):
     """Asks the policy for a decision on the close of each decision date; orders fill at the next open.
 
@@ -53,9 +71,23 @@ class RebalanceStrategy(bt.Strategy):
     refused for margin (the open was higher than the close that sized it) is sent again on the next bar for what the
     cash allows. A position whose feed has been silent for ``STOPPED_AFTER`` sessions is sold.
 
+    Once a session, with all of its bars: backtrader calls ``next`` for every moment at which a feed has a bar, and
+    feeds may stamp the bars of one day differently (00:00, 23:59:59). The session is over when the next bar to come, of
+    which only the stamp is read, is of another day; until then nothing is decided or sent. Every feed then fills on its
+    own next bar. Where sales are stamped later than buys, a buy that needs their cash is refused and sent again a
+    session later, so give all feeds one time of day if you can.
+
+    It trades what it holds itself, in an account that others may share: positions are counted from its own fills, not
+    from the broker's, and sized by its own positions and the cash. A bar of NaN is no bar: the position is worth its
+    last close, and orders wait (backtrader's own value of the account is NaN on such a day).
+
+    Feeds are daily and named. Intraday feeds need a ``panel`` of daily bars: decisions come with the day's last bar,
+    fills with the next day's first. ``exactbars=1`` is refused: with no bars kept backtrader lets a feed show its next
+    bar before it is due.
+
     Params:
         policy_for: ``callable(now) -> policy``, the policy fitted on data before ``now``.
-        decision_dates: days to decide on, each a session.
+        decision_dates: days to decide on; one on which no feed has a bar is an error.
         panel: what the policy is shown, cut at the current bar; None = built from the strategy's own feeds.
         benchmark: a feed's name; only used to build the panel from the feeds (default: the first feed).
         sessions: the exchange's sessions; None = New York's.
@@ -79,8 +111,10 @@ class RebalanceStrategy(bt.Strategy):
         self.decisions: list[Decision] = []
         self.fills: list[Fill] = []
         self.unfilled: list[tuple[pd.Timestamp, str, str]] = []
-        self._dates = {pd.Timestamp(day) for day in self.p.decision_dates}
-        self._by_name = {data._name: data for data in self.datas}
+        self._due = deque(sorted({pd.Timestamp(day) for day in self.p.decision_dates}))
+        self._by_name = feed_names(self.datas)
+        self._own: dict[str, float] = {}  # shares held, from this strategy's fills
+        self._decided: pd.Timestamp | None = None
         self._targets: dict[str, float] = {}  # shares wanted, names still being worked on
         self._live: dict[str, bt.Order] = {}
         self._reason: dict[str, str] = {}
@@ -88,15 +122,26 @@ class RebalanceStrategy(bt.Strategy):
         self._entries: dict[str, pd.Timestamp] = {}
         self._sessions = self.p.sessions
 
+    def start(self):
+        if int(self.cerebro.p.exactbars) > 0:
+            raise ValueError(f"exactbars={self.cerebro.p.exactbars}: the feeds' bars are needed; use False, -1 or -2")
+        if any(data.buflen() for data in self.datas):  # preloaded: before anything is fitted
+            for day in self._due:
+                if not any(has_bar(data, day, self.datetime._tz) for data in self.datas):
+                    raise self._no_bar(day)
+        if isinstance(self.broker, bt.brokers.BackBroker) and not isinstance(self.broker.p.filler, PricedOnly):
+            self.broker.set_filler(PricedOnly(self.broker.p.filler))
+
     def prenext(self):
         # backtrader calls next() only once every feed has a bar; a late listing must not hold up the others.
         self.next()
 
     def next(self):
-        now = pd.Timestamp(self.datetime.date(0))
-        if now in self._dates:
-            panel = self._panel(now)
-            decision = ask(self.p.policy_for(now), panel, self.state())
+        now = self._day(self.datetime[0])
+        if not self._complete(now):
+            return
+        if self._due and self._due[0] <= now:
+            decision = self._decide(now)
             self.decisions.append(decision)
             self.rebalance(decision, now)
             return
@@ -107,33 +152,53 @@ class RebalanceStrategy(bt.Strategy):
             self._work(now)
 
     def stop(self):
-        last = pd.Timestamp(self.datetime.date(0))
+        last = self._day(self.datetime[0])
         for name in sorted({*self._live, *self._targets}):
             self._missed(last, name, "still waiting at the end of the run")
+        for day in self._due:
+            log.warning("decision_dates: %s was not decided, the feeds end on %s", day.date(), last.date())
+
+    def _complete(self, now: pd.Timestamp) -> bool:
+        """Whether all bars of the day are here: the next one to come is of another day; only its stamp is read."""
+        if now == self._decided:
+            late = [data._name for data in self.datas if len(data) and data.datetime[0] == self.datetime[0]]
+            raise RuntimeError(
+                f"{', '.join(late[:5])}: a bar of {now.date()} came after that day's decision; let Cerebro preload the "
+                "feeds (its default), and give it daily bars"
+            )
+        upcoming = getattr(self.cerebro, "next_moment", None)  # the shared clock knows without asking all feeds
+        moments = (data.advance_peek() for data in self.datas) if upcoming is None else (upcoming,)
+        return not any(math.isfinite(moment) and self._day(moment) <= now for moment in moments)
+
+    def _decide(self, now: pd.Timestamp) -> Decision:
+        if self._due[0] < now:
+            raise self._no_bar(self._due[0])
+        self._decided = self._due.popleft()
+        return self.p.policy_for(now).decide(self._panel(now), self.state())
+
+    def _no_bar(self, day: pd.Timestamp) -> ValueError:
+        return ValueError(f"decision_dates: no feed has a bar on {day.date()}; decide on sessions only")
 
     def state(self) -> PortfolioState:
         """What is held now, valued at the last closes."""
-        value = self.broker.getvalue()
-        held = self._held()
-        weights = pd.Series({data._name: self.broker.get_value([data]) / value for data in held}, dtype=float)
+        value = self._value()
+        weights = pd.Series({name: self._worth(name) / value for name in self._own}, dtype=float)
         return PortfolioState(weights, self.broker.getcash() / value, dict(self._entries))
 
     def rebalance(self, decision: Decision, now: pd.Timestamp) -> None:
         """Set the target shares from the decision's weights and send the orders, sells first."""
-        unknown = [name for name in decision.weights.index if name not in self._by_name]
+        weights = decision.weights
+        unknown = [name for name in weights.index if name not in self._by_name]
         if unknown:
             raise KeyError(f"decision of {now.date()}: no feed for {', '.join(unknown)}")
         for order in list(self._live.values()):
             self.cancel(order)
         self._live.clear()
-        weights = decision.weights
-        prices = [self._by_name[name].close[0] for name in weights.index]
+        prices = [self._price(name) for name in weights.index]
         shares = target_shares(
-            weights, prices, self.broker.getvalue(), cash_buffer=self.p.cash_buffer, fractional=self.p.fractional
+            weights, prices, self._value(), cash_buffer=self.p.cash_buffer, fractional=self.p.fractional
         )
-        self._targets = {data._name: 0.0 for data in self._held()} | dict(
-            zip(weights.index, shares.tolist(), strict=True)
-        )
+        self._targets = dict.fromkeys(self._own, 0.0) | dict(zip(weights.index, shares.tolist(), strict=True))
         for name, weight, price in zip(weights.index, weights, prices, strict=True):
             if self._targets[name] == 0.0 and weight > 0:
                 self._missed(now, name, f"its share of the value is less than one share at {price:,.2f}")
@@ -159,12 +224,14 @@ class RebalanceStrategy(bt.Strategy):
 
         Its target stays until it is reached: the cash may be on its way from a sale whose feed has a holiday.
         """
-        promised = sum(order.executed.remsize * order.data.close[0] for order in self._live.values() if order.isbuy())
-        data = self._by_name[name]
-        rate = self.broker.getcommissioninfo(data).getcommission(1.0, 1.0)
+        promised = sum(
+            order.executed.remsize * self._price(other) for other, order in self._live.items() if order.isbuy()
+        )
+        price = self._price(name)
+        rate = self.broker.getcommissioninfo(self._by_name[name]).getcommission(1.0, 1.0)
         cash = self.broker.getcash() - promised
-        amount = min(amount, float(affordable_shares(cash, data.close[0], rate, fractional=self.p.fractional)))
-        if amount * data.close[0] > DUST * self.broker.getvalue():
+        amount = min(amount, float(affordable_shares(cash, price, rate, fractional=self.p.fractional)))
+        if amount * price > DUST * self._value():
             self._send(name, amount)
         elif not any(order.issell() for order in self._live.values()):  # no more cash will come
             reached = self._shares(name) / self._targets.pop(name)
@@ -177,13 +244,15 @@ class RebalanceStrategy(bt.Strategy):
 
     def _send(self, name: str, amount: float) -> None:
         send = self.buy if amount > 0 else self.sell
+        data = self._by_name[name]
+        # The broker checks the cash at the close, unless told another price; one check of NaN refuses all orders.
+        price = None if math.isfinite(data.close[0]) else self._price(name)
         self._live[name] = send(
-            data=self._by_name[name], size=abs(amount), exectype=bt.Order.Market, reason=self._reason[name]
+            data=data, size=abs(amount), price=price, exectype=bt.Order.Market, reason=self._reason[name]
         )
 
     def _sell_stopped(self, now: pd.Timestamp) -> None:
-        for data in self._held():
-            name = data._name
+        for name in list(self._own):
             if self._stopped(name, now) and self._reason.get(name) != "stopped trading":
                 if name in self._live:
                     self.cancel(self._live.pop(name))
@@ -195,15 +264,21 @@ class RebalanceStrategy(bt.Strategy):
         """Drop what could not be filled in ``GIVE_UP_AFTER`` sessions, and buys of feeds that fell silent."""
         waited = self._sessions_between(self._since, now)
         for name in list(self._targets):
-            data = self._by_name[name]
             buying = self._targets[name] > self._shares(name)
-            silent = self._silent(data, now) >= STOPPED_AFTER // 2
+            silent = self._silent(name, now) >= STOPPED_AFTER // 2
             if waited >= GIVE_UP_AFTER or (buying and silent and name in self._live):
-                if name in self._live:
-                    self.cancel(self._live.pop(name))
+                order = self._live.pop(name, None)
+                if order is not None:
+                    self.cancel(order)
+                if silent:
+                    why = "no bar to trade on"
+                elif order is None:
+                    why = f"short of cash for {waited} sessions"
+                else:  # it had bars to fill on: a filler holds it back
+                    part = "a part of the order" if order.executed.size else "nothing of the order"
+                    why = f"the broker filled {part} in {waited} sessions"
                 reached = self._shares(name) / self._targets[name] if self._targets[name] else 0.0
                 del self._targets[name]
-                why = "no bar to trade on" if silent else f"short of cash for {waited} sessions"
                 self._missed(now, name, f"{why}; {reached:.0%} of its target reached".replace("%", " %"))
 
     def _missed(self, now: pd.Timestamp, name: str, why: str) -> None:
@@ -211,9 +286,12 @@ class RebalanceStrategy(bt.Strategy):
         log.warning("%s: target of %s not reached: %s", now.date(), name, why)
 
     def notify_order(self, order):
+        if order.owner is not self or order.exectype == bt.Order.Historical:
+            return  # backtrader books an order history on whichever strategy is first
         name = order.data._name
+        for part in order.executed.iterpending():  # what was filled since the last notice
+            self._record(name, part, dict.get(order.info, "reason", OTHER))
         if order.status == bt.Order.Completed:
-            self._record(order)
             if self._reason.get(name) != SENT_AGAIN:
                 self._targets.pop(name, None)
         elif order.status in (bt.Order.Margin, bt.Order.Rejected):
@@ -222,28 +300,46 @@ class RebalanceStrategy(bt.Strategy):
         if not order.alive() and name in self._live and self._live[name].ref == order.ref:
             del self._live[name]
 
-    def _record(self, order) -> None:
-        name = order.data._name
-        day = pd.Timestamp(bt.num2date(order.executed.dt)).normalize()
-        done = order.executed
-        self.fills.append(Fill(day, name, done.size, done.price, done.comm, order.info.reason))
-        if not self.getposition(order.data).size:
-            self._entries.pop(name, None)
-        else:
+    def _record(self, name: str, part, reason: str) -> None:
+        day = self._day(part.dt)
+        self.fills.append(Fill(day, name, part.size, part.price, part.comm, reason))
+        self._own[name] = self._own.get(name, 0.0) + part.size
+        if self._own[name]:
             self._entries.setdefault(name, day)
+        else:
+            del self._own[name]
+            self._entries.pop(name, None)
 
-    def _held(self) -> list:
-        # Over the broker's positions, not over all feeds: the cost of a bar grows with what is held.
-        return [data for data, position in list(self.broker.positions.items()) if position.size]
+    def _day(self, moment: float) -> pd.Timestamp:
+        return day_of(moment, self.datetime._tz)
 
     def _shares(self, name: str) -> float:
-        return self.getposition(self._by_name[name]).size
+        return self._own.get(name, 0.0)
+
+    def _price(self, name: str) -> float:
+        """The last close that is a number."""
+        data = self._by_name[name]
+        return data.close[-since_priced(data)]
+
+    def _worth(self, name: str) -> float:
+        scheme = self.broker.getcommissioninfo(self._by_name[name])
+        return scheme.getvaluesize(self._own[name], self._price(name))
+
+    def _value(self) -> float:
+        """Of the account: the broker's, unless others hold positions in it or a price of today is no number."""
+        value = self.broker.getvalue()
+        positions = list(self.broker.positions.items())
+        if math.isfinite(value) and all(held.size == self._shares(data._name) for data, held in positions):
+            return value
+        return self.broker.getcash() + sum(map(self._worth, self._own))
 
     def _stopped(self, name: str, now: pd.Timestamp) -> bool:
-        return self._shares(name) != 0 and self._silent(self._by_name[name], now) >= STOPPED_AFTER
+        return name in self._own and self._silent(name, now) >= STOPPED_AFTER
 
-    def _silent(self, data, now: pd.Timestamp) -> int:
-        return self._sessions_between(pd.Timestamp(data.datetime.date(0)), now)
+    def _silent(self, name: str, now: pd.Timestamp) -> int:
+        """Sessions since the last bar with a price."""
+        data = self._by_name[name]
+        return self._sessions_between(self._day(data.datetime[-since_priced(data)]), now)
 
     def _sessions_between(self, earlier: pd.Timestamp, later: pd.Timestamp) -> int:
         """Sessions after ``earlier``, up to and including ``later``."""
@@ -263,33 +359,6 @@ class RebalanceStrategy(bt.Strategy):
     def _panel(self, now: pd.Timestamp):
         if self.p.panel is not None:
             return self.p.panel.until(now)
-        first = pd.Timestamp(min(data.datetime.date(1 - len(data)) for data in self.datas if len(data)))
-        return panel_from_feeds(self.datas, self.p.benchmark or self.datas[0]._name, self._known_sessions(first, now))
-
-
-def panel_from_feeds(datas, benchmark: str, sessions: pd.DatetimeIndex) -> Panel:
-    """The bars backtrader has delivered so far, as a panel: no later row exists in it.
-
-    Args:
-        datas: backtrader's data feeds with daily bars, prices in the account's currency.
-        benchmark: the name of one of them.
-        sessions: exchange sessions up to the current bar.
-    """
-    bars = {}
-    for data in datas:
-        n_bars = len(data)
-        if not n_bars:
-            continue
-        frame = pd.DataFrame({name: getattr(data, name).get(size=n_bars) for name in FIELDS}, dtype=float)
-        ordinals = np.floor(np.asarray(data.datetime.get(size=n_bars), dtype=float)).astype(np.int64)
-        frame.index = pd.DatetimeIndex((ordinals - UNIX_EPOCH).astype("datetime64[D]").astype("datetime64[ns]"))
-        terminal = np.asarray(data.terminal.get(size=n_bars)) > 0 if hasattr(data.lines, "terminal") else False
-        bars[data._name] = frame[~np.broadcast_to(terminal, n_bars)]
-    dates = pd.DatetimeIndex(sorted(set().union(*(frame.index for frame in bars.values()))))
-    columns = pd.Index(list(bars), dtype=object)
-    frames = {
-        name: pd.DataFrame({symbol: frame[name] for symbol, frame in bars.items()}, index=dates, columns=columns)
-        for name in FIELDS
-    }
-    known = sessions[(sessions >= dates[0]) & (sessions <= dates[-1])]
-    return Panel(**frames, assets=make_assets(columns), sessions=known, benchmark=benchmark)
+        first = min(self._day(data.datetime[1 - len(data)]) for data in self.datas if len(data))
+        sessions = self._known_sessions(first, now)
+        return panel_from_feeds(self.datas, self.p.benchmark or self.datas[0]._name, sessions, self.datetime._tz)

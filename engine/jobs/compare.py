@@ -17,7 +17,6 @@ import pandas as pd
 
 from clusterfolio.engine.assembly.plan import plan_folds
 from clusterfolio.engine.assembly.policy import make_fold_policy
-from clusterfolio.engine.config.policies import CLUSTER
 from clusterfolio.engine.config.run import to_dict
 from clusterfolio.engine.evidence.assessment import BASELINES_FILE, STRATEGY, overlap
 from clusterfolio.engine.evidence.rivals import (
@@ -30,7 +29,7 @@ from clusterfolio.engine.evidence.rivals import (
     trade_all,
 )
 from clusterfolio.engine.folds.fitting import FoldPolicies
-from clusterfolio.engine.folds.walk_forward import Fold, fold_for
+from clusterfolio.engine.folds.walk_forward import Fold
 from clusterfolio.engine.jobs.sweep import Trial, run_sweep
 from clusterfolio.engine.progress import Reporter
 from clusterfolio.engine.run_dir import artifacts
@@ -85,8 +84,6 @@ def compare_run(
     """
     wanted = known_names(names)
     cannot = {name: why for name, why in cannot_be_compared(run.panel, run.decisions).items() if name in wanted}
-    if run.config.policy.name != CLUSTER:
-        cannot |= {name: "the run's policy has no encoder to stand in for" for name in wanted if name in FITTED}
     found = baselines(run, [name for name in wanted if name not in cannot], cannot, reporter)
     table = policy_table(run, found)
     _write(table, run.folder / BASELINES_FILE)
@@ -170,7 +167,7 @@ class FittedFolds:
         self.fold: Fold | None = None
 
     def __call__(self, now: pd.Timestamp) -> ClusterPolicy:
-        fold = fold_for(self.planned, now)
+        fold = [fold for fold in self.planned if fold.decides_from <= now][-1]
         if fold is not self.fold:
             like = make_fold_policy(self.run.config, self.run.cash, fold, False)
             policy = self.kind(**vars(like))
@@ -235,14 +232,14 @@ def offsets(run: FinishedRun, n_offsets: int, reporter: Reporter) -> pd.DataFram
     panel = with_features(run.panel, run.config.features)
     dates = pd.DatetimeIndex([decision.asof for decision in run.decisions])
     make = partial(make_fold_policy, run.config, run.cash)
-    planned, policies = stored_folds(plan_folds(run.config, panel, dates), make, run.folder)
+    planned, encoders = stored_folds(plan_folds(run.config, panel, dates), make, run.folder)
     series = {0: run.tables.returns["strategy"]}
     for offset in chosen[1:]:
         reporter.stage(f"{offset} later")
         kept = run.folder / KEPT / f"offset-{offset}"
         if _load(kept) is None:
             shifted = sessions[rows[rows + offset < len(sessions) - 1] + offset]
-            _keep(_backtest(run, panel, FoldPolicies(planned, policies), shifted, reporter), kept)
+            _keep(_backtest(run, panel, FoldPolicies(planned, encoders, make), shifted, reporter), kept)
         series[int(offset)] = _load(kept).net
     table = pd.DataFrame(series).dropna()
     cash = cash_per_session(run.cash, table.index)

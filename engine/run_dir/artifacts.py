@@ -6,21 +6,20 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.folds.stored_policies import save_policy
-from clusterfolio.engine.folds.walk_forward import Fold
 from clusterfolio.engine.trading.backtest import BacktestResult
 from clusterfolio.feeds.panel import FIELDS, Panel
+from clusterfolio.models.encoder import Encoder
 from clusterfolio.strategies.passports.continuity import stability
-from clusterfolio.strategies.policy import Decision, Policy, learns
+from clusterfolio.strategies.policy import Decision
 
-#: The policy that decides last, and one folder for each fold's where there are several.
+#: The encoder that decides last, and one folder for each fold's where there are several.
 MODEL_DIR, FOLDS_DIR = "model", "folds"
 
 
@@ -77,21 +76,16 @@ def write_importance(folder: Path, table: pd.DataFrame) -> None:
     _csv(table.set_index("method"), folder / "importance.csv")
 
 
-def save_policies(folder: Path, planned: Sequence[Fold], policies: dict[int, Policy]) -> None:
-    """Save what the policies of a run's folds learned, by number; the last one under ``MODEL_DIR`` too.
-
-    One that does not learn leaves nothing: it is made anew from the configuration.
-    """
-    spans = {fold.number: (fold.train_start, fold.train_end) for fold in planned if learns(policies[fold.number])}
-    if spans:
-        save_policy(policies[max(spans)], folder / MODEL_DIR, spans[max(spans)])
-    if len(spans) > 1:
-        for number, span in spans.items():
-            save_policy(policies[number], folder / FOLDS_DIR / f"{number:03d}", span)
+def save_encoders(folder: Path, encoders: dict[int, Encoder]) -> None:
+    """Save the encoders of a run's folds, by number; the last one under ``MODEL_DIR`` too."""
+    encoders[max(encoders)].save(folder / MODEL_DIR)
+    if len(encoders) > 1:
+        for number, encoder in encoders.items():
+            encoder.save(folder / FOLDS_DIR / f"{number:03d}")
 
 
-def stored_policy(run_dir: Path, day: pd.Timestamp) -> tuple[Path, pd.Timestamp, pd.Timestamp]:
-    """Which of a run's policies decides on ``day``: its folder, and first and last day of its training."""
+def stored_encoder(run_dir: Path, day: pd.Timestamp) -> tuple[Path, pd.Timestamp, pd.Timestamp]:
+    """Which of a run's encoders decides on ``day``: its folder, and first and last day of its training."""
     facts = read_run_json(run_dir)
     found, span = Path(run_dir) / MODEL_DIR, facts["training"]["span"]
     rows = facts.get("folds", [])
@@ -129,7 +123,7 @@ def clusters_table(decisions: list[Decision]) -> pd.DataFrame:
 
 
 def _uncertainty(decision: Decision) -> dict[str, np.ndarray]:
-    found = decision.uncertainty
+    found = decision.diagnostics.get("uncertainty")
     return {} if found is None else {"uncertainty": found.reindex(decision.labels.index).to_numpy()}
 
 

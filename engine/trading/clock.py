@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import gc
 import logging
+import math
 from array import array
 from contextlib import contextmanager
 
@@ -19,7 +20,7 @@ import numpy as np
 from backtrader.brokers import BackBroker
 
 from clusterfolio.engine.trading.clock_broker import ClockBroker
-from clusterfolio.feeds.bt_feed import PanelFeed, PanelLine
+from clusterfolio.feeds.bt_feed import BarsFeed, PanelLine
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,11 @@ class Ticker:
         self.row = 0
         self.moments = moments
         self.dates = {}
+
+    @property
+    def next_moment(self) -> float:
+        """Day number of the next row, infinite on the last."""
+        return self.moments[self.row] if self.row < len(self.moments) else math.inf
 
     def date(self, number: float) -> dt.datetime:
         """``bt.num2date(number)``, worked out once."""
@@ -94,12 +100,19 @@ class ClockCerebro(bt.Cerebro):
     Attributes:
         clock_used: whether the last ``run`` was served by the shared clock.
         fallback_reason: why it was not, or None.
+        next_moment: while the clock runs, when the next bar of any feed comes (a day number, infinite if none does);
+            None otherwise. Whoever asks need not ask every feed.
     """
 
     def __init__(self):
         super().__init__()
         self.clock_used = False
         self.fallback_reason = None
+        self._ticker = None
+
+    @property
+    def next_moment(self) -> float | None:
+        return None if self._ticker is None else self._ticker.next_moment
 
     def run(self, **kwargs):
         self.clock_used, self.fallback_reason = False, None
@@ -113,7 +126,7 @@ class ClockCerebro(bt.Cerebro):
             logger.warning("shared clock not used: %s", reason)
 
     def _runonce(self, runstrats):
-        reason = next(filter(None, map(_unserved, self.datas)), None)
+        reason = _added_twice(self.datas) or next(filter(None, map(_unserved, self.datas)), None)
         if reason is None and self.fallback_reason is None:
             self._run_on_clock(runstrats)
             return
@@ -155,8 +168,11 @@ class ClockCerebro(bt.Cerebro):
             _strategies_on_clock(runstrats, reached, ticker),
             _garbage_seldom_collected(),
         ):
-            self.clock_used = True
-            self._tick(runstrats, ticker)
+            self.clock_used, self._ticker = True, ticker
+            try:
+                self._tick(runstrats, ticker)
+            finally:
+                self._ticker = None
 
     def _tick(self, runstrats, ticker) -> None:
         """The run loop: as in ``bt.Cerebro._runonce``, with the clock moved instead of the feeds."""
@@ -179,13 +195,21 @@ class ClockCerebro(bt.Cerebro):
                 self._next_writers(runstrats)
 
 
+def _added_twice(datas) -> str | None:
+    """A feed that backtrader has twice is moved twice per bar, and so has every second bar only."""
+    seen = set()
+    for data in datas:
+        if data in seen:
+            return f"feed {data._name!r} was added twice, and backtrader shows every second bar of such a feed"
+        seen.add(data)
+    return None
+
+
 def _unserved(data) -> str | None:
     """Why the clock cannot serve a feed, or None."""
-    if not isinstance(data, PanelFeed):
-        return f"feed {data._name!r} is a {type(data).__name__}, not a PanelFeed (feeds.bt_feed.frame_feed makes one)"
-    if any(
-        getattr(type(data), name) is not getattr(PanelFeed, name) for name in ("advance", "advance_peek", "__len__")
-    ):
+    if not isinstance(data, BarsFeed):
+        return f"feed {data._name!r} is a {type(data).__name__}, not a BarsFeed (feeds.bt_feed.frame_feed makes one)"
+    if any(getattr(type(data), name) is not getattr(BarsFeed, name) for name in ("advance", "advance_peek", "__len__")):
         return f"feed {data._name!r} moves its bars in its own way ({type(data).__name__})"
     calendar, rows = data.stamps()
     if calendar is not data.p.dataname.calendar and (np.diff(calendar[rows]) <= 0).any():

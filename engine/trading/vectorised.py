@@ -80,7 +80,7 @@ class Tape:
         days: every day on which any asset has a bar, terminal bars included.
         open: where there is a bar.
         close: the last one known.
-        bar: whether there is one.
+        bar: whether there is one, with an open to fill at.
         silent: sessions since the last one.
         rate: cost per unit of value traded, ``(n_assets + 1,)``.
         session: which days are sessions, ``(n_days,)``.
@@ -150,9 +150,10 @@ def read_tape(panel: Panel, first: pd.Timestamp, trading: TradingConfig) -> Tape
     rate = np.append(costs * trading.cost_multiplier / 1e4 if trading.costs else np.zeros(len(names)), 0.0)
     column = np.append(names.get_indexer(panel.symbols), len(names))  # a pick of -1 is the spare column
     began = days.get_loc(first)
+    fills = bar & np.isfinite(opens)
     session = days[began:].isin(panel.sessions)
     return Tape(
-        days[began:], opens[began:], close[began:], bar[began:], silent[began:].astype(np.int32), rate, session,
+        days[began:], opens[began:], close[began:], fills[began:], silent[began:].astype(np.int32), rate, session,
         count[began:], column,
     )  # fmt: skip
 

@@ -90,6 +90,14 @@ def test_lines_equal_those_of_the_pandas_feed(options, span):
         np.testing.assert_array_equal(np.array(one[name]), np.array(other[name])[:, :7])
 
 
+def test_a_frames_feed_has_the_lines_of_the_pandas_feed_and_no_other():
+    frame = pd.DataFrame({"close": [1.0, 2.0]}, pd.bdate_range("2024-01-01", periods=2))
+    ours, theirs = frame_feed(frame, "A"), bt.feeds.PandasData(dataname=frame, name="A")
+    assert ours.getlinealiases() == theirs.getlinealiases()
+    assert not hasattr(ours, "terminal") and not hasattr(ours.lines, "terminal")
+    assert "terminal" in panel_feeds(make_panel(np.ones((4, 1), dtype=bool)))[0].getlinealiases()
+
+
 def test_a_choice_of_symbols_keeps_its_order():
     panel = make_panel(np.ones((4, 3), dtype=bool))
     assert [feed._name for feed in panel_feeds(panel, ["A2", "A0"])] == ["A2", "A0"]

@@ -6,7 +6,8 @@ import pytest
 from clusterfolio.engine.trading.backtest import run_backtest
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.feeds.bt_feed import panel_feeds
-from clusterfolio.strategies.rebalance import RebalanceStrategy, panel_from_feeds
+from clusterfolio.strategies.bars import panel_from_feeds
+from clusterfolio.strategies.rebalance import RebalanceStrategy
 from tests.conftest import FixedPolicy, make_panel, random_closes
 
 

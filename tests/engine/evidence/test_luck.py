@@ -130,6 +130,18 @@ def test_any_panel_with_gaps_gives_what_the_engine_gives(seed, missing, whole, b
     assert worst < (200.0 if whole else 0.005)
 
 
+def test_an_order_waits_for_an_open_that_is_known():
+    closes = random_closes(40, ["MKT", "A", "B"])
+    opens = closes.shift(1).fillna(100.0)
+    opens.iloc[11:13, 1] = np.nan
+    panel = make_panel(closes, opens)
+    dates = closes.index[[10, 25]]
+    targets = Targets(np.array([[[1, 2], [1, 2]]]), np.array([[[0.5, 0.5], [0.3, 0.7]]]))
+    worst, transactions = agreement(panel, targets, dates, TradingConfig())
+    assert worst < 0.005
+    assert transactions.groupby("symbol")["date"].first().to_dict() == {"A": closes.index[13], "B": closes.index[11]}
+
+
 def test_blocks_do_not_matter(market, monkeypatch):
     dates = monthly(market)
     targets = random_targets(market, dates, 5, 8)
@@ -182,7 +194,7 @@ def decide(panel, dates, n_clusters=5, seed=0):
         sharpe = pd.Series(rng.normal(size=len(names)), names)
         sharpe.iloc[0] = np.nan
         weights = pd.Series(dtype=float)
-        made.append(Decision(day, weights, labels, sharpe, []))
+        made.append(Decision(day, weights, labels, sharpe, [], pd.DataFrame(), {"excluded": {}, "notes": []}))
     return made
 
 

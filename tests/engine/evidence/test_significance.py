@@ -52,7 +52,7 @@ def decided(panel, asof) -> Decision:
     weights = pd.Series(1 / 3, index=selected)
     empty = pd.DataFrame(np.eye(18)[:, :3], index=labels.index)
     known = {"excluded": {}, "notes": [], "linkage": np.empty((0, 4))}
-    return Decision(asof, weights, labels, sharpe, selected, empty, **known)
+    return Decision(asof, weights, labels, sharpe, selected, empty, known)
 
 
 @pytest.fixture(scope="module")

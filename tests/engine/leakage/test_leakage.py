@@ -83,6 +83,7 @@ class Momentum:
             sharpe=None,
             selected=list(rise.nlargest(3).index),
             embeddings=None,
+            diagnostics={},
         )
 
 

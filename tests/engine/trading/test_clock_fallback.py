@@ -116,7 +116,7 @@ def test_feed_of_another_kind():
         cerebro.adddata(stock_feeds(panel)[1])
 
     cerebro, seen = run(panel, add)
-    assert cerebro.fallback_reason.startswith("feed 'A01' is a PandasData, not a PanelFeed")
+    assert cerebro.fallback_reason.startswith("feed 'A01' is a PandasData, not a BarsFeed")
     assert seen == run(panel, add, engine=bt.Cerebro)[1]
 
 
@@ -131,6 +131,32 @@ def test_live_feed():
     cerebro, seen = run(random_panel(seed=7, n_days=40), add)
     assert cerebro.fallback_reason == "live data"
     assert seen
+
+
+def test_a_feed_added_twice_is_read_as_backtrader_reads_it(caplog):
+    """Every second bar, that is: stock backtrader moves the one feed once for each time it was added."""
+
+    def closes(engine):
+        seen = []
+
+        class Look(bt.Strategy):
+            def next(self):
+                seen.append(self.data.close[0])
+
+        cerebro = engine(stdstats=False)
+        (feed,) = panel_feeds(random_panel(n_assets=1, n_days=40, seed=6))
+        cerebro.adddata(feed)
+        cerebro.adddata(feed)
+        cerebro.addstrategy(Look)
+        cerebro.run()
+        return seen, cerebro
+
+    (stock, _), (ours, cerebro) = closes(bt.Cerebro), closes(ClockCerebro)
+    assert ours == stock and len(stock) == 20
+    assert not cerebro.clock_used
+    said = "feed 'A00' was added twice, and backtrader shows every second bar of such a feed"
+    assert cerebro.fallback_reason == said
+    assert f"shared clock not used: {said}" in caplog.text
 
 
 def test_feed_that_moves_in_its_own_way():

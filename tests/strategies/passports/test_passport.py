@@ -77,6 +77,7 @@ def decision(labels, sharpe, selected, embeddings=None):
         sharpe=pd.Series(sharpe),
         selected=selected,
         embeddings=pd.DataFrame(embeddings, labels.index),
+        diagnostics={},
     )
 
 
