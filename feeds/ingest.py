@@ -17,7 +17,7 @@ from clusterfolio.feeds.calendar import last_common_session
 from clusterfolio.feeds.calendar import sessions as exchange_sessions
 from clusterfolio.feeds.panel import ASSET_DEFAULTS, FIELDS, STOPPED_AFTER, Panel, make_assets
 from clusterfolio.feeds.quality import QualityConfig, clean
-from clusterfolio.feeds.raw import ABSENT, DROPPED, MENDED, REPAIRED, USED, DataError, RawData, Remark
+from clusterfolio.feeds.raw import ABSENT, DROPPED, GUESSED, MENDED, RATE, REPAIRED, USED, DataError, RawData, Remark
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,9 @@ def build_panel(
     facts = _facts(wanted, known, raw.assets)
     span = slice(start, pd.Timestamp.now().normalize() if end is None else end)
 
+    if benchmark not in raw.bars:  # before anything slow
+        absent = raw.verdicts.get(benchmark, (ABSENT, "the source has no such symbol"))
+        _check_enough({}, raw.verdicts | {benchmark: absent}, benchmark, config, list(raw.bars))
     taken, verdicts = {}, {}
     for symbol in wanted:
         if symbol not in raw.bars:
@@ -98,6 +101,8 @@ def build_panel(
     verdicts |= {
         name: verdict for name, verdict in raw.verdicts.items() if name not in verdicts and name not in raw.bars
     }
+    rates = [symbol for symbol in raw.bars if symbol not in verdicts and fx.pair_of(symbol) is not None]
+    verdicts |= dict.fromkeys(rates, (RATE, "converts prices and is not held; to hold it, name it with --include"))
     table = pd.DataFrame.from_dict(verdicts, orient="index", columns=["verdict", "why"]).rename_axis("symbol")
     said = {name: tuple(asset.remarks) for name, asset in read.items()}
     return panel, table.assign(remarks=[said.get(name, raw.remarks_on(name)) for name in table.index])
@@ -127,7 +132,7 @@ def _ingest(symbol: str, raw: RawData, known_currency: str, account: str, config
         units.major(asset.currency)
     except DataError as fault:
         asset.unusable = str(fault)
-    asset.remarks += raw.remarks_on(symbol)
+    asset.remarks += [*raw.remarks_on(symbol), *_currency_guess(symbol, delivered.currency, quoted)]
     if symbol in raw.verdicts:
         asset.notes.append(raw.verdicts[symbol][1])
     if not quoted:
@@ -138,6 +143,15 @@ def _ingest(symbol: str, raw: RawData, known_currency: str, account: str, config
     if flat:
         asset.notes.append(f"bars without a range (open = high = low = close): {flat}")
     return asset
+
+
+def _currency_guess(symbol: str, stated: str, quoted: str) -> list[Remark]:
+    """What is to be said where prices are in a currency that their source does not state, but the symbol's ending."""
+    if stated or fx.pair_of(symbol) is not None or quoted != fx.quote_currency(symbol) or not quoted:
+        return []
+    ending = symbol[max(symbol.rfind("."), symbol.rfind("-")) :]
+    text = f"{quoted}, as of listings that end in {ending}; a column currency in the file would state it"
+    return [Remark(symbol, "currency not stated, told by the ending", text=text, nature=GUESSED)]
 
 
 def _convert(taken: dict[str, _Ingested], raw: RawData, account: str, config: QualityConfig, span: slice) -> None:

@@ -44,11 +44,11 @@ class Membership:
         ``symbols``: then it is the one that has the prices.
         """
         symbols = list(symbols)
-        listed, own = set(self.spells["ticker"]), {spelling(symbol) for symbol in symbols}
+        listed, own = set(self.spells["ticker"]), {_ticker(symbol) for symbol in symbols}
         found = {}
         for symbol in symbols:
-            tickers = [(spelling(symbol), pd.Timestamp.max)]
-            tickers += [(old, day) for old, day in former(symbol) if old not in own]
+            tickers = [(_ticker(symbol), pd.Timestamp.max)]
+            tickers += [(old, day) for old, day in former(tickers[0][0]) if old not in own]
             named = [(ticker, day) for ticker, day in tickers if ticker in listed]
             if named:
                 found[symbol] = named
@@ -95,6 +95,11 @@ class Membership:
             priced = {ticker for (ticker, before), symbol in symbol_of.items() if ticker in members and fresh[symbol]}
             rows[day] = (len(members), len(priced))
         return pd.DataFrame.from_dict(rows, orient="index", columns=["members", "priced"])
+
+
+def _ticker(symbol: str) -> str:
+    """How a list writes it; a symbol's later histories (``SYM~2``) are members as it is."""
+    return spelling(symbol.partition("~")[0])
 
 
 def read_membership(path: str | Path) -> Membership:

@@ -10,8 +10,11 @@ import pandas as pd
 #: per old one (0, 1 and NaN = none).
 RAW_COLUMNS = ("open", "high", "low", "close", "adj_close", "volume", "dividend", "split")
 
-#: Verdicts on a symbol, as they stand in ``symbols.csv``; the last one is for a file that is no price table.
-USED, REPAIRED, DROPPED, ABSENT, PASSED_OVER = "used", "repaired", "dropped", "absent", "passed over"
+#: Verdicts on a symbol, as they stand in ``symbols.csv``; ``PASSED_OVER`` is for a file that is no price table,
+#: ``RATE`` for a currency pair that was not asked for and converts the prices of others.
+USED, REPAIRED, DROPPED, ABSENT, PASSED_OVER, RATE = (
+    "used", "repaired", "dropped", "absent", "passed over", "exchange rate",
+)  # fmt: skip
 
 
 class DataError(ValueError):

@@ -13,12 +13,13 @@ RENAMES = Path(__file__).with_name("renames.csv")
 
 
 def spelling(symbol: str) -> str:
-    """What is the same for every spelling of a symbol: capitals, and one sign before a share class of one letter.
+    """What vendors write in different ways, written in one: capitals, the sign before a class, America's ending.
 
-    >>> spelling("brk.b"), spelling("BRK/B"), spelling("BRK-B"), spelling("0700.hk"), spelling("BTC-USD")
-    ('BRK-B', 'BRK-B', 'BRK-B', '0700.HK', 'BTC-USD')
+    >>> [spelling(symbol) for symbol in ("brk.b", "BRK/B", "BRK-B", "SPY.US", "0700.hk", "BTC-USD")]
+    ['BRK.B', 'BRK.B', 'BRK.B', 'SPY', '0700.HK', 'BTC-USD']
     """
-    return re.sub(r"^([A-Z]+)[./ -]([A-Z])$", r"\1-\2", symbol.strip().upper())
+    text = re.sub(r"[.\-/_ ](?=[A-Z]$)", ".", symbol.strip().upper())
+    return re.sub(r"\.US$", "", text)
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,8 @@ from clusterfolio.engine.config.run import RunConfig
 from clusterfolio.engine.config.sections import DataConfig
 from clusterfolio.feeds.calendar import last_common_session
 from clusterfolio.feeds.calendar import sessions as exchange_sessions
+from clusterfolio.feeds.currency import pair_of
+from clusterfolio.feeds.doubts import calendar_doubt
 from clusterfolio.feeds.exogenous.inputs import with_inputs
 from clusterfolio.feeds.ingest import build_panel
 from clusterfolio.feeds.membership import Membership, read_membership, spells_in
@@ -67,14 +69,28 @@ def panel_of(config: RunConfig, raw: RawData) -> tuple[Panel, pd.DataFrame]:
         currency=data.currency,
         calendar=data.calendar,
         known=known,
-        symbols=symbols if symbols is not None else _chosen(list(raw.bars), data),
+        symbols=symbols if symbols is not None else _chosen(_holdings(list(raw.bars), raw.simulated), data),
         start=pd.Timestamp(config.dates.train_start) - pd.Timedelta(days=config.dates.history_days),
         config=config.quality,
     )
+    if not raw.simulated:
+        verdicts = _with_calendar_doubt(verdicts, panel, data.calendar)
     membership = membership_of(config)
     if membership is not None:
         panel = replace(panel, member=membership.on(panel.dates, panel.symbols))
     return with_inputs(panel, config.inputs, data.calendar, data.path), verdicts
+
+
+def _with_calendar_doubt(verdicts: pd.DataFrame, panel: Panel, calendar: str) -> pd.DataFrame:
+    """The verdicts, with what speaks against the benchmark's prices being from the exchange ``data.calendar``."""
+    doubt = calendar_doubt(panel.benchmark, panel.close[panel.benchmark].dropna().index, calendar)
+    if doubt is None:
+        return verdicts
+    about = verdicts.index == panel.benchmark
+    return verdicts.assign(
+        why=verdicts["why"].mask(about, verdicts["why"] + f"; {doubt}"),
+        remarks=[(*said, doubt) if own else said for own, said in zip(about, verdicts["remarks"], strict=True)],
+    )
 
 
 def up_to_end(config: RunConfig, panel: Panel, asof: pd.Timestamp | None = None) -> Panel:
@@ -179,8 +195,9 @@ def universe_symbols(config: RunConfig) -> list[str] | None:
             )
         return None
     table = load_universe(which)
+    named = which == "seed" or universe_file(config) is not None
     fund = [config.cash.fund] if config.cash.source == "fund" else []
-    return _chosen([*table.index, *fund], data)
+    return _chosen([*_holdings(table.index, named), *fund], data)
 
 
 def known_assets(config: RunConfig, symbols: Sequence[str]) -> pd.DataFrame:
@@ -212,6 +229,12 @@ def benchmark_of(config: RunConfig) -> str:
     """The benchmark's symbol."""
     data = config.data
     return SOURCES[data.source].benchmark if data.benchmark == "auto" else data.benchmark
+
+
+def _holdings(symbols: Sequence[str], named: bool) -> list[str]:
+    """The symbols without currency pairs, which convert prices and are held only where a list of the user's own names
+    them (``named``): what a position earns in interest is not in their prices."""
+    return [symbol for symbol in symbols if named or pair_of(symbol) is None]
 
 
 def _chosen(symbols: Sequence[str], data: DataConfig) -> list[str]:

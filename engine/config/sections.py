@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from clusterfolio.feeds.sources.catalogue import SOURCES
+from clusterfolio.feeds.units import CURRENCIES, WRITTEN_UNITS
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,12 @@ class DataConfig:
         if self.path and not takes_path:
             those = " or ".join(name for name, source in SOURCES.items() if source.takes_path)
             raise ValueError(f"data.path: given, but data.source is {self.source!r}; add --source {those}")
+        if self.currency.upper() not in CURRENCIES:
+            meant = WRITTEN_UNITS.get(self.currency.lower(), "")
+            raise ValueError(
+                f"data.currency: got {self.currency!r}, expected a code such as USD or EUR"
+                + (f"; is {meant} meant?" if meant in CURRENCIES else "")
+            )
 
 
 @dataclass(frozen=True)

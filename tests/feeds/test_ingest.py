@@ -132,6 +132,20 @@ def test_an_unknown_currency_is_said():
     assert "currency not stated, taken as USD" in verdicts.loc["BBB", "why"]
 
 
+def test_a_currency_told_by_the_ending_alone_is_said():
+    bars = {"VOD.L": walk(seed=3), "SHEL.L": (walk(seed=4), "GBp"), "GBPUSD=X": rate(1.25)}
+    _, verdicts = build_panel(raw_data(**bars), benchmark="SPY")
+    (remark,) = verdicts.remarks["VOD.L"]
+    assert remark.nature == "guessed" and "GBp, as of listings that end in .L" in verdicts.why["VOD.L"]
+    assert verdicts.remarks["SHEL.L"] == () and verdicts.remarks["AAA"] == ()
+
+
+def test_an_absent_benchmark_is_refused_before_anything_is_cleaned(monkeypatch):
+    monkeypatch.setattr("clusterfolio.feeds.ingest.clean", None)
+    with pytest.raises(DataError, match="benchmark 'QQQ'"):
+        build_panel(raw_data(), benchmark="QQQ")
+
+
 def test_no_usable_bar_is_the_only_reason_to_drop():
     broken = walk(seed=3).assign(close=np.nan)
     late_mess = walk(seed=4)

@@ -45,7 +45,7 @@ def test_several_spells_and_open_ends_count_and_a_symbol_never_named_is_always_a
 
 @pytest.mark.parametrize("spelled", ["BRK-B", "brk.b", "BRK/B"])
 def test_a_share_class_is_found_under_every_spelling(spelled):
-    assert on(of(("BRK-B", "2020-07-01", None)), spelled)[spelled].equals(
+    assert on(of(("BRK.B", "2020-07-01", None)), spelled)[spelled].equals(
         pd.Series(DAYS >= "2020-07-01", DAYS, name=spelled)
     )
 

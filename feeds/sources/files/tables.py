@@ -14,6 +14,7 @@ import pandas as pd
 from clusterfolio.feeds.currency import one_currency, pair_of
 from clusterfolio.feeds.raw import RAW_COLUMNS, DataError, RawBars
 from clusterfolio.feeds.sources.files.texts import day_first_by_sign, decimal_sign, to_days, to_numbers
+from clusterfolio.feeds.symbols import spelling
 
 #: Spellings, without case, blanks, digits and punctuation, in order of preference.
 SPELLINGS = {
@@ -97,12 +98,6 @@ class Names:
             symbol = symbol.upper()  # as some vendors write all of theirs
         name = self._alike.get(spelling(symbol), symbol)
         return name if self.wanted is None or name in self._exact or pair_of(name) else None
-
-
-def spelling(symbol: str) -> str:
-    """What vendors write in different ways, written in one: capitals, the sign before a class, America's ending."""
-    text = re.sub(r"[.\-/_ ](?=[A-Z]$)", ".", symbol.upper())
-    return re.sub(r"\.US$", "", text)
 
 
 def _plain(name: object) -> str:

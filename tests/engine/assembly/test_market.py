@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clusterfolio.engine.assembly.market import load_market
+from clusterfolio.engine.assembly.market import load_market, universe_symbols
 from clusterfolio.engine.config.run import make_config
 from clusterfolio.feeds.calendar import sessions
+from clusterfolio.feeds.doubts import calendar_doubt
 from clusterfolio.feeds.raw import DataError
 
 START, END = "2023-06-01", "2024-12-31"
@@ -70,3 +71,43 @@ def test_a_benchmark_that_lacks_part_of_the_test_is_refused_at_load(tmp_path, sp
     folder = prices(tmp_path / "data", SPY=span, AAA=(None, None), BBB=(None, None))
     with pytest.raises(DataError, match=said):
         load_market(config(folder, dates=dates))
+
+
+def test_pairs_convert_and_are_held_only_where_they_are_named(tmp_path):
+    folder = prices(tmp_path / "data", SPY=(None, None), AAA=(None, None), BBB=(None, None), **{"JPY=X": (None, None)})
+    market = load_market(config(folder))
+    assert "JPY=X" not in market.panel.symbols
+    assert market.verdicts.loc["JPY=X", "verdict"] == "exchange rate"
+    assert "--include" in market.verdicts.loc["JPY=X", "why"]
+    assert "JPY=X" in load_market(config(folder, data={"include": ["JPY=X"]})).panel.tradable
+    mine = tmp_path / "mine.csv"
+    mine.write_text("symbol\nAAA\nBBB\nJPY=X\n", encoding="utf-8")
+    assert "JPY=X" in load_market(config(folder, data={"universe": str(mine)})).panel.tradable
+    named = universe_symbols(make_config({"data": {"source": "yahoo", "universe": "seed"}}))
+    by_default = universe_symbols(make_config({"data": {"source": "yahoo"}}))
+    assert any(name.endswith("=X") for name in named) and not any(name.endswith("=X") for name in by_default)
+
+
+def test_prices_of_another_exchange_than_the_calendars_are_doubted_and_the_one_that_fits_is_named(tmp_path):
+    folder = prices(tmp_path / "data", "XKRX", **dict.fromkeys(("069500", "005930", "000660"), (None, None)))
+    doubted = load_market(config(folder, data={"benchmark": "069500"})).verdicts.loc["069500"]
+    (remark,) = doubted["remarks"]
+    assert remark.nature == "doubted" and "data.calendar XNYS" in remark.kind and "XKRX fits" in remark.text
+    assert str(remark) in doubted["why"]
+    at_home = load_market(config(folder, data={"benchmark": "069500", "calendar": "XKRX"}))
+    assert at_home.verdicts.loc["069500", "remarks"] == ()
+
+
+def test_days_that_were_lost_are_no_other_calendar():
+    days = sessions("XNYS", pd.Timestamp(START), pd.Timestamp(END))
+    assert calendar_doubt("SPY", days.delete(slice(100, 160)), "XNYS") is None
+    assert calendar_doubt("BTC-USD", pd.date_range(START, END), "XNYS").text.endswith("24/7 fits")
+
+
+@pytest.mark.parametrize(("currency", "said"), [("WON", "is KRW meant"), ("US", "a code such as USD"), ("eur", None)])
+def test_a_currency_that_is_none_is_refused_before_anything_is_read(tmp_path, currency, said):
+    if said is None:
+        assert config(tmp_path, data={"currency": currency}).data.currency == currency
+        return
+    with pytest.raises(ValueError, match=said):
+        config(tmp_path, data={"currency": currency})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from clusterfolio.engine.assembly.market import load_panel, universe_symbols
+from clusterfolio.engine.assembly.market import load_market, universe_symbols
 from clusterfolio.engine.config.run import make_config
 from clusterfolio.feeds.sources.catalogue import SOURCES, Source
 from clusterfolio.feeds.sources.simulated import BENCHMARK, SimulatedConfig, simulate
@@ -31,14 +31,16 @@ def exchange(monkeypatch):
 
 def test_a_source_of_ones_own_is_one_entry(exchange):
     config = make_config({"data": {"source": "exchange", "path": ["somewhere"]}, "dates": DATES})
-    panel, verdicts = load_panel(config)
+    market = load_market(config)
+    panel, verdicts = market.panel, market.verdicts
     (request,) = exchange
     assert request.symbols is None and request.path == (Path("somewhere"),) and request.settings is None
     assert (request.start, request.end) == (pd.Timestamp("2023-02-02"), pd.Timestamp("2024-06-14"))
     assert panel.benchmark == BENCHMARK and panel.dates[-1] == pd.Timestamp("2024-06-14")
-    expected, same = load_panel(make_config({"simulated": vars(MARKET), "dates": DATES}))
-    pd.testing.assert_frame_equal(panel.close, expected.close)
-    pd.testing.assert_frame_equal(verdicts, same)
+    built_in = load_market(make_config({"simulated": vars(MARKET), "dates": DATES}))
+    # A made-up market keeps an order of its own; any other source's symbols come in that of their names.
+    pd.testing.assert_frame_equal(panel.close, built_in.panel.close[sorted(built_in.panel.symbols)])
+    pd.testing.assert_frame_equal(verdicts.sort_index(), built_in.verdicts.sort_index())
 
 
 def test_the_benchmark_and_the_rates_are_asked_for_with_the_universe(exchange, tmp_path):
@@ -46,9 +48,9 @@ def test_the_benchmark_and_the_rates_are_asked_for_with_the_universe(exchange, t
     universe.write_text("symbol,currency\nVOD.L,GBp\nSAP.DE,EUR\n", encoding="utf-8")
     settings = {"source": "exchange", "path": ["x"], "universe": str(universe), "benchmark": "MKT"}
     with pytest.raises(ValueError, match="MKT"):  # the made-up market has none of them
-        load_panel(make_config({"data": settings, "dates": DATES}))
+        load_market(make_config({"data": settings, "dates": DATES}))
     (request,) = exchange
-    assert list(request.symbols[:3]) == ["VOD.L", "SAP.DE", "MKT"]
+    assert list(request.symbols[:3]) == ["SAP.DE", "VOD.L", "MKT"]
     assert {"GBPUSD=X", "EURUSD=X"} <= set(request.symbols)
 
 
