@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClockCerebro",
+    "ClusterfolioError",
     "Decision",
     "Panel",
     "PanelFeed",
@@ -49,6 +50,13 @@ _MODULES = {
     "panel_feeds": "feeds.bt_feed",
     "run": "engine.jobs.run",
 }
+
+
+class ClusterfolioError(Exception):
+    """What every kind of error of this package's own is, besides the ``ValueError`` or ``OSError`` that some are.
+
+    It stands here because ``feeds`` and ``models`` know nothing of each other.
+    """
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -140,6 +141,11 @@ class Panel:
 
     def session_returns(self) -> pd.DataFrame:
         """Simple returns from session to session, shape ``(n_sessions, n_assets)``; 0 where an asset did not trade."""
+        return self._session_returns
+
+    @cached_property
+    def _session_returns(self) -> pd.DataFrame:
+        # A decision needs them several times, and a panel does not change.
         return self.session_closes().pct_change(fill_method=None)
 
     def bars_since_last(self) -> pd.Series:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from clusterfolio import ClusterfolioError
+
 #: Columns a source may deliver; ``dividend``: quote currency per share held the evening before; ``split``: new shares
 #: per old one (0, 1 and NaN = none).
 RAW_COLUMNS = ("open", "high", "low", "close", "adj_close", "volume", "dividend", "split")
@@ -17,7 +19,7 @@ USED, REPAIRED, DROPPED, ABSENT, PASSED_OVER, RATE = (
 )  # fmt: skip
 
 
-class DataError(ValueError):
+class DataError(ClusterfolioError, ValueError):
     """The data cannot carry a run: nothing usable, no benchmark, an exchange rate missing."""
 
 

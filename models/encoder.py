@@ -302,11 +302,11 @@ class Encoder(BaseEstimator):
     def save(self, directory: Path) -> None:
         """Writes the fitted encoder as safetensors and JSON into a new directory, whole or not at all.
 
-        A directory that already holds a saved encoder is replaced; any other is refused.
+        A directory that already holds a saved encoder is replaced; any other that is not empty is refused.
         """
         described = self._describe() | {"fingerprint": self.fingerprint()}
         target = Path(directory)
-        if target.exists() and not (target / DESCRIPTION).is_file():
+        if target.exists() and not (target / DESCRIPTION).is_file() and any(target.iterdir()):
             raise FileExistsError(f"{target} exists and holds no saved encoder; name a new directory")
         target.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))

@@ -1,4 +1,4 @@
-"""What to hold: a policy is fitted on a panel and asked, date by date, for a decision."""
+"""The published policy: the best Sharpe ratio of each cluster of what a trained encoder finds alike."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ from clusterfolio.models.training import Progress
 from clusterfolio.models.windows import Windows
 from clusterfolio.strategies.allocation import equal_weight
 from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder
-from clusterfolio.strategies.policy import Decision, PortfolioState
-from clusterfolio.strategies.selection import SelectionConfig, ineligible, ranking_sharpe, top_sharpe_per_cluster
+from clusterfolio.strategies.holding import Holding
+from clusterfolio.strategies.policy import Clusters, Decision, Held, PortfolioState
+from clusterfolio.strategies.selection import SelectionConfig, ineligible
 from clusterfolio.strategies.windows import panel_windows
+
+#: Anchors of an alignment: windows that end in so many last rows of the earlier training span, one every so many bars.
+#: More than these many are thinned out evenly.
+ANCHOR_ROWS, ANCHOR_STRIDE, MOST_ANCHORS = 63, 5, 2048
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,10 @@ class ClusterPolicy:
         stride: every how many bars a training window ends.
     """
 
+    #: Sections of the configuration that it is made from, and those of them that decide what it learns.
+    reads = ("features", "inputs", "encoder", "model", "train", "embedding", "clustering", "selection")
+    learns_from = ("features", "inputs", "encoder", "model")
+
     def __init__(
         self,
         encoder: Encoder,
@@ -79,17 +88,18 @@ class ClusterPolicy:
         panel: Panel,
         start: pd.Timestamp | None = None,
         progress: Progress | None = None,
-        init: Encoder | None = None,
+        init: ClusterPolicy | None = None,
         checkpoint: Path | None = None,
     ) -> ClusterPolicy:
         """Train the encoder on every window that ends on ``start`` or later; the panel ends with the training span.
 
         Args:
             progress: told after each epoch how the training goes (``models.training.Progress``).
-            init: a fitted encoder whose weights the training starts from.
+            init: a fitted policy whose encoder's weights the training starts from.
             checkpoint: file that makes an interrupted training resumable.
         """
-        self.learn(self.training_windows(panel, start), init=init, progress=progress, checkpoint=checkpoint)
+        before = None if init is None else init.encoder
+        self.learn(self.training_windows(panel, start), init=before, progress=progress, checkpoint=checkpoint)
         return self.trained_on(self.training_start(panel, start), panel.dates[-1])
 
     def learn(self, windows: Windows, **how) -> None:
@@ -119,66 +129,101 @@ class ClusterPolicy:
     def trained_on(self, start: pd.Timestamp, end: pd.Timestamp) -> ClusterPolicy:
         """Declare the span an already fitted encoder was trained on."""
         self.train_span_ = (pd.Timestamp(start), pd.Timestamp(end))
-        self.embedder_ = PanelEmbedder(self.encoder, self.embedding or EmbeddingConfig())
+        self.release()
         return self
 
     def decide(self, panel: Panel, state: PortfolioState) -> Decision:
         """Embed, cluster, pick and weigh on what the panel holds; its last row is the day decided on."""
+        panel = with_features(panel, self.features or FeatureConfig())
+        clusters = self.cluster(panel)
+        return Decision.of(panel.dates[-1], clusters, self.hold(clusters, panel, state))
+
+    def cluster(self, panel: Panel) -> Clusters:
+        """Who may be held at the close of the panel's last day, in groups of what behaves alike."""
         config = self.selection or SelectionConfig()
         asof = panel.dates[-1]
         if asof < self.train_span_[1]:
             raise ValueError(f"panel: it ends on {asof.date()}, before the encoder's training span does")
         panel = with_features(panel, self.features or FeatureConfig())
-        names = panel.tradable
-        returns = panel.session_returns()[names]
         embedded = self.embedder_.embed(panel)
+        returns = panel.session_returns()[panel.tradable]
         excluded = ineligible(returns, panel.bars_since_last(), embedded.complete, config, panel.members())
-        eligible = [name for name in names if name not in excluded]
+        eligible = [name for name in panel.tradable if name not in excluded]
         if not eligible:
-            return self._all_cash(asof, excluded)
+            return Clusters(excluded=excluded, notes=("no asset is eligible: all in cash",))
         embeddings = embedded.rows(eligible)
         self.clusterer.fit(embeddings.to_numpy())
-        labels = pd.Series(self.clusterer.labels_, index=embeddings.index)
-        sharpe = self._sharpe(returns[eligible], config)
-        selected = top_sharpe_per_cluster(sharpe, labels, config.per_cluster)
-        notes = []
+        notes = ()
         if len(eligible) < self.clusterer.n_clusters:
-            notes.append(
+            notes = (
                 f"{len(eligible)} eligible assets are fewer than the {self.clusterer.n_clusters} clusters asked for: "
-                "each is its own cluster"
+                "each is its own cluster",
             )
-        return Decision(
-            asof=asof,
-            weights=self.allocate(returns, selected),
-            labels=labels,
-            sharpe=sharpe,
-            selected=selected,
+        return Clusters(
+            labels=pd.Series(self.clusterer.labels_, index=embeddings.index),
             embeddings=embeddings,
-            diagnostics={
-                "excluded": excluded,
-                "notes": notes,
-                "linkage": self.clusterer.linkage_,
-                "uncertainty": None if embedded.uncertainty is None else embedded.uncertainty[eligible],
-            },
+            classes=panel.assets.loc[eligible, "asset_class"],
+            uncertainty=None if embedded.uncertainty is None else embedded.uncertainty[eligible],
+            linkage=self.clusterer.linkage_,
+            excluded=excluded,
+            notes=notes,
         )
 
-    def _sharpe(self, returns: pd.DataFrame, config: SelectionConfig) -> pd.Series:
-        return ranking_sharpe(returns, config, self.cash, self.train_span_)
+    def hold(self, clusters: Clusters, panel: Panel, state: PortfolioState) -> Held:
+        """What these clusters come to at the close of the panel's last day; see ``strategies.holding``."""
+        return self.holding.hold(clusters, panel, state)
 
-    @staticmethod
-    def _all_cash(asof: pd.Timestamp, excluded: dict[str, str]) -> Decision:
-        empty = pd.Series(dtype=float)
-        return Decision(
-            asof=asof,
-            weights=empty,
-            labels=pd.Series(dtype=int),
-            sharpe=empty,
-            selected=[],
-            embeddings=pd.DataFrame(),
-            diagnostics={
-                "excluded": excluded,
-                "notes": ["no asset is eligible: all in cash"],
-                "linkage": np.empty((0, 4)),
-                "uncertainty": None,
-            },
-        )
+    @property
+    def holding(self) -> Holding:
+        """How clusters become weights."""
+        span = getattr(self, "train_span_", None)
+        return Holding(self.selection or SelectionConfig(), self.allocate, self.cash, span)
+
+    def save(self, folder: Path) -> None:
+        """Write the trained encoder into a folder."""
+        self.encoder.save(folder)
+
+    def load(self, folder: Path) -> ClusterPolicy:
+        """Take the trained encoder from a folder; ``trained_on`` says what it was trained on."""
+        self.encoder = Encoder.load(folder, device=self.encoder.device)
+        return self
+
+    def describe(self) -> dict:
+        """What run.json says of the training."""
+        history = self.encoder.history_
+        return {
+            "fingerprint": self.encoder.fingerprint(),
+            "device": history.device,
+            "threads": history.threads,
+            "processes": history.processes,
+            "seconds": history.seconds,
+            "windows": history.n_windows,
+            "best_epoch": history.best_epoch,
+            "train_loss": history.train_loss,
+            "holdout_loss": history.holdout_loss,
+        }
+
+    def align(self, earlier: ClusterPolicy, panel: Panel) -> float:
+        """Turn the encoder so that its embeddings lie on those of an earlier training's, in place.
+
+        Args:
+            panel: with features; it ends with the earlier training span, so nothing is used that this encoder was not
+                trained on.
+
+        Returns:
+            The share of the embeddings that the turn could not bring together (``Encoder.align``).
+        """
+        return self.encoder.align(earlier.encoder, anchor_windows(panel, self.encoder.lookback))
+
+    def release(self) -> None:
+        """Forget the embeddings that are remembered; they can be computed again."""
+        self.embedder_ = PanelEmbedder(self.encoder, self.embedding or EmbeddingConfig())
+
+
+def anchor_windows(panel: Panel, lookback: int) -> Windows:
+    """Windows of the tradable assets that end in the panel's last rows; the panel has features."""
+    first = max(0, len(panel.dates) - ANCHOR_ROWS)
+    anchors = panel_windows(panel, lookback, ANCHOR_STRIDE, first, tradable_only=True)
+    if len(anchors) <= MOST_ANCHORS:
+        return anchors
+    return anchors.take(np.linspace(0, len(anchors) - 1, MOST_ANCHORS).astype(np.int64))

@@ -1,13 +1,29 @@
-"""What to hold: a policy is fitted on a panel and asked, date by date, for a decision."""
+"""The contracts: what decides, what learns, and what a decision is.
+
+A policy needs one method, ``decide(panel, state)``. One that learns has ``fit(panel, start)`` too, and ``save(folder)``
+and ``load(folder)``, so that a run can be resumed and asked again. ``describe()``, plain values for run.json, and
+``align(earlier, panel)``, which turns what was learned onto what an earlier training learned, are optional; so is
+``guard(weights, panel, state)`` with ``guard_every``, which is asked between decisions.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import pandas as pd
 
+from clusterfolio import ClusterfolioError
 from clusterfolio.feeds.panel import Panel
+
+#: Weights may sum to so much more than 1 by rounding.
+ROUNDING = 1e-6
+
+
+class PolicyError(ClusterfolioError, ValueError):
+    """A policy returned what cannot be traded; the message says what, and what would be right."""
 
 
 @dataclass(frozen=True)
@@ -25,35 +41,169 @@ class PortfolioState:
     entries: dict[str, pd.Timestamp] = field(default_factory=dict)
 
 
+def _no_labels() -> pd.Series:
+    return pd.Series(dtype=np.int64, index=pd.Index([], dtype=object))
+
+
+def _no_figures() -> pd.Series:
+    return pd.Series(dtype=float, index=pd.Index([], dtype=object))
+
+
 @dataclass(frozen=True)
-class Decision:
-    """What to hold from the next open on, decided on the close of ``asof``.
+class Clusters:
+    """Who may be held, in groups.
 
     Attributes:
-        weights: target fraction of the portfolio's value by symbol, selected names only; sums to at most 1.
         labels: cluster by symbol, for every asset that was clustered.
-        sharpe: the Sharpe ratio the selection used, by symbol, same index as ``labels``.
+        embeddings: the rows that were clustered, of unit length, ``(n_assets, n_dims)``, same index.
+        classes: asset class by symbol, same index.
+        uncertainty: mean variance of the newest window's embedding by symbol, same index; None = none is stated.
+        linkage: scipy's linkage matrix over the rows of ``embeddings``.
+        excluded: the other symbols, and why they could not be held.
+        notes: sentences for the report.
+    """
+
+    labels: pd.Series = field(default_factory=_no_labels)
+    embeddings: pd.DataFrame = field(default_factory=pd.DataFrame)
+    classes: pd.Series = field(default_factory=lambda: pd.Series(dtype=object))
+    uncertainty: pd.Series | None = None
+    linkage: np.ndarray = field(default_factory=lambda: np.empty((0, 4)))
+    excluded: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Held:
+    """What clusters come to.
+
+    Attributes:
+        weights: target fraction of the portfolio's value by symbol, picked names only; sums to at most 1.
+        sharpe: what was ranked by, by symbol, for every asset that was clustered.
         selected: the names picked, in cluster order.
+    """
+
+    weights: pd.Series
+    sharpe: pd.Series
+    selected: list[str]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to hold from the next open on, decided on the close of ``asof``; day and weights suffice.
+
+    Attributes:
+        weights: target fraction of the portfolio's value by symbol, held names only; sums to at most 1.
+        labels: cluster by symbol, for every asset that was clustered; empty where a policy knows no clusters.
+        sharpe: the Sharpe ratio the selection used, by symbol, same index as ``labels``.
+        selected: the names picked, in cluster order; default: those with a weight.
         embeddings: the rows that were clustered, of unit length, ``(n_assets, n_dims)``, same index as ``labels``.
-        diagnostics: ``excluded`` (symbol -> why it could not be held), ``notes`` (sentences for the report),
-            ``linkage`` (scipy's linkage matrix over the rows of ``embeddings``), ``uncertainty`` (mean variance of the
-            newest window's embedding by symbol, same index as ``labels``; None where the encoder states none).
+        excluded: symbols that could not be held, and why.
+        notes: sentences for the report.
+        linkage: scipy's linkage matrix over the rows of ``embeddings``.
+        uncertainty: mean variance of the newest window's embedding by symbol, same index as ``labels``; None where
+            none is stated.
+
+    >>> Decision(pd.Timestamp("2025-01-31"), pd.Series({"SPY": 0.6, "TLT": 0.4})).selected
+    ['SPY', 'TLT']
     """
 
     asof: pd.Timestamp
     weights: pd.Series
-    labels: pd.Series
-    sharpe: pd.Series
-    selected: list[str]
-    embeddings: pd.DataFrame
-    diagnostics: dict
+    labels: pd.Series = field(default_factory=_no_labels)
+    sharpe: pd.Series = field(default_factory=_no_figures)
+    selected: list[str] | None = None
+    embeddings: pd.DataFrame = field(default_factory=pd.DataFrame)
+    excluded: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    linkage: np.ndarray = field(default_factory=lambda: np.empty((0, 4)))
+    uncertainty: pd.Series | None = None
+
+    def __post_init__(self):
+        if self.selected is None and isinstance(self.weights, pd.Series):
+            object.__setattr__(self, "selected", list(self.weights.index[self.weights.to_numpy() != 0]))
+
+    @classmethod
+    def of(cls, asof: pd.Timestamp, clusters: Clusters, held: Held) -> Decision:
+        """The decision that clusters and what they come to make together."""
+        return cls(
+            asof=asof,
+            weights=held.weights,
+            labels=clusters.labels,
+            sharpe=held.sharpe,
+            selected=held.selected,
+            embeddings=clusters.embeddings,
+            excluded=clusters.excluded,
+            notes=clusters.notes,
+            linkage=clusters.linkage,
+            uncertainty=clusters.uncertainty,
+        )
 
 
+@runtime_checkable
 class Policy(Protocol):
-    """Anything with these two methods can be traded by ``RebalanceStrategy``."""
-
-    def fit(self, panel: Panel, start: pd.Timestamp | None = None) -> Policy:
-        """Learn from the panel, whose last row is the last day of the training span."""
+    """What decides: anything with this method can be traded by ``RebalanceStrategy``."""
 
     def decide(self, panel: Panel, state: PortfolioState) -> Decision:
         """What to hold after the close of the panel's last day."""
+
+
+@runtime_checkable
+class Learner(Policy, Protocol):
+    """A policy that learns, outside the bar loop, from a training span; and can be stored and found again.
+
+    ``fit`` may take more by name: ``progress`` (``models.train_config.Progress``), ``init`` (the policy of the fold
+    before, to start from), ``checkpoint`` (a file that makes an interrupted training resumable).
+    """
+
+    def fit(self, panel: Panel, start: pd.Timestamp | None = None) -> Any:
+        """Learn from the panel, whose last row is the last day of the training span, which begins with ``start``."""
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned into an empty folder; no pickle."""
+
+    def load(self, folder: Path) -> Any:
+        """Take back what ``save`` wrote."""
+
+
+def learns(policy: Policy) -> bool:
+    """Whether there is something to fit."""
+    return callable(getattr(policy, "fit", None))
+
+
+def ask(policy: Policy, panel: Panel, state: PortfolioState) -> Decision:
+    """The policy's decision, looked through: what cannot be traded is refused at once.
+
+    Raises:
+        PolicyError: it is no ``Decision``, of another day, or its weights are no finite numbers of at least 0 by symbol
+            of the panel that sum to at most 1.
+    """
+    found = policy.decide(panel, state)
+    name, day = type(policy).__name__, panel.dates[-1]
+    said = f"policy {name}: decide() on {day.date()}"
+    if not isinstance(getattr(found, "weights", None), pd.Series) or not hasattr(found, "asof"):
+        raise PolicyError(
+            f"{said} returned {_kind(found)}; expected a Decision(asof, weights), weights a pandas Series by symbol"
+        )
+    weights = found.weights
+    if found.asof != day:
+        raise PolicyError(f"{said} returned a decision as of {found.asof}; expected the panel's last day")
+    if len(weights) and not pd.api.types.is_numeric_dtype(weights):
+        raise PolicyError(f"{said} returned weights of type {weights.dtype}; expected numbers")
+    unknown = weights.index.difference(panel.symbols)
+    if len(unknown) or not weights.index.is_unique:
+        wrong = unknown[0] if len(unknown) else weights.index[weights.index.duplicated()][0]
+        raise PolicyError(
+            f"{said} returned a weight for {wrong!r}, " + ("not a symbol of the panel" if len(unknown) else "twice")
+        )
+    wrong = weights[~(weights >= 0) | ~np.isfinite(weights)]
+    if len(wrong):
+        raise PolicyError(
+            f"{said} returned the weight {wrong.iloc[0]} for {wrong.index[0]}; expected a number of at least 0"
+        )
+    if weights.sum() > 1 + ROUNDING:
+        raise PolicyError(f"{said} returned weights that sum to {weights.sum():.6g}; expected at most 1")
+    return found
+
+
+def _kind(value: Any) -> str:
+    return f"weights of type {type(value.weights).__name__}" if hasattr(value, "weights") else type(value).__name__

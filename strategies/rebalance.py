@@ -15,7 +15,7 @@ from clusterfolio.feeds.calendar import sessions as exchange_sessions
 from clusterfolio.feeds.panel import STOPPED_AFTER
 from clusterfolio.strategies.bars import day_of, feed_names, has_bar, panel_from_feeds, since_priced
 from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares
-from clusterfolio.strategies.policy import Decision, PortfolioState
+from clusterfolio.strategies.policy import Decision, PortfolioState, ask
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class RebalanceStrategy(bt.Strategy):
         if self._due[0] < now:
             raise self._no_bar(self._due[0])
         self._decided = self._due.popleft()
-        return self.p.policy_for(now).decide(self._panel(now), self.state())
+        return ask(self.p.policy_for(now), self._panel(now), self.state())
 
     def _no_bar(self, day: pd.Timestamp) -> ValueError:
         return ValueError(f"decision_dates: no feed has a bar on {day.date()}; decide on sessions only")

@@ -116,5 +116,4 @@ class FixedPolicy:
             sharpe=pd.Series(1.0, index=weights.index),
             selected=list(weights.index),
             embeddings=pd.DataFrame(np.eye(len(weights)), index=weights.index),
-            diagnostics={"excluded": {}, "notes": [], "linkage": np.empty((0, 4))},
         )

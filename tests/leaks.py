@@ -14,7 +14,7 @@ import clusterfolio.feeds.exogenous.macro
 import clusterfolio.feeds.exogenous.sentiment
 import clusterfolio.feeds.ingest
 import clusterfolio.models.encoder
-import clusterfolio.strategies.policy
+import clusterfolio.strategies.holding
 from clusterfolio.feeds.features import FEATURES, Features
 from clusterfolio.strategies.selection import sharpe_ratios
 
@@ -86,11 +86,11 @@ def whole_sample_sharpe(monkeypatch):
         seen["returns"] = panel.session_returns()
         return honest(panel, config)
 
-    def sharpe(self, returns, config):
+    def sharpe(self, returns):
         return sharpe_ratios(seen["returns"][returns.columns])
 
     monkeypatch.setattr(clusterfolio.engine.assembly.prepare, "with_features", keep)
-    monkeypatch.setattr(clusterfolio.strategies.cluster_policy.ClusterPolicy, "_sharpe", sharpe)
+    monkeypatch.setattr(clusterfolio.strategies.holding.Holding, "rank", sharpe)
 
 
 def whole_sample_quality(monkeypatch):

@@ -45,8 +45,12 @@ def write_market(folder: Path, config: SimulatedConfig = MARKET) -> dict[str, pd
     return frames
 
 
+def source_options(data: Path) -> list[str]:
+    """Arguments that read a folder that ``write_market`` made."""
+    return ["--source", "files", "--path", str(data), "--benchmark", BENCHMARK]
+
+
 def run_options(data: Path, out: Path, *more: str) -> list[str]:
     """Arguments of a quick ``run`` on a folder that ``write_market`` made."""
     settings = [part for setting in QUICK for part in ("--set", setting)]
-    source = ["--source", "files", "--path", str(data), "--benchmark", BENCHMARK]
-    return ["run", *source, *DATES, *settings, "--out", str(out), "--quiet", "--no-report", *more]
+    return ["run", *source_options(data), *DATES, *settings, "--out", str(out), "--quiet", "--no-report", *more]

@@ -24,7 +24,8 @@ def test_type_checkers_are_told_the_same_names_and_modules():
         if isinstance(node, ast.ImportFrom)
     ]  # fmt: skip
     told = {alias.name: node.module.removeprefix("clusterfolio.") for node in imports for alias in node.names}
-    assert told == clusterfolio._MODULES and list(told) and sorted(told) == sorted(clusterfolio.__all__)
+    assert told == clusterfolio._MODULES
+    assert sorted([*told, "ClusterfolioError"]) == sorted(clusterfolio.__all__)
     assert (Path(clusterfolio.__file__).parent / "py.typed").is_file()
 
 

@@ -1,19 +1,56 @@
-"""The main job: prices -> panel -> features -> encoder -> decisions -> backtest -> run directory."""
+"""The policy that a configuration describes."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
+
 import pandas as pd
 
+from clusterfolio.engine.config.policies import CLUSTER, policy_class, sections_read
 from clusterfolio.engine.config.run import RunConfig
+from clusterfolio.engine.folds.stored_policies import check_storable
 from clusterfolio.engine.folds.walk_forward import Fold, fold_seed, warm_training
 from clusterfolio.models.clustering import Ward
 from clusterfolio.models.encoder import Encoder
 from clusterfolio.strategies.allocation import ALLOCATORS
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
+from clusterfolio.strategies.policy import Policy, PolicyError
 
 
-def make_policy(config: RunConfig, cash: pd.Series | None = None) -> ClusterPolicy:
-    """The unfitted policy that a configuration describes."""
+def make_policy(config: RunConfig, cash: pd.Series | None = None) -> Policy:
+    """The unfitted policy that a configuration describes.
+
+    Args:
+        cash: simple return of cash by day, each known on its day.
+
+    Raises:
+        PolicyError: it is no policy: it cannot be made, has no ``decide``, or learns and cannot be stored.
+    """
+    if config.policy.name == CLUSTER:
+        return _cluster_policy(config, cash)
+    found = policy_class(config.policy.name)
+    offered = {name: getattr(config, name) for name in sections_read(config.policy.name)}
+    offered |= {"cash": cash, "random_state": config.engine.seed, "device": config.engine.device}
+    taken = inspect.signature(found).parameters
+    own = config.policy.settings
+    try:
+        policy = found(**{name: value for name, value in offered.items() if name in taken and name not in own}, **own)
+    except TypeError as error:
+        raise PolicyError(f"policy {config.policy.name}: it cannot be made from [policy]: {error}") from error
+    if not callable(getattr(policy, "decide", None)):
+        raise PolicyError(f"policy {config.policy.name}: it has no decide(panel, state)")
+    check_storable(policy)
+    return policy
+
+
+def learns_from(config: RunConfig) -> Sequence[str]:
+    """The sections of a configuration that decide what its policy learns."""
+    found = policy_class(config.policy.name)
+    return getattr(found, "learns_from", sections_read(config.policy.name))
+
+
+def _cluster_policy(config: RunConfig, cash: pd.Series | None) -> ClusterPolicy:
     encoder = Encoder(
         encoder=config.encoder.name,
         config=config.model,
@@ -37,15 +74,17 @@ def make_policy(config: RunConfig, cash: pd.Series | None = None) -> ClusterPoli
     )
 
 
-def make_fold_policy(config: RunConfig, cash: pd.Series, fold: Fold, warm: bool) -> ClusterPolicy:
+def make_fold_policy(config: RunConfig, cash: pd.Series, fold: Fold, warm: bool) -> Policy:
     """The unfitted policy of a fold.
 
     Args:
-        warm: its training starts from another encoder.
+        warm: its training starts from another's.
     """
-    policy = make_policy(config, cash)
-    if config.walk_forward.on:
-        policy.encoder.set_params(random_state=fold_seed(config.engine.seed, fold.number))
+    seed = fold_seed(config.engine.seed, fold.number) if config.walk_forward.on else config.engine.seed
+    if config.policy.name != CLUSTER:
+        return make_policy(config.with_seed(seed), cash)
+    policy = _cluster_policy(config, cash)
+    policy.encoder.set_params(random_state=seed)
     if warm:
         policy.encoder.set_params(train=warm_training(config.train, config.walk_forward))
     return policy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from clusterfolio.engine.cli.faults import EXIT_CODES, faults
-from clusterfolio.engine.cli.options import config_options, resolve
+from clusterfolio.engine.cli.options import config_options, policy_option, resolve
 
 
 @click.group("config")
@@ -15,6 +15,7 @@ def config_group() -> None:
 
 @config_group.command("show", epilog=EXIT_CODES)
 @config_options
+@policy_option
 @click.option("--toml", is_flag=True, help="The resolved configuration as a file for --config.")
 @click.pass_context
 def config_show(ctx, preset, config_file, settings, toml):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import click
 
+from clusterfolio import ClusterfolioError
 from clusterfolio.engine.cli.console import console
 
 EXIT_CODES = """
@@ -36,7 +37,7 @@ def faults() -> Iterator[None]:
     """Errors of arguments, files and data become one line (with -v: the traceback too)."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ClusterfolioError, ValueError, OSError) as error:  # the last two: arguments, and what the system refuses
         from clusterfolio.feeds.raw import DataError
 
         logging.getLogger(__name__).info("traceback", exc_info=True)

@@ -58,6 +58,11 @@ CONFIG_OPTIONS = (
     _plain_option("--device", section="engine", key="device", help="auto, cpu, cuda or mps."),
 )  # fmt: skip
 
+#: Of the commands that run a policy; `check leakage` takes a factory under this name.
+policy_option = _plain_option(
+    "--policy", section="policy", key="name", metavar="MODULE:CLASS", help="Your own policy; its keys are policy.KEY."
+)
+
 
 def config_options(command: Callable) -> Callable:
     """The options that decide the configuration; the same in every command."""

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from clusterfolio.engine.cli.console import console, figure, reporter
 from clusterfolio.engine.cli.faults import EXIT_CODES, faults
-from clusterfolio.engine.cli.options import config_options, resolve
+from clusterfolio.engine.cli.options import config_options, policy_option, resolve
 from clusterfolio.engine.cli.significance import show_verdict
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ SYMBOLS_SHOWN = 10
 
 @click.command("run", epilog=EXIT_CODES)
 @config_options
+@policy_option
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory  [default: runs/PRESET-TIME]")
 @click.option(
     "--model",
@@ -45,6 +46,7 @@ def run_command(ctx, preset, config_file, settings, out, model_from, report, qui
       run --preset seed --source yahoo                 the published set-up
       run --set trading.rebalance=quarter --currency EUR
       run --preset rolling --set walk_forward.refit=month     trained anew every month
+      run --policy my_policy:MyPolicy --set policy.n_assets=5
     """
     from clusterfolio.engine.folds.fitting import training_team
     from clusterfolio.engine.jobs.run import run
@@ -90,7 +92,7 @@ def _show_symbols(outcome: Outcome) -> None:
 
 
 def _show_notes(outcome: Outcome) -> None:
-    notes = [note for decision in outcome.result.decisions for note in decision.diagnostics["notes"]]
+    notes = [note for decision in outcome.result.decisions for note in decision.notes]
     for note in dict.fromkeys([*outcome.notes, *notes]):
         console.print(f"  note: {note}", highlight=False, markup=False)
     for day, name, why in outcome.result.unfilled:

@@ -8,12 +8,13 @@ import click
 
 from clusterfolio.engine.cli.console import console, reporter
 from clusterfolio.engine.cli.faults import EXIT_CODES, Fault, faults
-from clusterfolio.engine.cli.options import config_options, layered
+from clusterfolio.engine.cli.options import config_options, layered, policy_option
 
 
 @click.command("sweep", epilog=EXIT_CODES)
 @click.argument("grid", type=click.Path(path_type=Path))
 @config_options
+@policy_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the sweep  [default: runs/sweep-GRID]")
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default="as the cores allow", help="Processes.")
 @click.option("--cluster", default="", metavar="tcp://HOST:PORT", help="Dask scheduler whose workers run the trials.")

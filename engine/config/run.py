@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import pandas as pd
 import tomli_w
 
+from clusterfolio.engine.config.policies import CLUSTER, PolicyConfig, make_policy_config, refuse_unread
 from clusterfolio.engine.config.sections import DataConfig, DatesConfig, EngineConfig, SignificanceConfig
 from clusterfolio.engine.config.settings import _build, _meanings, _plain
 from clusterfolio.engine.folds.walk_forward import WalkForwardConfig
@@ -39,6 +40,7 @@ class RunConfig:
     quality: QualityConfig = field(default_factory=QualityConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     inputs: InputsConfig = field(default_factory=InputsConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     model: Any = field(default_factory=TransformerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -50,6 +52,10 @@ class RunConfig:
     trading: TradingConfig = field(default_factory=TradingConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     significance: SignificanceConfig = field(default_factory=SignificanceConfig)
+
+    def with_seed(self, seed: int) -> RunConfig:
+        """The same with another seed."""
+        return replace(self, engine=replace(self.engine, seed=seed))
 
 
 def make_config(settings: dict) -> RunConfig:
@@ -64,7 +70,9 @@ def make_config(settings: dict) -> RunConfig:
     built = {}
     settings = _with_training_span(settings)
     for name, values in settings.items():
-        if name != "model":
+        if name == "policy":
+            built[name] = make_policy_config(values)
+        elif name != "model":
             built[name] = _build(name, sections[name].default_factory, values)
     encoder = built.get("encoder", EncoderConfig())
     try:
@@ -73,7 +81,11 @@ def make_config(settings: dict) -> RunConfig:
         raise ValueError(f"encoder.name: {error}") from error
     _check_inputs(built.get("inputs", InputsConfig()), encoder.name, network)
     built["model"] = _build_model(encoder.name, network, settings.get("model", {}))
-    return RunConfig(**built)
+    config = RunConfig(**built)
+    if config.policy.name != CLUSTER:
+        usual = RunConfig()
+        refuse_unread(config.policy.name, vars(config), vars(usual))
+    return config
 
 
 def to_dict(config: RunConfig) -> dict:

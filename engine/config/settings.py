@@ -110,6 +110,8 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if hasattr(value, "plain"):
+        return value.plain()
     if is_dataclass(value):
         return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
     return list(value) if isinstance(value, tuple) else value

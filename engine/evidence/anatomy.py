@@ -192,7 +192,7 @@ def average_member_weights(decision: Decision) -> pd.Series:
     those with a Sharpe ratio.
 
     >>> labels = pd.Series({"A": 0, "B": 0, "C": 1})
-    >>> made = Decision(pd.NaT, pd.Series({"A": 0.5, "C": 0.4}), labels, labels, ["A", "C"], pd.DataFrame(), {})
+    >>> made = Decision(pd.NaT, pd.Series({"A": 0.5, "C": 0.4}), labels, labels, ["A", "C"])
     >>> average_member_weights(made).to_dict()
     {'A': 0.25, 'B': 0.25, 'C': 0.4}
     """

@@ -18,9 +18,9 @@ from clusterfolio.engine.evidence.luck import Luck, capacity, decompose, place, 
 from clusterfolio.engine.evidence.rivals import Comparison, compare, states_clusters
 from clusterfolio.engine.evidence.verdict import Verdict, data_caveats, of_survivors, verdict
 from clusterfolio.engine.ledger.ledger import Ledger, LedgerError
-from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.finished import FinishedRun, reopen
 from clusterfolio.engine.trading.vectorised import Targets, simulate
+from clusterfolio.feeds.writing import write_json, write_table
 from clusterfolio.strategies.baselines.rules import CLASSICAL
 from clusterfolio.strategies.policy import Decision
 
@@ -70,9 +70,9 @@ def assess_run(run_dir: Path, ledger: Ledger | None = None, advance: Advance | N
 
 def write(found: Assessment, folder: Path) -> None:
     """Write an assessment's files into a run directory."""
-    artifacts.write_json(folder / EVIDENCE_FILE, found.evidence | {"verdict": found.verdict.as_dict()})
-    found.luck.to_csv(folder / LUCK_FILE, index=False, lineterminator="\n")
-    found.baselines.to_csv(folder / BASELINES_FILE, lineterminator="\n")
+    write_json(folder / EVIDENCE_FILE, found.evidence | {"verdict": found.verdict.as_dict()})
+    write_table(folder / LUCK_FILE, found.luck, index=False)
+    write_table(folder / BASELINES_FILE, found.baselines)
 
 
 def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | None = None) -> Assessment:

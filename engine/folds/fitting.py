@@ -1,32 +1,26 @@
-"""The trainings of a run: each fold's encoder fitted outside the bar loop, stored, found again, and aligned."""
+"""The trainings of a run: each fold's policy fitted outside the bar loop, stored, found again, and aligned."""
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from clusterfolio.engine.folds.stored_policies import load_policy, save_policy
 from clusterfolio.engine.folds.walk_forward import Fold, fold_for
 from clusterfolio.engine.parallel import run_all
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.models.distributed import current_team, join, leave, started_by_torchrun
-from clusterfolio.models.encoder import Encoder
 from clusterfolio.models.training import Progress, serve
-from clusterfolio.models.windows import Windows
-from clusterfolio.strategies.cluster_policy import ClusterPolicy
-from clusterfolio.strategies.windows import panel_windows
-
-#: Anchors of an alignment: windows that end in so many last rows of the earlier training span, one every so many bars.
-#: More than these many are thinned out evenly.
-ANCHOR_ROWS, ANCHOR_STRIDE, MOST_ANCHORS = 63, 5, 2048
+from clusterfolio.strategies.policy import Policy, learns
 
 #: ``(fold, warm) -> the policy to train for it``.
-PolicyFactory = Callable[[Fold, bool], ClusterPolicy]
+PolicyFactory = Callable[[Fold, bool], Policy]
 
 
 @contextmanager
@@ -59,24 +53,30 @@ def dismiss_team() -> None:
 def fit_fold(
     fold: Fold,
     panel: Panel,
-    policy: ClusterPolicy,
+    policy: Policy,
     work: Path,
-    previous: Encoder | None = None,
+    previous: Policy | None = None,
     progress: Progress | None = None,
-) -> Encoder:
-    """The fold's encoder: the one stored in ``work``, else trained on the fold's span and stored, whole or not at all.
+) -> Policy:
+    """The fold's policy, fitted: what is stored in ``work``, else learned from the fold's span and stored, whole or not
+    at all.
 
     Args:
-        panel: with features; nothing after the fold's last training day is passed on.
-        policy: unfitted; trained in place.
-        previous: the encoder to start from; None = from scratch.
+        panel: as policies see it; nothing after the fold's last training day is passed on.
+        policy: unfitted; it learns in place. One that does not learn comes back as it is.
+        previous: the policy to start from; None = from scratch.
     """
+    if not learns(policy):
+        return policy
     stored = fold_folder(work, fold)
     if stored.is_dir():
-        return Encoder.load(stored, device=policy.encoder.device)
-    policy.fit(panel.until(fold.train_end), fold.train_start, progress, previous, stored.with_suffix(".checkpoint"))
-    policy.encoder.save(stored)
-    return policy.encoder
+        return load_policy(policy, stored)
+    more = {"progress": progress, "init": previous, "checkpoint": stored.with_suffix(".checkpoint")}
+    wanted = inspect.signature(policy.fit).parameters
+    more = {name: value for name, value in more.items() if name in wanted}
+    policy.fit(panel.until(fold.train_end), fold.train_start, **more)
+    save_policy(policy, stored, (fold.train_start, fold.train_end))
+    return policy
 
 
 def fit_folds(
@@ -87,8 +87,8 @@ def fit_folds(
     warm_start: bool,
     advance: Callable[[int, int, str], None],
     workers: int = 1,
-) -> dict[int, Encoder]:
-    """Every fold's encoder by number, each as it was trained (see ``align_folds``).
+) -> dict[int, Policy]:
+    """Every fold's fitted policy by number, each as it was trained (see ``align_folds``).
 
     Args:
         warm_start: start each training but the first from the one before it, which ties them to their order; else
@@ -100,65 +100,59 @@ def fit_folds(
     if workers > 1 and len(planned) > 1 and not warm_start and current_team().size == 1:
         calls = [(fold, panel, make(fold, False), work) for fold in planned]
         return dict(zip([fold.number for fold in planned], run_all(fit_fold, calls, workers, watch.one), strict=True))
-    fitted: dict[int, Encoder] = {}
+    fitted: dict[int, Policy] = {}
     previous = None
     for fold in planned:
         known = fold_folder(work, fold).is_dir()
-        encoder = fit_fold(fold, panel, make(fold, previous is not None), work, previous, watch.passes)
+        policy = fit_fold(fold, panel, make(fold, previous is not None), work, previous, watch.passes)
         watch.fitted(known)
-        fitted[fold.number] = encoder
-        previous = encoder if warm_start else None
+        fitted[fold.number] = policy
+        previous = policy if warm_start else None
     return fitted
 
 
-def align_folds(planned: Sequence[Fold], panel: Panel, encoders: dict[int, Encoder]) -> dict[int, float]:
-    """Turn each encoder but the first so that its embeddings lie on those of the one before; in place.
+def align_folds(planned: Sequence[Fold], panel: Panel, policies: dict[int, Policy]) -> dict[int, float]:
+    """Turn what each policy but the first has learned onto what the one before it has; in place, where they can.
 
-    The anchors end in the earlier fold's training span, so nothing is used that the later one was not trained on.
+    Each is shown the panel up to the end of the earlier fold's training, so nothing is used that the later one was not
+    trained on.
 
     Args:
-        encoders: by fold number.
+        policies: by fold number.
 
     Returns:
-        By fold number, the share of the embeddings that the turn could not bring together (``Encoder.align``).
+        By fold number, how far they stay apart, as ``align`` measures it.
     """
     apart: dict[int, float] = {}
     for earlier, later in pairwise(planned):
-        anchors = anchor_windows(panel.until(earlier.train_end), encoders[earlier.number].lookback)
-        apart[later.number] = encoders[later.number].align(encoders[earlier.number], anchors)
+        if callable(getattr(policies[later.number], "align", None)):
+            known = panel.until(earlier.train_end)
+            apart[later.number] = policies[later.number].align(policies[earlier.number], known)
     return apart
 
 
-def anchor_windows(panel: Panel, lookback: int) -> Windows:
-    """Windows of the tradable assets that end in the panel's last rows; the panel has features."""
-    first = max(0, len(panel.dates) - ANCHOR_ROWS)
-    anchors = panel_windows(panel, lookback, ANCHOR_STRIDE, first, tradable_only=True)
-    if len(anchors) <= MOST_ANCHORS:
-        return anchors
-    return anchors.take(np.linspace(0, len(anchors) - 1, MOST_ANCHORS).astype(np.int64))
-
-
 def fold_folder(work: Path, fold: Fold) -> Path:
-    """Where a fold's encoder is stored."""
+    """Where a fold's policy is stored."""
     return work / f"fold-{fold.number:03d}"
 
 
 class FoldPolicies:
-    """``policy_for(now)``: the policy fitted for a day. Decisions come in order, so one fold's is kept at a time."""
+    """``policy_for(now)``: the policy fitted for a day."""
 
-    def __init__(self, planned: Sequence[Fold], encoders: dict[int, Encoder], make: PolicyFactory):
+    def __init__(self, planned: Sequence[Fold], policies: dict[int, Policy]):
         self.planned = planned
-        self.encoders = encoders
-        self.make = make
+        self.policies = policies
         self.fold: Fold | None = None
 
-    def __call__(self, now: pd.Timestamp) -> ClusterPolicy:
+    def __call__(self, now: pd.Timestamp) -> Policy:
         fold = fold_for(self.planned, now)
-        if fold is not self.fold:
-            policy = self.make(fold, False)
-            policy.encoder = self.encoders[fold.number]
-            self.fold, self.policy = fold, policy.trained_on(fold.train_start, fold.train_end)
-        return self.policy
+        if self.fold is not None and fold is not self.fold:
+            # Decisions come in order: the fold before is not asked again, and what it remembers would add up.
+            release = getattr(self.policies[self.fold.number], "release", None)
+            if callable(release):
+                release()
+        self.fold = fold
+        return self.policies[fold.number]
 
 
 class FitProgress:

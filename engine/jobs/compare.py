@@ -6,7 +6,6 @@ Everything finished is kept in ``RUN_DIR/compare`` and not done again; the same 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +16,7 @@ import pandas as pd
 
 from clusterfolio.engine.assembly.plan import plan_folds
 from clusterfolio.engine.assembly.policy import make_fold_policy
+from clusterfolio.engine.config.policies import CLUSTER
 from clusterfolio.engine.config.run import to_dict
 from clusterfolio.engine.evidence.assessment import BASELINES_FILE, STRATEGY, overlap
 from clusterfolio.engine.evidence.rivals import (
@@ -29,16 +29,16 @@ from clusterfolio.engine.evidence.rivals import (
     trade_all,
 )
 from clusterfolio.engine.folds.fitting import FoldPolicies
-from clusterfolio.engine.folds.walk_forward import Fold
+from clusterfolio.engine.folds.walk_forward import Fold, fold_for
 from clusterfolio.engine.jobs.sweep import Trial, run_sweep
 from clusterfolio.engine.progress import Reporter
-from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.finished import FinishedRun
 from clusterfolio.engine.run_dir.stored import stored_folds
 from clusterfolio.engine.trading.backtest import run_backtest
 from clusterfolio.engine.trading.metrics import cash_per_session, performance
 from clusterfolio.feeds.features import with_features
 from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.writing import write_json, write_table
 from clusterfolio.strategies.baselines.fitted import FITTED
 from clusterfolio.strategies.baselines.rules import RULES
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
@@ -84,18 +84,20 @@ def compare_run(
     """
     wanted = known_names(names)
     cannot = {name: why for name, why in cannot_be_compared(run.panel, run.decisions).items() if name in wanted}
+    if run.config.policy.name != CLUSTER:
+        cannot |= {name: "the run's policy has no encoder to stand in for" for name in wanted if name in FITTED}
     found = baselines(run, [name for name in wanted if name not in cannot], cannot, reporter)
     table = policy_table(run, found)
-    _write(table, run.folder / BASELINES_FILE)
-    _write(found.returns, run.folder / RETURNS_FILE)
+    write_table(run.folder / BASELINES_FILE, table)
+    write_table(run.folder / RETURNS_FILE, found.returns)
     findings = Findings(table, cannot)
     if n_seeds > 1:
         rows, shared = seeds(run, n_seeds, workers, reporter)
-        _write(rows, run.folder / SEEDS_FILE)
+        write_table(run.folder / SEEDS_FILE, rows)
         findings = replace(findings, seeds=rows, overlap=shared)
     if n_offsets > 1:
         rows = offsets(run, n_offsets, reporter)
-        _write(rows, run.folder / OFFSETS_FILE)
+        write_table(run.folder / OFFSETS_FILE, rows)
         findings = replace(findings, offsets=rows)
     return findings
 
@@ -167,7 +169,7 @@ class FittedFolds:
         self.fold: Fold | None = None
 
     def __call__(self, now: pd.Timestamp) -> ClusterPolicy:
-        fold = [fold for fold in self.planned if fold.decides_from <= now][-1]
+        fold = fold_for(self.planned, now)
         if fold is not self.fold:
             like = make_fold_policy(self.run.config, self.run.cash, fold, False)
             policy = self.kind(**vars(like))
@@ -232,14 +234,14 @@ def offsets(run: FinishedRun, n_offsets: int, reporter: Reporter) -> pd.DataFram
     panel = with_features(run.panel, run.config.features)
     dates = pd.DatetimeIndex([decision.asof for decision in run.decisions])
     make = partial(make_fold_policy, run.config, run.cash)
-    planned, encoders = stored_folds(plan_folds(run.config, panel, dates), make, run.folder)
+    planned, policies = stored_folds(plan_folds(run.config, panel, dates), make, run.folder)
     series = {0: run.tables.returns["strategy"]}
     for offset in chosen[1:]:
         reporter.stage(f"{offset} later")
         kept = run.folder / KEPT / f"offset-{offset}"
         if _load(kept) is None:
             shifted = sessions[rows[rows + offset < len(sessions) - 1] + offset]
-            _keep(_backtest(run, panel, FoldPolicies(planned, encoders, make), shifted, reporter), kept)
+            _keep(_backtest(run, panel, FoldPolicies(planned, policies), shifted, reporter), kept)
         series[int(offset)] = _load(kept).net
     table = pd.DataFrame(series).dropna()
     cash = cash_per_session(run.cash, table.index)
@@ -256,11 +258,9 @@ def _slug(name: str) -> str:
 
 def _keep(found: Traded, folder: Path) -> None:
     """Write what was traded; turnover.json is written last and says that the rest is there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(pd.DataFrame({"net": found.net, "gross": found.gross, "costs": found.costs}), folder / "returns.csv")
-    _write(found.weights, folder / "weights.csv")
-    artifacts.write_json(folder / "turnover.json.part", {"turnover": found.turnover})
-    os.replace(folder / "turnover.json.part", folder / "turnover.json")
+    write_table(folder / "returns.csv", pd.DataFrame({"net": found.net, "gross": found.gross, "costs": found.costs}))
+    write_table(folder / "weights.csv", found.weights)
+    write_json(folder / "turnover.json", {"turnover": found.turnover})
 
 
 def _load(folder: Path) -> Traded | None:
@@ -271,9 +271,3 @@ def _load(folder: Path) -> Traded | None:
     )
     turnover = json.loads((folder / "turnover.json").read_text(encoding="utf-8"))["turnover"]
     return Traded(series["net"], series["gross"], series["costs"], turnover, weights)
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    part = path.with_name(f".{path.name}.part")
-    table.to_csv(part, date_format="%Y-%m-%d", lineterminator="\n")
-    os.replace(part, path)

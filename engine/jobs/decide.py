@@ -18,7 +18,7 @@ from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.stored import use_model
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.strategies.orders import missing_shares, target_shares
-from clusterfolio.strategies.policy import Decision, PortfolioState
+from clusterfolio.strategies.policy import Decision, PortfolioState, ask
 
 CASH = "CASH"
 
@@ -57,7 +57,7 @@ def decide(
         raise ValueError(f"--holdings {holdings}: worth {value:,.2f} {facts['currency']}, expected more than 0")
     weights = shares * prices[shares.index] / value
     state = PortfolioState(weights, held.get(CASH, 0.0) / value)
-    decision = policy.decide(panel, state)
+    decision = ask(policy, panel, state)
     return decision, order_list(decision.weights, shares, prices, value, config)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,10 +31,14 @@ from clusterfolio.engine.run_dir.tables import read_run
 from clusterfolio.engine.run_dir.work import work_folder, work_key
 from clusterfolio.engine.trading.backtest import BacktestResult, run_backtest
 from clusterfolio.engine.trading.metrics import compute_metrics
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.writing import write_json
 from clusterfolio.models.distributed import current_team
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.passports.continuity import with_lasting_names
 from clusterfolio.strategies.passports.importance import importance_table
 from clusterfolio.strategies.passports.passport import PassportNotes, passports
+from clusterfolio.strategies.policy import Decision, Policy
 
 log = logging.getLogger(__name__)
 
@@ -98,13 +103,13 @@ def run(
             if model_from is None:
                 workers = processes(config.engine.workers, config.train.threads)
                 warm = config.walk_forward.warm_start
-                encoders = fit_folds(planned, panel, make, work, warm, reporter.advance, workers)
-                apart = align_folds(planned, panel, encoders)
+                policies = fit_folds(planned, panel, make, work, warm, reporter.advance, workers)
+                apart = align_folds(planned, panel, policies)
             else:
-                planned, encoders = stored_folds(planned, make, model_from)
+                planned, policies = stored_folds(planned, make, model_from)
                 apart = {}
             dismiss_team()
-        policy_for = FoldPolicies(planned, encoders, make)
+        policy_for = FoldPolicies(planned, policies)
         notes = PassportNotes(policy_for, config.engine.seed)
         with clock.stage("backtest"):
             result = run_backtest(
@@ -120,19 +125,20 @@ def run(
         with artifacts.new_run_dir(out, work / "run") as draft:
             with clock.stage("write"):
                 artifacts.write_tables(draft, result, verdicts)
-                artifacts.write_passports(draft, passports(result.decisions, notes.known, panel))
-                artifacts.write_importance(draft, importance_table(policy_for(dates[-1]), panel, result.decisions[-1]))
+                write_clusters(draft, result.decisions, notes, policy_for(dates[-1]), panel)
                 (draft / "config.toml").write_text(dump(config), encoding="utf-8")
-                artifacts.write_json(draft / "metrics.json", metrics)
-                artifacts.save_encoders(draft, encoders)
+                write_json(draft / "metrics.json", metrics)
+                artifacts.save_policies(draft, planned, policies)
                 benchmark.rename("close").to_frame().to_csv(draft / "benchmark.csv", date_format="%Y-%m-%d")
-                facts = describe_run(config, panel, policy_for(dates[-1]), result, cash_source, fingerprint)
+                facts = describe_run(
+                    config, panel, planned[-1], policies[planned[-1].number], result, cash_source, fingerprint
+                )
                 facts["notes"] = [*market.notes, *facts["notes"]]
-                facts["folds"] = describe_folds(planned, encoders, apart)
+                facts["folds"] = describe_folds(planned, policies, apart)
                 facts["fingerprint"] |= {"code": code, "returns": fingerprint_of_returns(result.returns)}
                 # Before anyone sees the result; killed from here on, the same command is the same trial.
                 facts["ledger"] = enter(trial_of(facts, result.returns, metrics, out), ledger)
-                artifacts.write_json(draft / "run.json", facts | clock.measured())
+                write_json(draft / "run.json", facts | clock.measured())
             assessed = None
             if config.significance.on:
                 with clock.stage("significance"):
@@ -142,5 +148,19 @@ def run(
             if report:
                 with clock.stage("report"):
                     write_report(draft)
-            artifacts.write_json(draft / "run.json", facts | clock.measured())
+            write_json(draft / "run.json", facts | clock.measured())
     return Outcome(Path(out), metrics, verdicts, result, facts["ledger"], assessed, market.notes)
+
+
+def write_clusters(
+    folder: Path, decisions: Sequence[Decision], notes: PassportNotes, policy: Policy, panel: Panel
+) -> None:
+    """Write what only a policy with clusters of an encoder's embeddings leaves: passports, and what the encoder saw.
+
+    Args:
+        policy: the one that decided last.
+    """
+    if not isinstance(policy, ClusterPolicy):
+        return
+    artifacts.write_passports(folder, passports(decisions, notes.known, panel))
+    artifacts.write_importance(folder, importance_table(policy, panel, decisions[-1]))

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import logging
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from clusterfolio import ClusterfolioError
 from clusterfolio.engine.config.run import make_config, to_dict
 from clusterfolio.engine.config.settings import merge, read_toml
 from clusterfolio.engine.jobs.run import run
@@ -21,6 +21,7 @@ from clusterfolio.engine.ledger.ledger import Ledger, LedgerError
 from clusterfolio.engine.parallel import processes, run_all
 from clusterfolio.engine.progress import Reporter, Silent
 from clusterfolio.engine.run_dir import artifacts
+from clusterfolio.feeds.writing import write_table
 from clusterfolio.models.distributed import started_by_torchrun
 
 log = logging.getLogger(__name__)
@@ -133,9 +134,7 @@ def run_sweep(
     found = run_all(run_trial, calls, processes(workers, threads), told, cluster)
     rows |= dict(zip((trial.name for trial in missing), found, strict=True))
     table = pd.DataFrame([{"trial": trial.name, **trial.chosen, **rows[trial.name]} for trial in trials])
-    part = out / f".{TABLE}.part"
-    table.to_csv(part, index=False, lineterminator="\n")
-    os.replace(part, out / TABLE)
+    write_table(out / TABLE, table, index=False)
     check_counted(table, ledger)
     return table
 
@@ -165,7 +164,7 @@ def run_trial(settings: dict, out: Path, report: bool, ledger: Path) -> dict:
         # How far a trial can be believed depends on all of them: `significance` says it when the sweep is over.
         later = {} if report else {"significance": {"on": False}}
         run(make_config(merge(settings, later)), out, report=report, ledger=Ledger(ledger))
-    except (ValueError, FloatingPointError, FileNotFoundError) as error:
+    except (ClusterfolioError, ValueError, FloatingPointError, FileNotFoundError) as error:
         log.warning("%s: %s", out.name, error)
         return {"error": str(error)}
     return finished_row(out)

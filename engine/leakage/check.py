@@ -39,7 +39,7 @@ from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.feeds.features import with_features
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.strategies.orders import target_shares
-from clusterfolio.strategies.policy import Policy, PortfolioState
+from clusterfolio.strategies.policy import Policy, PortfolioState, ask, learns
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +92,9 @@ def check_policy(
 
     Args:
         panel: prices; nothing in it is changed.
-        make_policy: returns an unfitted policy: any object with ``fit(panel, start)`` and ``decide(panel, state)``. If
-            it needs an argument ``panel`` it is given the whole panel of each history: what a policy is built around
-            must come in there, or a change of it cannot be seen.
+        make_policy: returns an unfitted policy: any object with ``decide(panel, state)``, and ``fit(panel, start)`` if
+            it learns. If it needs an argument ``panel`` it is given the whole panel of each history: what a policy is
+            built around must come in there, or a change of it cannot be seen.
         dates: days to decide on, or how many to draw from the sessions after ``train_end``.
         train_end: last day of training; default: the first of ``dates``, or the middle of the panel.
         prepare: what is computed once on the whole panel before a policy sees a part of it; default: the indicators.
@@ -110,7 +110,7 @@ def check_policy(
     ...
     ...     def decide(self, panel, state):  # every listed symbol, also those that only will be
     ...         weights = pd.Series(1 / len(panel.symbols), panel.tradable)
-    ...         return Decision(panel.dates[-1], weights, *[None] * 5)
+    ...         return Decision(panel.dates[-1], weights)
     >>> panel, _ = build_panel(simulate(SimulatedConfig(n_assets=20, start="2024-06-03")), benchmark="SIM.MKT")
     >>> [finding.stage for finding in check_policy(panel, Everything, dates=1).findings]
     ['universe']
@@ -233,10 +233,11 @@ def _trace(inputs: Inputs, day: pd.Timestamp, span: tuple) -> tuple[dict[str, It
     stage = "training"
     try:
         policy = inputs.make()
-        policy.fit(inputs.panel.until(end), start)
-        items |= of_fit(policy)
+        if learns(policy):
+            policy.fit(inputs.panel.until(end), start)
+            items |= of_fit(policy)
         stage = "weights"
-        decision = policy.decide(inputs.panel.until(day), PortfolioState())
+        decision = ask(policy, inputs.panel.until(day), PortfolioState())
     except Exception as error:  # an answer in itself: on another future it fails (on the true one it is raised)
         return items, Failure(stage, error)
     return items | of_decision(decision, inputs.panel.until(day)), decision

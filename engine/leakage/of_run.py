@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.assembly import policy as own
+from clusterfolio.engine.assembly import policy as assembly
 from clusterfolio.engine.assembly.market import (
     benchmark_of,
     panel_of,
@@ -22,6 +22,7 @@ from clusterfolio.engine.assembly.market import (
 )
 from clusterfolio.engine.assembly.plan import plan_folds, test_dates
 from clusterfolio.engine.assembly.prepare import prepare
+from clusterfolio.engine.config.policies import CLUSTER
 from clusterfolio.engine.config.run import RunConfig
 from clusterfolio.engine.folds.walk_forward import fold_for
 from clusterfolio.engine.leakage.check import ROUNDING, WAYS, Inputs, called, draw_days, examine
@@ -72,7 +73,8 @@ def check_run(
 
         reporter.stage("check")
         changes = [*WAYS, *(["published"] if histories.published else [])]
-        tolerance = 0.0 if make_policy is None else ROUNDING
+        own = make_policy is not None or config.policy.name != CLUSTER
+        tolerance = ROUNDING if own else 0.0
         report = examine(histories.build, days, span, changes, config.trading, tolerance, reporter.advance)
     if not histories.published:
         report.notes.append("no file of macro figures or sentiment: the rate of cash is a constant, nothing to change")
@@ -132,7 +134,7 @@ class RunHistories:
     def _inputs(self, config: RunConfig, panel: Panel) -> Inputs:
         panel, cash, _ = prepare(config, panel)
         if self.make_policy is None:
-            make: Callable[[], Policy] = partial(own.make_policy, config, cash)
+            make: Callable[[], Policy] = partial(assembly.make_policy, config, cash)
         else:
             make = partial(called, self.make_policy, config=config, panel=panel)
         beside = {} if panel.exog is None else {name: panel.exog[name] for name in panel.exog.columns}

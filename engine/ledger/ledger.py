@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import platformdirs
 
+from clusterfolio import ClusterfolioError
 from clusterfolio.engine.ledger.chain import GENESIS, Chain, check_chain, row_hash
 from clusterfolio.engine.ledger.trials import FIGURES, Trial, canonical, config_hash, pack, unpack
 
@@ -54,7 +55,7 @@ SCHEMA = (
 )
 
 
-class LedgerError(OSError):
+class LedgerError(ClusterfolioError, OSError):
     """The ledger cannot be read or written; the message says where it is and why."""
 
 

@@ -84,7 +84,7 @@ def trial_of(run: dict, returns: pd.DataFrame, metrics: dict, out: Path) -> Tria
     headline = {name: metrics["strategy"][name] for name in FIGURES}
     headline |= {f"benchmark_{name}": metrics["benchmark"][name] for name in ("total_return", "sharpe")}
     facts = {name: run[name] for name in ("device", "threads", "cash", "universe", "versions")}
-    facts |= {"panel": run["dates"]["panel"], "model": run["fingerprint"]["model"]}
+    facts |= {"panel": run["dates"]["panel"], "model": run["fingerprint"].get("model", "")}
     return Trial(
         config=run["config"],
         data=run["fingerprint"]["data"],

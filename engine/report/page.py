@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.section import Drawn, Section
 from clusterfolio.engine.report.layout.text import money, number, percent, signed
 from clusterfolio.engine.run_dir.tables import ReportInputs, read_run
+from clusterfolio.feeds.writing import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +46,11 @@ def write_report(run_dir: Path, inputs: ReportInputs | None = None, sections: Se
     pictures = draw(inputs, sections)
     for name, picture in pictures.items():
         if picture.png:
-            _write(run_dir / f"{name}.png", picture.png)
+            with replacing(run_dir / f"{name}.png") as part:
+                part.write_bytes(picture.png)
     path = run_dir / "report.html"
-    _write(path, render(inputs, pictures, sections).encode("utf-8"))
+    with replacing(path) as part:
+        part.write_text(render(inputs, pictures, sections), encoding="utf-8")
     logger.info("report written: %s", path)
     return path
 
@@ -119,10 +121,3 @@ def _template(environment: Environment, section: Section):
 
 def _data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write whole or not at all."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(content)
-    os.replace(partial, path)

@@ -6,20 +6,22 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from clusterfolio.engine.folds.stored_policies import save_policy
+from clusterfolio.engine.folds.walk_forward import Fold
 from clusterfolio.engine.trading.backtest import BacktestResult
 from clusterfolio.feeds.panel import FIELDS, Panel
-from clusterfolio.models.encoder import Encoder
+from clusterfolio.feeds.writing import write_table
 from clusterfolio.strategies.passports.continuity import stability
-from clusterfolio.strategies.policy import Decision
+from clusterfolio.strategies.policy import Decision, Policy, learns
 
-#: The encoder that decides last, and one folder for each fold's where there are several.
+#: The policy that decides last, and one folder for each fold's where there are several.
 MODEL_DIR, FOLDS_DIR = "model", "folds"
 
 
@@ -55,37 +57,42 @@ def check_free(out: Path) -> None:
 
 def write_tables(folder: Path, result: BacktestResult, verdicts: pd.DataFrame) -> None:
     """Write the tables of a backtest; floats in round-trip form, days as YYYY-MM-DD."""
-    _csv(result.returns, folder / "returns.csv")
-    _csv(result.gross.to_frame(), folder / "returns_gross.csv")
-    _csv(result.weights, folder / "weights.csv")
-    _csv(result.positions, folder / "positions.csv")
-    _csv(result.transactions.set_index("date"), folder / "transactions.csv")
-    _csv(clusters_table(result.decisions).set_index("date"), folder / "clusters.csv")
-    _csv(verdicts.drop(columns="remarks", errors="ignore").rename_axis("symbol"), folder / "symbols.csv")
+    write_table(folder / "returns.csv", result.returns)
+    write_table(folder / "returns_gross.csv", result.gross.to_frame())
+    write_table(folder / "weights.csv", result.weights)
+    write_table(folder / "positions.csv", result.positions)
+    write_table(folder / "transactions.csv", result.transactions.set_index("date"))
+    write_table(folder / "clusters.csv", clusters_table(result.decisions).set_index("date"))
+    write_table(folder / "symbols.csv", verdicts.drop(columns="remarks", errors="ignore").rename_axis("symbol"))
     embeddings_table(result.decisions).to_parquet(folder / "embeddings.parquet", index=False)
-    _csv(stability(result.decisions).set_index("date"), folder / "stability.csv")
+    write_table(folder / "stability.csv", stability(result.decisions).set_index("date"))
 
 
 def write_passports(folder: Path, table: pd.DataFrame) -> None:
     """Write the clusters' passports (``strategies.passports.passport.passports``), a row per decision and cluster."""
-    _csv(table.set_index("date"), folder / "passports.csv")
+    write_table(folder / "passports.csv", table.set_index("date"))
 
 
 def write_importance(folder: Path, table: pd.DataFrame) -> None:
     """Write what the last decision's embeddings looked at (``strategies.passports.importance.importance_table``)."""
-    _csv(table.set_index("method"), folder / "importance.csv")
+    write_table(folder / "importance.csv", table.set_index("method"))
 
 
-def save_encoders(folder: Path, encoders: dict[int, Encoder]) -> None:
-    """Save the encoders of a run's folds, by number; the last one under ``MODEL_DIR`` too."""
-    encoders[max(encoders)].save(folder / MODEL_DIR)
-    if len(encoders) > 1:
-        for number, encoder in encoders.items():
-            encoder.save(folder / FOLDS_DIR / f"{number:03d}")
+def save_policies(folder: Path, planned: Sequence[Fold], policies: dict[int, Policy]) -> None:
+    """Save what the policies of a run's folds learned, by number; the last one under ``MODEL_DIR`` too.
+
+    One that does not learn leaves nothing: it is made anew from the configuration.
+    """
+    spans = {fold.number: (fold.train_start, fold.train_end) for fold in planned if learns(policies[fold.number])}
+    if spans:
+        save_policy(policies[max(spans)], folder / MODEL_DIR, spans[max(spans)])
+    if len(spans) > 1:
+        for number, span in spans.items():
+            save_policy(policies[number], folder / FOLDS_DIR / f"{number:03d}", span)
 
 
-def stored_encoder(run_dir: Path, day: pd.Timestamp) -> tuple[Path, pd.Timestamp, pd.Timestamp]:
-    """Which of a run's encoders decides on ``day``: its folder, and first and last day of its training."""
+def stored_policy(run_dir: Path, day: pd.Timestamp) -> tuple[Path, pd.Timestamp, pd.Timestamp]:
+    """Which of a run's policies decides on ``day``: its folder, and first and last day of its training."""
     facts = read_run_json(run_dir)
     found, span = Path(run_dir) / MODEL_DIR, facts["training"]["span"]
     rows = facts.get("folds", [])
@@ -123,7 +130,7 @@ def clusters_table(decisions: list[Decision]) -> pd.DataFrame:
 
 
 def _uncertainty(decision: Decision) -> dict[str, np.ndarray]:
-    found = decision.diagnostics.get("uncertainty")
+    found = decision.uncertainty
     return {} if found is None else {"uncertainty": found.reindex(decision.labels.index).to_numpy()}
 
 
@@ -137,11 +144,6 @@ def embeddings_table(decisions: list[Decision]) -> pd.DataFrame:
     table.insert(0, "symbol", last.embeddings.index.astype(str))
     table.insert(0, "date", last.asof)
     return table
-
-
-def write_json(path: Path, content: dict) -> None:
-    """JSON with a stable order; a number that is not finite becomes null."""
-    path.write_text(json.dumps(_finite(content), indent=2, default=str) + "\n", encoding="utf-8")
 
 
 def read_run_json(run_dir: Path) -> dict:
@@ -165,18 +167,3 @@ def fingerprint(panel: Panel) -> str:
     if panel.member is not None:
         digest.update(np.packbits(panel.member.to_numpy(dtype=bool)).tobytes())
     return digest.hexdigest()
-
-
-def _csv(table: pd.DataFrame, path: Path) -> None:
-    # pandas writes floats with repr(), the shortest form that reads back to the same bits.
-    table.to_csv(path, date_format="%Y-%m-%d", lineterminator="\n")
-
-
-def _finite(value):
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value

@@ -16,8 +16,12 @@ from clusterfolio.engine.trading.backtest import BacktestResult
 from clusterfolio.feeds.exogenous.inputs import describe_inputs
 from clusterfolio.feeds.membership import Membership
 from clusterfolio.feeds.panel import Panel
-from clusterfolio.models.encoder import Encoder
-from clusterfolio.strategies.cluster_policy import ClusterPolicy
+from clusterfolio.strategies.policy import Policy
+
+#: Keys of ``describe()`` that have their own place in run.json.
+OF_TRAINING = (
+    "fingerprint", "device", "threads", "processes", "seconds", "windows", "best_epoch", "train_loss", "holdout_loss",
+)  # fmt: skip
 
 PACKAGES = ("backtrader", "torch", "numpy", "pandas", "scikit-learn", "scipy", "ta", "pyfolio-reloaded", "yfinance")
 
@@ -25,7 +29,8 @@ PACKAGES = ("backtrader", "torch", "numpy", "pandas", "scikit-learn", "scipy", "
 def describe_run(
     config: RunConfig,
     panel: Panel,
-    policy: ClusterPolicy,
+    fold: Fold,
+    policy: Policy,
     result: BacktestResult,
     cash_source: str,
     fingerprint: str,
@@ -33,11 +38,10 @@ def describe_run(
     """What run.json says beside folds and seconds: enough to tell why two runs differ.
 
     Args:
-        policy: the one that decided last.
+        fold, policy: those that decided last.
         fingerprint: of the panel.
     """
-    encoder = policy.encoder
-    history = encoder.history_
+    said = described(policy)
     return {
         "config": to_dict(config),
         "simulated": panel.simulated,
@@ -45,9 +49,10 @@ def describe_run(
         "currency": panel.currency,
         "capital": config.trading.capital,
         "seed": config.engine.seed,
-        "device": history.device,
-        "threads": history.threads,
-        "processes": history.processes,
+        "policy": config.policy.name,
+        "device": said.get("device"),
+        "threads": said.get("threads"),
+        "processes": said.get("processes"),
         "cash": cash_source,
         "inputs": describe_inputs(config.inputs, panel),
         "universe": {"tradable": len(panel.tradable), "rows": len(panel.dates), "sessions": len(panel.sessions)},
@@ -59,17 +64,15 @@ def describe_run(
             "decisions": [str(decision.asof.date()) for decision in result.decisions],
         },
         "training": {
-            "span": [str(day.date()) for day in policy.train_span_],
-            "windows": history.n_windows,
-            "best_epoch": history.best_epoch,
-            "train_loss": history.train_loss,
-            "holdout_loss": history.holdout_loss,
+            "span": [str(day.date()) for day in (fold.train_start, fold.train_end)],
+            **{key: said.get(key) for key in ("windows", "best_epoch", "train_loss", "holdout_loss")},
         },
-        "fingerprint": {"data": fingerprint, "model": encoder.fingerprint()},
+        "learned": {key: value for key, value in said.items() if key not in OF_TRAINING},
+        "fingerprint": {"data": fingerprint} | ({"model": said["fingerprint"]} if "fingerprint" in said else {}),
         "clock": result.clock,
-        "excluded": result.decisions[-1].diagnostics["excluded"],
+        "excluded": result.decisions[-1].excluded,
         "unfilled": [[str(day.date()), name, why] for day, name, why in result.unfilled],
-        "notes": [note for decision in result.decisions for note in decision.diagnostics["notes"]],
+        "notes": [note for decision in result.decisions for note in decision.notes],
         "versions": versions(),
     }
 
@@ -95,26 +98,33 @@ def describe_membership(membership: Membership | None, panel: Panel, days: Seque
     }
 
 
-def describe_folds(planned: list[Fold], encoders: dict[int, Encoder], apart: dict[int, float]) -> list[dict]:
+def described(policy: Policy) -> dict:
+    """What a policy says of itself, plain values; nothing where it has no word."""
+    describe = getattr(policy, "describe", None)
+    return dict(describe()) if callable(describe) else {}
+
+
+def describe_folds(planned: list[Fold], policies: dict[int, Policy], apart: dict[int, float]) -> list[dict]:
     """What run.json says of each training: its spans, how long it took and how it went.
 
     Args:
-        apart: by number, how far the embeddings lie from the fold's before after alignment, as a share of their length.
+        apart: by number, how far what was learned lies from the fold's before after alignment.
     """
     rows = []
     for fold in planned:
-        encoder, history = encoders[fold.number], encoders[fold.number].history_
+        said = described(policies[fold.number])
         days = {key: str(day.date()) for key, day in vars(fold).items() if key != "number"}
+        losses, held_out = said.get("train_loss") or [], said.get("holdout_loss") or []
         rows.append(
             {"number": fold.number, **days}
             | {
-                "seconds": round(history.seconds, 3),
-                "windows": history.n_windows,
-                "passes": len(history.train_loss),
-                "train_loss": history.train_loss[-1],
-                "holdout_loss": history.holdout_loss[history.best_epoch - 1] if history.holdout_loss else None,
+                "seconds": round(said["seconds"], 3) if "seconds" in said else None,
+                "windows": said.get("windows"),
+                "passes": len(losses),
+                "train_loss": losses[-1] if losses else None,
+                "holdout_loss": held_out[said["best_epoch"] - 1] if held_out else None,
                 "apart": apart.get(fold.number),
-                "fingerprint": encoder.fingerprint(),
+                "fingerprint": said.get("fingerprint"),
             }
         )
     return rows

@@ -81,5 +81,4 @@ def _decision(day: pd.Timestamp, row: pd.Series, clusters: pd.DataFrame) -> Deci
         sharpe=pd.Series(clusters["sharpe"].to_numpy(dtype=float), index=index),
         selected=list(chosen.index),
         embeddings=pd.DataFrame(index=index),
-        diagnostics={"excluded": {}, "notes": [], "linkage": np.empty((0, 4))},
     )

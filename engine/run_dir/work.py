@@ -19,6 +19,8 @@ from pathlib import Path
 
 import psutil
 
+from clusterfolio.feeds.writing import write_json
+
 log = logging.getLogger(__name__)
 
 OWNER = "process.json"
@@ -66,10 +68,8 @@ def _claim(folder: Path) -> None:
                 f"process {owner['pid']} is at work on this very run in {folder}; wait for it, or name an --out in "
                 "another folder"
             )
-    part = folder / f"{OWNER}.{os.getpid()}"
     mine = {"pid": os.getpid(), "started": psutil.Process().create_time(), "host": platform.node()}
-    part.write_text(json.dumps(mine), encoding="utf-8")
-    os.replace(part, path)
+    write_json(path, mine)
 
 
 def _alive(pid: int, started: float, host: str) -> bool:

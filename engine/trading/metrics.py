@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import empyrical as ep
 import numpy as np
 import pandas as pd
+
+from clusterfolio.feeds.writing import finite
 
 if TYPE_CHECKING:
     from clusterfolio.engine.trading.backtest import BacktestResult
@@ -46,7 +47,7 @@ def compute_metrics(result: BacktestResult, cash: pd.Series | float, benchmark_c
         "sessions": len(returns),
         "cash_return": ep.cum_returns_final(per_session),
     }
-    return _plain({"strategy": strategy, "benchmark": benchmark, "period": period})
+    return finite({"strategy": strategy, "benchmark": benchmark, "period": period})
 
 
 def cash_per_session(cash: pd.Series | float, sessions: pd.DatetimeIndex) -> pd.Series:
@@ -121,12 +122,3 @@ def trading_costs(transactions: pd.DataFrame, value: pd.Series) -> dict:
 def returns_by_year(returns: pd.Series) -> dict[str, float]:
     """Compound return of each calendar year's sessions, keyed by the year as text."""
     return {str(year): value for year, value in ep.aggregate_returns(returns, "yearly").items()}
-
-
-def _plain(value):
-    """The same structure in Python's own types, None for what is not a finite number."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (str, int)):
-        return value
-    return float(value) if math.isfinite(value) else None

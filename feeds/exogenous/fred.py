@@ -21,7 +21,9 @@ from urllib.request import Request, urlopen
 import pandas as pd
 import platformdirs
 
+from clusterfolio import ClusterfolioError
 from clusterfolio.feeds.raw import DataError
+from clusterfolio.feeds.writing import replacing
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +36,11 @@ TIMEOUT, PAUSE, WAITS = 30.0, 1.0, (2.0, 5.0, 15.0)
 MOST_BYTES = 20_000_000
 
 
-class UnknownSeries(Exception):
+class UnknownSeries(ClusterfolioError):
     """FRED has no series of that name."""
 
 
-class NoAnswer(Exception):
+class NoAnswer(ClusterfolioError):
     """No usable answer this time: the network fails, requests are limited, the answer is garbled."""
 
 
@@ -164,7 +166,5 @@ def _cached(file: Path, name: str) -> tuple[pd.Series, pd.Timestamp] | None:
 
 def _write(file: Path, text: str, today: pd.Timestamp) -> None:
     """Replace the cached file in one step."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    part.write_text(f"# fetched {today.date()}\n{text}", encoding="utf-8")
-    os.replace(part, file)
+    with replacing(file) as part:
+        part.write_text(f"# fetched {today.date()}\n{text}", encoding="utf-8")

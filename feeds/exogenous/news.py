@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import calendar
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import pandas as pd
 
 from clusterfolio.feeds.exogenous.sentiment import Scorer, read_scores
 from clusterfolio.feeds.raw import DataError
+from clusterfolio.feeds.writing import replacing
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +94,8 @@ def collect(path: Path, fresh: Sequence[pd.DataFrame], scorer: Scorer | None = N
         wanting = table["score"].isna()
         if wanting.any():
             table.loc[wanting, "score"] = scorer(table.loc[wanting, "text"].astype(str).tolist())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    table.sort_values("timestamp", kind="stable").to_csv(part, index=False, date_format="%Y-%m-%dT%H:%M:%S%z")
-    os.replace(part, path)
+    with replacing(path) as part:
+        table.sort_values("timestamp", kind="stable").to_csv(part, index=False, date_format="%Y-%m-%dT%H:%M:%S%z")
     return len(table) - n_known
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from clusterfolio import ClusterfolioError
 from clusterfolio.feeds.raw import ABSENT, RawBars, RawData
 from clusterfolio.feeds.sources.yahoo_cache import Cached, cache_file, cache_folder, read_cached, write_cached
 
@@ -47,11 +48,11 @@ WAITS = (2.0, 5.0, 15.0, 45.0)
 GIVE_UP_AFTER = 3
 
 
-class NoPrices(Exception):
+class NoPrices(ClusterfolioError):
     """Yahoo does not know the symbol, or has no prices for it in the span asked for."""
 
 
-class Unreachable(Exception):
+class Unreachable(ClusterfolioError):
     """No usable answer this time: requests are limited, the network fails, the answer is garbled."""
 
 

@@ -7,13 +7,14 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from urllib.parse import quote
 
 import pandas as pd
 import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from clusterfolio.feeds.writing import replacing
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +68,5 @@ def write_cached(path: Path, cached: Cached) -> None:
     }
     table = pa.Table.from_pandas(cached.frame)
     table = table.replace_schema_metadata({**table.schema.metadata, METADATA_KEY: json.dumps(about).encode()})
-    with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            pq.write_table(table, file)
-        except BaseException:
-            file.close()
-            temporary.unlink()
-            raise
-    os.replace(temporary, path)
+    with replacing(path) as part:
+        pq.write_table(table, part)

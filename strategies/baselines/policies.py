@@ -58,7 +58,7 @@ class Recorded:
         if asof not in self.by_day:
             raise ValueError(f"panel: it ends on {asof.date()}, on which nothing was decided")
         decision = self.by_day[asof]
-        return Candidates(decision.sharpe, decision.labels, decision.diagnostics["excluded"])
+        return Candidates(decision.sharpe, decision.labels, decision.excluded)
 
 
 class Listed:
@@ -192,7 +192,7 @@ class Baseline:
             sharpe=view.sharpe.reindex(labels.index),
             selected=list(choice.weights.index),
             embeddings=pd.DataFrame(index=labels.index),
-            diagnostics={"excluded": found.excluded, "notes": [], "linkage": np.empty((0, 4))},
+            excluded=found.excluded,
         )
 
 

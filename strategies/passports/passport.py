@@ -18,7 +18,7 @@ from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.diversification import correlations, log_returns
 from clusterfolio.strategies.passports.cluster_stability import cluster_stability
 from clusterfolio.strategies.passports.likeness import NEAREST, distances, nearest, past_days
-from clusterfolio.strategies.policy import Decision, PortfolioState
+from clusterfolio.strategies.policy import Decision, Policy, PortfolioState, ask
 from clusterfolio.strategies.selection import SESSIONS_PER_YEAR
 
 #: Fewest sessions a correlation is taken over.
@@ -46,7 +46,7 @@ class PassportNotes:
         known: by decision date, what ``known_facts`` found.
     """
 
-    def __init__(self, policy_for: Callable[[pd.Timestamp], ClusterPolicy], random_state: int = 0):
+    def __init__(self, policy_for: Callable[[pd.Timestamp], Policy], random_state: int = 0):
         self.policy_for = policy_for
         self.random_state = random_state
         self.known: dict[pd.Timestamp, pd.DataFrame] = {}
@@ -56,16 +56,16 @@ class PassportNotes:
 
 
 class NotedPolicy:
-    """A fitted policy whose decisions are noted and handed on as they are."""
+    """A fitted policy whose decisions are noted and handed on as they are; only those of clusters have a passport."""
 
-    def __init__(self, policy: ClusterPolicy, notes: PassportNotes):
+    def __init__(self, policy: Policy, notes: PassportNotes):
         self.policy = policy
         self.notes = notes
 
     def decide(self, panel: Panel, state: PortfolioState) -> Decision:
         """The policy's own decision."""
-        decision = self.policy.decide(panel, state)
-        if len(decision.labels):
+        decision = ask(self.policy, panel, state)
+        if isinstance(self.policy, ClusterPolicy) and len(decision.labels):
             self.notes.known[decision.asof] = known_facts(decision, panel, self.policy, self.notes.random_state)
         return decision
 

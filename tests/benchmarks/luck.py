@@ -51,9 +51,8 @@ def decide(panel: Panel, dates: pd.DatetimeIndex, n_clusters: int = 20) -> list[
         alive = panel.until(day).bars_since_last()[panel.tradable] <= 5
         names = known.columns[known.notna().all() & alive]
         labels = pd.Series(rng.permutation(np.arange(len(names)) % n_clusters), names)
-        facts = {"excluded": {}, "notes": []}
         nothing = pd.Series(dtype=float)
-        made.append(Decision(day, nothing, labels, sharpe_ratios(known[names]), [], pd.DataFrame(), facts))
+        made.append(Decision(day, nothing, labels, sharpe_ratios(known[names]), []))
     return made
 
 

@@ -13,9 +13,10 @@ from clusterfolio.engine.config.run import RunConfig, make_config, to_dict
 from clusterfolio.engine.jobs.doctor import examine
 from clusterfolio.engine.report.sections.caveats import caveats
 from clusterfolio.engine.report.sections.run import facts
-from clusterfolio.engine.run_dir.artifacts import fingerprint, write_json
+from clusterfolio.engine.run_dir.artifacts import fingerprint
 from clusterfolio.engine.run_dir.stored import check_model
 from clusterfolio.feeds.exogenous.inputs import STATICS, describe_inputs
+from clusterfolio.feeds.writing import write_json
 from clusterfolio.models.batch import Encoding
 from tests.conftest import make_panel, random_closes
 from tests.engine.report.test_report import fake_run

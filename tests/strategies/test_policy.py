@@ -78,7 +78,7 @@ def test_what_is_cash_like_stopped_or_new_is_left_out_with_the_reason(panel):
     changed = with_features(replace(panel, close=closes, features=None, **frames))
     policy = make_policy().fit(changed.until(changed.dates[300]))
     decision = policy.decide(changed, PortfolioState())
-    assert decision.diagnostics["excluded"] == {
+    assert decision.excluded == {
         "A0": "cash-like: volatility 0.0 % a year is under 3.0 %",
         "B0": "no bar for 8 sessions",
         "C0": "history of 99 sessions, 120 needed",
@@ -89,13 +89,13 @@ def test_fewer_assets_than_clusters_are_each_their_own_cluster_and_said(panel):
     policy = make_policy(clusterer=Ward(40)).fit(panel.until(panel.dates[300]))
     decision = policy.decide(panel, PortfolioState())
     assert len(decision.selected) == 18
-    assert "18 eligible assets are fewer than the 40 clusters" in decision.diagnostics["notes"][0]
+    assert "18 eligible assets are fewer than the 40 clusters" in decision.notes[0]
 
 
 def test_nothing_eligible_means_cash(panel):
     policy = make_policy(selection=replace(SELECTION, volatility_floor=10.0)).fit(panel.until(panel.dates[300]))
     decision = policy.decide(panel, PortfolioState())
-    assert decision.weights.empty and decision.diagnostics["notes"] == ["no asset is eligible: all in cash"]
+    assert decision.weights.empty and decision.notes == ("no asset is eligible: all in cash",)
 
 
 def test_sharpe_over_the_training_span_and_over_cash(panel):
@@ -120,7 +120,7 @@ def test_ties_go_to_the_first_name_and_nan_is_never_selected():
 
 def test_the_uncertainty_of_an_embedding_reaches_the_decision(panel, decided):
     _, without = decided
-    assert without.diagnostics["uncertainty"] is None
+    assert without.uncertainty is None
     encoder = Encoder("vae", train=TrainConfig(epochs=1, windows_per_epoch=640), lookback=10)
     policy = ClusterPolicy(encoder, Ward(3), EmbeddingConfig(kind="last"), SELECTION)
     decision = policy.fit(panel.until(panel.dates[300])).decide(panel, PortfolioState())
@@ -128,7 +128,7 @@ def test_the_uncertainty_of_an_embedding_reaches_the_decision(panel, decided):
     variance = pd.Series(
         encoder.transform_with_variance(windows)[1].mean(axis=1), index=np.array(panel.symbols)[windows.asset_idx]
     )
-    uncertainty = decision.diagnostics["uncertainty"]
+    uncertainty = decision.uncertainty
     assert list(uncertainty.index) == list(decision.labels.index) and uncertainty.between(0, 1).all()
     np.testing.assert_allclose(uncertainty, variance[uncertainty.index], rtol=1e-6)
 
@@ -147,4 +147,4 @@ def test_a_policy_neither_learns_from_nor_holds_what_is_no_member(panel):
     early, late = (policy.decide(changed.until(day), PortfolioState()) for day in panel.dates[[349, 351]])
     assert "A0" in early.labels and "B0" in early.labels
     assert "B0" not in late.labels
-    assert late.diagnostics["excluded"]["B0"] == "no member of the universe on this day"
+    assert late.excluded["B0"] == "no member of the universe on this day"

@@ -45,7 +45,7 @@ Orders = Mapping[str, bool]
 NO_ORDERS: Orders = MappingProxyType({})
 
 
-class NotPrices(ValueError):
+class NotPrices(DataError):
     """The file is no table of daily prices; the text says why."""
 
 

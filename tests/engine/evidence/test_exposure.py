@@ -18,6 +18,7 @@ from clusterfolio.engine.run_dir.finished import FinishedRun, recorded_decisions
 from clusterfolio.engine.run_dir.tables import read_run
 from clusterfolio.engine.trading.backtest import run_backtest
 from clusterfolio.engine.trading.metrics import compute_metrics
+from clusterfolio.feeds.writing import write_json
 from clusterfolio.strategies.policy import Decision
 from tests.conftest import make_panel, three_clusters
 from tests.engine.evidence.verdict_worlds import judged, names_record
@@ -39,11 +40,11 @@ def finished_run(folder, panel, decisions, settings: dict | None = None) -> Fini
     cash = pd.Series(0.0001, panel.sessions)
     artifacts.write_tables(folder, result, panel.assets.assign(verdict="used", why="").rename_axis("symbol"))
     metrics = compute_metrics(result, cash, panel.session_closes()[panel.benchmark])
-    artifacts.write_json(folder / "metrics.json", metrics)
+    write_json(folder / "metrics.json", metrics)
     (folder / "config.toml").write_text("")
     days = [str(panel.dates[0].date()), str(panel.dates[-1].date())]
     facts = {"benchmark": panel.benchmark, "currency": "USD", "capital": 100_000.0, "simulated": True, "seed": 0}
-    artifacts.write_json(folder / "run.json", facts | {"dates": {"panel": days}})
+    write_json(folder / "run.json", facts | {"dates": {"panel": days}})
     tables = read_run(folder)
     return FinishedRun(folder, config, panel, cash, recorded_decisions(tables), tables)
 

@@ -194,7 +194,7 @@ def decide(panel, dates, n_clusters=5, seed=0):
         sharpe = pd.Series(rng.normal(size=len(names)), names)
         sharpe.iloc[0] = np.nan
         weights = pd.Series(dtype=float)
-        made.append(Decision(day, weights, labels, sharpe, [], pd.DataFrame(), {"excluded": {}, "notes": []}))
+        made.append(Decision(day, weights, labels, sharpe, []))
     return made
 
 

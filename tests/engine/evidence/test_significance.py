@@ -30,6 +30,7 @@ from clusterfolio.engine.trading.backtest import run_backtest
 from clusterfolio.engine.trading.metrics import compute_metrics
 from clusterfolio.feeds.exogenous.macro import cash_returns
 from clusterfolio.feeds.features import with_features
+from clusterfolio.feeds.writing import write_json
 from clusterfolio.strategies.baselines.policies import Eligible
 from clusterfolio.strategies.policy import Decision, PortfolioState
 from clusterfolio.strategies.selection import SelectionConfig, sharpe_ratios, top_sharpe_per_cluster
@@ -52,7 +53,7 @@ def decided(panel, asof) -> Decision:
     weights = pd.Series(1 / 3, index=selected)
     empty = pd.DataFrame(np.eye(18)[:, :3], index=labels.index)
     known = {"excluded": {}, "notes": [], "linkage": np.empty((0, 4))}
-    return Decision(asof, weights, labels, sharpe, selected, empty, known)
+    return Decision(asof, weights, labels, sharpe, selected, empty, **known)
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +69,13 @@ def finished(tmp_path_factory) -> FinishedRun:
     verdicts = panel.assets.assign(verdict="used", why="").rename_axis("symbol")
     artifacts.write_tables(folder, result, verdicts)
     metrics = compute_metrics(result, cash, panel.session_closes()["MKT"])
-    artifacts.write_json(folder / "metrics.json", metrics)
+    write_json(folder / "metrics.json", metrics)
     (folder / "config.toml").write_text("")
     facts = {
         "benchmark": "MKT", "currency": "USD", "capital": 100_000.0, "simulated": True, "seed": 0,
         "dates": {"panel": [str(panel.dates[0].date()), str(panel.dates[-1].date())]},
     }  # fmt: skip
-    artifacts.write_json(folder / "run.json", facts)
+    write_json(folder / "run.json", facts)
     return FinishedRun(folder, config, panel, cash, result.decisions, read_run(folder))
 
 
@@ -264,15 +265,13 @@ def test_ten_years_are_assessed_in_ninety_seconds(tmp_path):
     made = [policy.decide(known.until(day), PortfolioState()) for day in days]
     result = run_backtest(panel, lambda now: Replay(made), days, config.trading)
     artifacts.write_tables(tmp_path, result, verdicts)
-    artifacts.write_json(
-        tmp_path / "metrics.json", compute_metrics(result, cash, panel.session_closes()[panel.benchmark])
-    )
+    write_json(tmp_path / "metrics.json", compute_metrics(result, cash, panel.session_closes()[panel.benchmark]))
     (tmp_path / "config.toml").write_text(dump(config))
     facts = {
         "benchmark": panel.benchmark, "currency": "USD", "capital": 100_000.0, "simulated": True, "seed": 0,
         "dates": {"panel": [str(panel.dates[0].date()), str(panel.dates[-1].date())]},
     }  # fmt: skip
-    artifacts.write_json(tmp_path / "run.json", facts)
+    write_json(tmp_path / "run.json", facts)
     finished = FinishedRun(tmp_path, config, panel, cash, result.decisions, read_run(tmp_path))
     started = time.process_time()
     found = assess(finished, Ledger(tmp_path / "ledger.sqlite"))

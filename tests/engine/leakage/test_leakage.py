@@ -83,7 +83,6 @@ class Momentum:
             sharpe=None,
             selected=list(rise.nlargest(3).index),
             embeddings=None,
-            diagnostics={},
         )
 
 

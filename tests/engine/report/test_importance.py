@@ -119,6 +119,6 @@ def test_importances_read_back_as_they_were_written(tmp_path):
 def test_the_clusters_table_says_how_uncertain_an_embedding_is_where_the_encoder_states_it(decided):
     _, decision = decided
     stated = pd.Series(np.linspace(0, 1, len(decision.labels)), decision.labels.index)
-    uncertain = replace(decision, diagnostics=decision.diagnostics | {"uncertainty": stated})
+    uncertain = replace(decision, uncertainty=stated)
     assert "uncertainty" not in clusters_table([decision])
     assert clusters_table([uncertain])["uncertainty"].tolist() == stated.tolist()

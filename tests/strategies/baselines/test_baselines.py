@@ -124,7 +124,7 @@ def test_an_untrained_encoder_has_its_first_weights_and_a_fitted_scaler(panel):
 def test_without_a_strategy_the_same_assets_are_eligible(panel, decision):
     found = eligible()(panel)
     pd.testing.assert_series_equal(found.sharpe, decision.sharpe)
-    assert found.excluded == decision.diagnostics["excluded"]
+    assert found.excluded == decision.excluded
 
 
 def test_recorded_candidates_are_those_of_their_day_only(panel, decision):
@@ -217,7 +217,7 @@ def test_a_random_asset_comes_from_each_learned_cluster_and_random_clusters_have
 
 def test_nothing_eligible_is_all_cash(panel):
     found = decide("1/N", panel, lambda cut: Candidates(pd.Series(dtype=float), pd.Series(dtype=int), {"A0": "why"}))
-    assert found.weights.empty and found.diagnostics["excluded"] == {"A0": "why"}
+    assert found.weights.empty and found.excluded == {"A0": "why"}
 
 
 def test_recent_returns_are_the_panels():

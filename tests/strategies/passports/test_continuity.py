@@ -15,7 +15,7 @@ def labelled(text):
 
 def decision(day, labels):
     empty = pd.Series(dtype=float)
-    return Decision(pd.Timestamp(day), empty, labels, empty, [], pd.DataFrame(), {})
+    return Decision(pd.Timestamp(day), empty, labels, empty, [])
 
 
 def test_a_renumbered_partition_gets_its_old_names_back():

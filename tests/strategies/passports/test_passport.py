@@ -77,7 +77,6 @@ def decision(labels, sharpe, selected, embeddings=None):
         sharpe=pd.Series(sharpe),
         selected=selected,
         embeddings=pd.DataFrame(embeddings, labels.index),
-        diagnostics={},
     )
 
 
