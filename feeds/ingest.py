@@ -15,6 +15,7 @@ from clusterfolio.feeds import currency as fx
 from clusterfolio.feeds import units
 from clusterfolio.feeds.calendar import last_common_session
 from clusterfolio.feeds.calendar import sessions as exchange_sessions
+from clusterfolio.feeds.levels import BREAK
 from clusterfolio.feeds.panel import ASSET_DEFAULTS, FIELDS, STOPPED_AFTER, Panel, make_assets
 from clusterfolio.feeds.quality import QualityConfig, clean
 from clusterfolio.feeds.raw import ABSENT, DROPPED, GUESSED, MENDED, RATE, REPAIRED, USED, DataError, RawData, Remark
@@ -24,8 +25,9 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Ingested:
-    """One symbol on its way: cleaned, then converted."""
+    """One asset on its way: cleaned, then converted. ``symbol``: the source's, which may hold several histories."""
 
+    symbol: str
     bars: pd.DataFrame
     currency: str
     repairs: list[str] = field(default_factory=list)
@@ -81,11 +83,15 @@ def build_panel(
         absent = raw.verdicts.get(benchmark, (ABSENT, "the source has no such symbol"))
         _check_enough({}, raw.verdicts | {benchmark: absent}, benchmark, config, list(raw.bars))
     taken, verdicts = {}, {}
-    for symbol in wanted:
+    for symbol, currency_known, asset_class in zip(wanted, facts["currency"], facts["asset_class"], strict=True):
         if symbol not in raw.bars:
             verdicts[symbol] = raw.verdicts.get(symbol, (ABSENT, "the source has no such symbol"))
             continue
-        taken[symbol] = _ingest(symbol, raw, facts.loc[symbol, "currency"], account, config)
+        taken |= _ingest(symbol, raw, currency_known, asset_class, account, config)
+    if later_history(benchmark, 2) in taken:
+        breaks = [str(remark) for remark in taken[benchmark].remarks if remark.kind == BREAK]
+        raise DataError(f"benchmark {benchmark!r} cannot be measured across {'; '.join(breaks)}")
+    wanted = [name for symbol in wanted for name in (symbol, *_later(symbol, taken))]
     read = dict(taken)
     _convert(taken, raw, account, config, span)
     for symbol, asset in list(taken.items()):
@@ -122,27 +128,46 @@ def _facts(symbols: Sequence[str], known: pd.DataFrame | None, stated: pd.DataFr
     return make_assets(symbols, pd.DataFrame(columns))
 
 
-def _ingest(symbol: str, raw: RawData, known_currency: str, account: str, config: QualityConfig) -> _Ingested:
-    """Cleaned bars of one symbol, still in its quote currency."""
+def _ingest(
+    symbol: str, raw: RawData, known_currency: str, asset_class: str, account: str, config: QualityConfig
+) -> dict[str, _Ingested]:
+    """Cleaned bars of one symbol, still in its quote currency; a later history is an asset of its own."""
     delivered, pair = raw.bars[symbol], fx.pair_of(symbol)
-    bars, counts = clean(delivered.frame, config, pair=pair is not None)
+    index = symbol.startswith("^") or asset_class == "index"
+    cleaned = clean(delivered.frame, config, symbol=symbol, pair=pair is not None, index=index)
     quoted = delivered.currency or known_currency or (pair[1] if pair else fx.quote_currency(symbol))
-    asset = _Ingested(bars, quoted or account, [f"{what}: {n}" for what, n in counts.items()])
-    try:
-        units.major(asset.currency)
-    except DataError as fault:
-        asset.unusable = str(fault)
-    asset.remarks += [*raw.remarks_on(symbol), *_currency_guess(symbol, delivered.currency, quoted)]
+    histories = {}
+    for number, bars in enumerate(cleaned.histories(), start=1):
+        name = symbol if number == 1 else later_history(symbol, number)
+        asset = histories[name] = _Ingested(symbol, bars, quoted or account)
+        try:
+            units.major(asset.currency)
+        except DataError as fault:
+            asset.unusable = str(fault)
+        if not quoted:
+            asset.notes.append(f"currency not stated, taken as {account}")
+        if not bars["volume"].notna().any():
+            asset.notes.append("no volume: that channel is masked")
+        flat = int((bars["high"] == bars["low"]).sum())
+        if flat:
+            asset.notes.append(f"bars without a range (open = high = low = close): {flat}")
+        if number > 1:
+            asset.notes.append(f"what stands under {symbol} from here on")
+    asset = histories[symbol]
+    guess = _currency_guess(symbol, delivered.currency, quoted)
+    asset.remarks += [*raw.remarks_on(symbol), *guess, *cleaned.remarks]
     if symbol in raw.verdicts:
-        asset.notes.append(raw.verdicts[symbol][1])
-    if not quoted:
-        asset.notes.append(f"currency not stated, taken as {account}")
-    if not bars["volume"].notna().any():
-        asset.notes.append("no volume: that channel is masked")
-    flat = int((bars["high"] == bars["low"]).sum())
-    if flat:
-        asset.notes.append(f"bars without a range (open = high = low = close): {flat}")
-    return asset
+        asset.notes.insert(0, raw.verdicts[symbol][1])
+    return histories
+
+
+def later_history(symbol: str, number: int) -> str:
+    """The name of a symbol's second or later history."""
+    return f"{symbol}~{number}"
+
+
+def _later(symbol: str, taken: dict[str, _Ingested]) -> list[str]:
+    return [name for name, asset in taken.items() if asset.symbol == symbol and name != symbol]
 
 
 def _currency_guess(symbol: str, stated: str, quoted: str) -> list[Remark]:
@@ -164,7 +189,7 @@ def _convert(taken: dict[str, _Ingested], raw: RawData, account: str, config: Qu
     for symbol, delivered in raw.bars.items():
         pair = fx.rate_of(symbol)
         if pair is not None and pair not in closes:
-            closes[pair] = clean(delivered.frame, config, pair=True)[0]["close"]
+            closes[pair] = clean(delivered.frame, config, pair=True).bars["close"]
     for symbol, asset in taken.items():
         pair = fx.pair_of(symbol)
         if asset.unusable:
@@ -245,8 +270,10 @@ def _assemble(
         rows = np.searchsorted(days, asset.bars.index.asi8)
         for name in FIELDS:
             values[name][rows, column] = asset.bars[name].to_numpy()
-    assets = facts.loc[symbols].assign(currency=[asset.currency for asset in taken.values()])
-    assets["tradable"] &= symbols.isin(asked)
+    origins = pd.Index([asset.symbol for asset in taken.values()], dtype=object)
+    assets = facts.loc[origins].assign(currency=[asset.currency for asset in taken.values()])
+    assets["tradable"] &= origins.isin(asked)
+    assets.index = symbols
     return Panel(
         **{name: pd.DataFrame(frame, dates, symbols, copy=False) for name, frame in values.items()},
         assets=assets,

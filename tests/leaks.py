@@ -97,9 +97,9 @@ def whole_sample_quality(monkeypatch):
     honest = clusterfolio.feeds.ingest.clean
 
     def clean(frame, config, **kwargs):
-        bars, counts = honest(frame, config, **kwargs)
+        cleaned = honest(frame, config, **kwargs)
         if frame["close"].pct_change(fill_method=None).abs().max() > 0.5:  # dropped for what happens one day
-            bars = bars.iloc[:0]
-        return bars, counts
+            cleaned = replace(cleaned, bars=cleaned.bars.iloc[:0], begins=())
+        return cleaned
 
     monkeypatch.setattr(clusterfolio.feeds.ingest, "clean", clean)

@@ -66,10 +66,18 @@ def jumped(frames: Frames, rng: np.random.Generator, spared: Collection[str] = (
 
 
 def exchanged(frames: Frames, rng: np.random.Generator, spared: Collection[str] = ()) -> Frames:
-    """Each symbol goes on as another one: plausible bars, so that nothing withholds them."""
+    """Each symbol goes on as another one, near its own price: plausible bars, so that nothing withholds them."""
     names = [name for name in frames if name not in spared]
     others = dict(zip(names, _derangement(len(names), rng), strict=True))
-    return {name: frames[names[others[name]]] if name in others else frame for name, frame in frames.items()}
+
+    def other(name: str) -> pd.DataFrame:
+        frame = frames[names[others[name]]]
+        first, own = (rows[_level(rows)].dropna().to_numpy() for rows in (frame, frames[name]))
+        if not len(own) or not len(first) or not first[0] > 0:
+            return frame
+        return _prices(frame, float(rng.choice([0.85, 1.18]) * own[0] / first[0]))  # the first move shows, too
+
+    return {name: other(name) if name in others else frame for name, frame in frames.items()}
 
 
 def deleted(frames: Frames, rng: np.random.Generator, spared: Collection[str] = ()) -> Frames:

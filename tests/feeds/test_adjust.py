@@ -6,18 +6,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clusterfolio.feeds.adjust import forward
+from clusterfolio.feeds.adjust import read_actions, rows_of, total_return
 
 DATES = pd.bdate_range("2024-01-01", periods=40)
+
+
+def forward(days: pd.DataFrame, said: list | None = None) -> pd.DataFrame:
+    """Total-return bars where every row with a price is believed."""
+    rows, at = rows_of(days.index, {name: days[name].to_numpy(dtype=float) for name in days.columns})
+    readings = [read_actions(rows, row - 1, row, 0.02) for row in range(1, len(at))]
+    growth, shares = (np.array([1.0, *(getattr(reading, of) for reading in readings)]) for of in ("growth", "shares"))
+    if said is not None:
+        said += [(kind, str(days.index[at[row]].date())) for reading in readings for kind, row, *_ in reading.said]
+    bars = total_return(rows, growth[: len(at)], shares[: len(at)], np.zeros(len(at), dtype=bool))
+    return pd.DataFrame(bars, index=days.index[at])
 
 
 def unadjusted(seed: int, n: int = 40) -> pd.DataFrame:
     """A random walk with dividends and splits, prices as they were quoted on the day."""
     rng = np.random.default_rng(seed)
     split = np.where(rng.random(n) < 0.1, rng.choice([2.0, 3.0, 0.1], n), 0.0)
-    dividend = np.where(rng.random(n) < 0.15, rng.uniform(0.1, 1.0, n), 0.0)
+    share = np.where(rng.random(n) < 0.15, rng.uniform(0.001, 0.03, n), 0.0)
     held = np.cumprod(np.where(split > 0, split, 1.0))
-    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.02, n))) / held
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.02, n))) * np.cumprod(1 - share) / held
+    dividend = share * close * np.where(split > 0, split, 1.0)
     open_ = close * np.exp(rng.normal(0, 0.01, n))
     return pd.DataFrame(
         {
@@ -94,10 +106,54 @@ def test_actions_up_to_the_first_price_change_nothing():
 
 
 def test_an_adjusted_series_begins_at_the_first_close():
-    days = pd.DataFrame({"open": [9.0, 11.0], "close": [10.0, 12.0], "adj_close": [5.0, 6.6]}, index=DATES[:2])
+    days = pd.DataFrame({"open": [9.0, 9.3], "close": [10.0, 9.5], "adj_close": [5.0, 5.225]}, index=DATES[:2])
     bars = forward(days)
-    assert bars["close"].tolist() == pytest.approx([10.0, 13.2])
-    assert bars["open"].tolist() == pytest.approx([9.0, 11.0 * 1.1])
+    assert bars["close"].tolist() == pytest.approx([10.0, 10.45])
+    assert bars["open"].tolist() == pytest.approx([9.0, 9.3 * 1.1])
+
+
+@pytest.mark.parametrize("split", [10.0, 2.0, 1.5, 0.05])
+def test_a_stated_split_that_is_in_the_prices_already_is_not_applied_again(split):
+    said = []
+    days = pd.DataFrame({"close": [100.0, 101.0, 102.0], "split": [0, 0, split]}, index=DATES[:3])
+    assert forward(days, said)["close"].tolist() == [100.0, 101.0, 102.0]
+    assert said == [("stated split already in the prices", "2024-01-03")]
+
+
+def test_a_split_too_small_for_the_prices_to_tell_is_applied_and_called_a_guess():
+    said = []
+    forward(pd.DataFrame({"close": [100.0, 98.0], "split": [0, 1.02]}, index=DATES[:2]), said)
+    assert said == [("stated split applied", "2024-01-02")]
+
+
+@pytest.mark.parametrize(("paid", "said_of_it"), [(2000.0, "withheld"), (30.0, "withheld"), (8.0, "doubted")])
+def test_a_dividend_that_the_close_did_not_fall_by_is_withheld_or_doubted(paid, said_of_it):
+    said = []
+    days = pd.DataFrame({"close": [100.0, 99.5], "dividend": [0, paid]}, index=DATES[:2])
+    level = forward(days, said)["close"].iloc[-1]
+    assert said == [(f"dividend {said_of_it}", "2024-01-02")]
+    assert level == pytest.approx(99.5 + (paid if said_of_it == "doubted" else 0))
+
+
+def test_a_large_dividend_that_the_close_fell_by_is_paid_without_a_word():
+    said = []
+    days = pd.DataFrame({"close": [100.0, 72.0], "dividend": [0, 30.0]}, index=DATES[:2])
+    assert forward(days, said)["close"].tolist() == pytest.approx([100, 102]) and not said
+
+
+@pytest.mark.parametrize(("factor", "kind"), [(100, "dividend withheld"), (0.01, "dividend doubted")])
+def test_a_dividend_in_another_unit_than_those_before_is_named(factor, kind):
+    said = []
+    days = pd.DataFrame({"close": 100.0, "dividend": [0, 0.05, 0, 0.05, 0, 0.05 * factor]}, index=DATES[:6])
+    forward(days, said)
+    assert said == [(kind, "2024-01-08")]
+
+
+def test_an_adjusted_close_that_jumps_while_the_close_does_not_is_not_followed():
+    said = []
+    days = pd.DataFrame({"close": [100.0, 101.0, 102.0], "adj_close": [50.0, 80.8, 81.6]}, index=DATES[:3])
+    assert forward(days, said)["close"].tolist() == pytest.approx([100.0, 101.0, 102.0])
+    assert said == [("adjusted close jumps alone", "2024-01-02")]
 
 
 def test_days_with_an_adjusted_close_only_are_bars_without_a_range():
