@@ -190,11 +190,12 @@ def read_actions(rows: Rows, before: int, row: int, sigma: float) -> Reading:
     split = float(np.prod(rows.split[window]))
     said = []
     if split != 1.0:
-        applied, why = split_applies(move, split, variance)
-        if not applied or why:
-            kind = "stated split applied" if applied else "stated split already in the prices"
-            said.append((kind, row, split, why, GUESSED if why else MENDED))
-        split = split if applied else 1.0
+        to_come = split_to_come(move, split, variance)
+        if to_come is None:
+            said.append(("stated split applied", row, split, "the prices of the day do not tell", GUESSED))
+        elif not to_come:
+            said.append(("stated split already in the prices", row, split, "", MENDED))
+            split = 1.0
     held = float(rows.level[row])
     cash = 0.0
     for at in np.flatnonzero(rows.dividend[window]) + before + 1:
@@ -209,12 +210,21 @@ def read_actions(rows: Rows, before: int, row: int, sigma: float) -> Reading:
     return Reading(move + float(np.log(growth)), growth, split, tuple(said))
 
 
-def split_applies(move: float, split: float, variance: float) -> tuple[bool, str]:
-    """Whether prices are not adjusted for a stated split yet; and a word where the day does not tell."""
+def split_to_come(move: float, split: float, variance: float) -> bool | None:
+    """Whether prices are not adjusted for a stated split yet; None = the day does not tell.
+
+    Args:
+        move: log move of the close over the day of the split, as stated.
+        split: new shares per old one.
+        variance: of an ordinary day's log move.
+
+    >>> split_to_come(-0.70, 2.0, 0.0004), split_to_come(0.01, 2.0, 0.0004), split_to_come(0.01, 1.02, 0.0004)
+    (True, False, None)
+    """
     by_split = move + np.log(split)
     if abs(move**2 - by_split**2) < SPLIT_TOLD_AT * variance and abs(np.log(split)) < 0.3:
-        return True, "the prices of the day do not tell"
-    return abs(by_split) <= abs(move), ""
+        return None
+    return bool(abs(by_split) <= abs(move))
 
 
 def _payout_refused(

@@ -13,29 +13,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from clusterfolio import ClusterfolioError
 from clusterfolio.feeds.raw import ABSENT, RawBars, RawData
+from clusterfolio.feeds.sources.yahoo_answers import (
+    Answer,
+    NoPrices,
+    Unreachable,
+    from_yahoo,
+    in_price_currency,
+    unadjusted,
+)
 from clusterfolio.feeds.sources.yahoo_cache import Cached, cache_file, cache_folder, read_cached, write_cached
 
 log = logging.getLogger(__name__)
-
-#: Yahoo's column names and ours.
-COLUMNS = {
-    "Open": "open",
-    "High": "high",
-    "Low": "low",
-    "Close": "close",
-    "Volume": "volume",
-    "Dividends": "dividend",
-    "Stock Splits": "split",
-}
-PRICES = ["open", "high", "low", "close"]
 
 #: Calendar days before the last cached bar that an update asks for again, and how far closes may differ there.
 OVERLAP = pd.Timedelta(days=14)
@@ -46,22 +40,6 @@ WAITS = (2.0, 5.0, 15.0, 45.0)
 
 #: Symbols in a row without an answer after which the rest is left for later.
 GIVE_UP_AFTER = 3
-
-
-class NoPrices(ClusterfolioError):
-    """Yahoo does not know the symbol, or has no prices for it in the span asked for."""
-
-
-class Unreachable(ClusterfolioError):
-    """No usable answer this time: requests are limited, the network fails, the answer is garbled."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What Yahoo says about a symbol: its daily table (columns as in ``COLUMNS``) and the quote currency."""
-
-    frame: pd.DataFrame
-    currency: str = ""
 
 
 Download = Callable[[str, pd.Timestamp], Answer]
@@ -150,7 +128,7 @@ def read_yahoo(
         reasons = outcomes.loc[outcomes["outcome"] == "failed", "why"].to_dict()
         if reasons:
             log.warning("%d of %d symbols could not be updated from Yahoo", len(reasons), len(outcomes))
-    bars, verdicts = {}, {}
+    bars, verdicts, remarks = {}, {}, []
     for symbol in dict.fromkeys(symbols):
         cached = read_cached(cache_file(folder, symbol))
         if cached is None:
@@ -158,75 +136,14 @@ def read_yahoo(
             continue
         frame = cached.frame.loc[pd.Timestamp(start) : end if end is None else pd.Timestamp(end)]
         if frame["close"].notna().any():
+            frame, said = in_price_currency(symbol, frame, cached.currency)
+            remarks += said
             unreported = not (frame["volume"] > 0).any() if "volume" in frame.columns else False
             bars[symbol] = RawBars(frame.drop(columns="volume") if unreported else frame, cached.currency)
         else:
             first, last = cached.frame.index[0].date(), cached.frame.index[-1].date()
             verdicts[symbol] = (ABSENT, f"no prices in the span asked for; Yahoo has {first} to {last}")
-    return RawData(bars, None, verdicts)
-
-
-def unadjusted(frame: pd.DataFrame) -> pd.DataFrame:
-    """Yahoo's table as bars with the splits undone: prices as quoted, dividends per share as paid, shares traded.
-
-    Columns ``close``, ``dividend`` and ``split`` (new shares per old one, 0 = none) are always there, the others as
-    far as Yahoo states them; naive days, increasing, each once (the last statement counts).
-
-    >>> dates = pd.date_range("2024-01-01", periods=2, tz="America/New_York")
-    >>> unadjusted(pd.DataFrame({"Close": [50.0, 51.0], "Stock Splits": [0.0, 2.0]}, index=dates))["close"].tolist()
-    [100.0, 51.0]
-    """
-    if "Close" not in frame.columns or frame["Close"].isna().all():
-        raise NoPrices("the answer holds no closing prices")
-    days = frame[[name for name in COLUMNS if name in frame.columns]].rename(columns=COLUMNS).astype(float)
-    days.index = pd.DatetimeIndex(frame.index).tz_localize(None).normalize().as_unit("ns").rename("date")
-    days = days[~days.index.duplicated(keep="last")].sort_index()
-    for name in ("dividend", "split"):
-        days[name] = days[name].fillna(0.0) if name in days.columns else 0.0
-    ratio = np.where(days["split"] > 0, days["split"], 1.0)
-    later = np.append(np.cumprod(ratio[::-1])[::-1][1:], 1.0)
-    for name in (*PRICES, "dividend"):
-        if name in days.columns:
-            days[name] *= later
-    if "volume" in days.columns:
-        days["volume"] /= later
-    return days[days["close"].notna() | (days["dividend"] > 0) | (days["split"] > 0)]
-
-
-def from_yahoo(symbol: str, start: pd.Timestamp, session=None) -> Answer:
-    """Ask Yahoo for ``symbol`` from ``start`` to the present; ``session`` is a requests or curl_cffi session."""
-    import yfinance  # here, so that nobody who stays offline loads an HTTP stack
-    from yfinance.exceptions import YFRateLimitError, YFTickerMissingError
-
-    hidden = yfinance.config.debug.hide_exceptions
-    yfinance.config.debug.hide_exceptions = False  # else a network failure looks like an unknown symbol
-    try:
-        ticker = yfinance.Ticker(symbol, session=session)
-        frame = ticker.history(
-            period=None,
-            interval="1d",
-            start=f"{start:%Y-%m-%d}",
-            end=None,
-            prepost=False,
-            actions=True,
-            auto_adjust=False,
-            back_adjust=False,
-            repair=False,
-            keepna=False,
-            rounding=False,
-            timeout=30,
-        )
-        return Answer(frame, ticker.get_history_metadata().get("currency") or "")
-    except YFRateLimitError as fault:
-        raise Unreachable("Yahoo limits the number of requests") from fault
-    except YFTickerMissingError as fault:
-        raise NoPrices(str(fault)) from fault
-    except Exception as fault:  # network stacks and yfinance's parsing raise whatever they meet
-        if getattr(getattr(fault, "response", None), "status_code", None) == 404:
-            raise NoPrices("Yahoo does not know the symbol") from fault
-        raise Unreachable(f"{type(fault).__name__}: {fault}") from fault
-    finally:
-        yfinance.config.debug.hide_exceptions = hidden
+    return RawData(bars, None, verdicts, remarks=remarks)
 
 
 def _patient(download: Download, waits: Sequence[float], wait: Callable[[float], None]) -> Download:

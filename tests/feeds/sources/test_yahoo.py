@@ -10,17 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusterfolio.feeds.raw import ABSENT
-from clusterfolio.feeds.sources.yahoo import (
-    GIVE_UP_AFTER,
-    WAITS,
-    Answer,
-    NoPrices,
-    Unreachable,
-    fetch,
-    from_yahoo,
-    read_yahoo,
-    unadjusted,
-)
+from clusterfolio.feeds.sources.yahoo import GIVE_UP_AFTER, WAITS, fetch, read_yahoo
+from clusterfolio.feeds.sources.yahoo_answers import Answer, NoPrices, Unreachable, from_yahoo, unadjusted
 from clusterfolio.feeds.sources.yahoo_cache import cache_file, cache_folder, read_cached
 
 START = pd.Timestamp("2024-01-01")
