@@ -12,6 +12,9 @@ import pandas as pd
 if TYPE_CHECKING:
     from clusterfolio.feeds.features import Features
 
+#: Sessions of a year, in every figure that is stated per year and every span of "a year".
+SESSIONS_PER_YEAR = 252
+
 FIELDS = ("open", "high", "low", "close", "volume")
 
 #: Columns of ``Panel.assets`` and what stands in them where nothing is known.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
+
 
 def equal_weight(returns: pd.DataFrame, selected: list[str]) -> pd.Series:
     """The same weight for every name; an empty selection gives an empty series (all cash).
@@ -18,7 +20,7 @@ def equal_weight(returns: pd.DataFrame, selected: list[str]) -> pd.Series:
     return pd.Series(1.0 / len(selected) if selected else 0.0, index=list(selected), dtype=float)
 
 
-def inverse_volatility(returns: pd.DataFrame, selected: list[str], span: int = 252) -> pd.Series:
+def inverse_volatility(returns: pd.DataFrame, selected: list[str], span: int = SESSIONS_PER_YEAR) -> pd.Series:
     """Weights proportional to 1 / volatility over the last ``span`` sessions, summing to 1.
 
     >>> r = pd.DataFrame({"CALM": [0.01, -0.01, 0.01], "WILD": [0.02, -0.02, 0.02]})

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import empyrical
 import numpy as np
 import pandas as pd
 
-SESSIONS_PER_YEAR = 252
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
+from clusterfolio.strategies.sharpe import sharpe_ratios
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class SelectionConfig:
 
     per_cluster: int = 1
     sharpe_span: str = "trailing"
-    sharpe_sessions: int = 252
+    sharpe_sessions: int = SESSIONS_PER_YEAR
     excess_of_cash: bool = True
-    min_sessions: int = 252
+    min_sessions: int = SESSIONS_PER_YEAR
     max_stale_sessions: int = 5
     volatility_floor: float = 0.03
-    volatility_sessions: int = 252
+    volatility_sessions: int = SESSIONS_PER_YEAR
 
     def __post_init__(self):
         if self.sharpe_span not in ("trailing", "training"):
@@ -41,28 +41,6 @@ class SelectionConfig:
         for name in ("per_cluster", "sharpe_sessions", "min_sessions", "volatility_sessions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"selection.{name}: got {getattr(self, name)}, expected at least 1")
-
-
-def sharpe_ratios(returns: pd.DataFrame, cash: pd.Series | float = 0.0) -> pd.Series:
-    """Annualised Sharpe ratio of each column in excess of cash (empyrical's, 252 sessions a year).
-
-    Args:
-        returns: simple daily returns, shape ``(n_sessions, n_assets)``; NaN before an asset's first return.
-        cash: daily return of cash at the same sessions, or one number for all.
-
-    Returns:
-        Shape ``(n_assets,)``; NaN where a column has fewer than two returns or does not move.
-
-    >>> flat = pd.DataFrame({"UP": [0.01, 0.02, 0.03], "FLAT": [0.0, 0.0, 0.0]})
-    >>> sharpe_ratios(flat).round(2).to_dict()
-    {'UP': 31.75, 'FLAT': nan}
-    """
-    excess = returns.sub(cash, axis=0) if isinstance(cash, pd.Series) else returns - cash
-    moving = (excess.count() >= 2) & (returns.std() > 1e-12)
-    ratios = pd.Series(np.nan, index=returns.columns)
-    if moving.any():
-        ratios[moving] = empyrical.sharpe_ratio(excess.loc[:, moving], annualization=SESSIONS_PER_YEAR)
-    return ratios
 
 
 def ranking_sharpe(
@@ -110,10 +88,27 @@ def top_sharpe_per_cluster(sharpe: pd.Series, labels: pd.Series, k: int = 1) -> 
     >>> top_sharpe_per_cluster(sharpe, labels)
     ['AAPL', 'XOM']
     """
-    table = pd.DataFrame({"label": labels, "sharpe": sharpe.reindex(labels.index)}).dropna()
-    table["name"] = table.index
-    ranked = table.sort_values(["label", "sharpe", "name"], ascending=[True, False, True])
-    return ranked.groupby("label").head(k)["name"].tolist()
+    known = labels.dropna()
+    names = known.index.to_numpy()
+    best = best_of_clusters(sharpe.reindex(known.index).to_numpy(dtype=float), known.to_numpy(), names.astype(str), k)
+    return names[best].tolist()
+
+
+def best_of_clusters(sharpe: np.ndarray, labels: np.ndarray, names: np.ndarray, k: int = 1) -> np.ndarray:
+    """Positions of the ``k`` highest ratios of each label, labels ascending; of equal ratios the first name.
+
+    Args:
+        sharpe: shape ``(n,)``; NaN is never picked.
+        labels, names: same shape.
+
+    >>> best_of_clusters(np.array([1.0, 2.0, np.nan, 2.0]), np.array([1, 1, 0, 1]), np.array(["A", "C", "D", "B"]))
+    array([3])
+    """
+    order = np.lexsort((names, -sharpe, labels))
+    order = order[~np.isnan(sharpe[order])]
+    sorted_labels = labels[order]
+    first = np.searchsorted(sorted_labels, sorted_labels)
+    return order[np.arange(len(order)) - first < k]
 
 
 def ineligible(

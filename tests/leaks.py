@@ -16,7 +16,7 @@ import clusterfolio.feeds.ingest
 import clusterfolio.models.encoder
 import clusterfolio.strategies.holding
 from clusterfolio.feeds.features import FEATURES, Features
-from clusterfolio.strategies.selection import sharpe_ratios
+from clusterfolio.strategies.sharpe import sharpe_ratios
 
 
 def scaler_on_all_history(monkeypatch):

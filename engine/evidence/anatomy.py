@@ -5,7 +5,7 @@ Functions of a panel and of what a run did; plain values come back, None or an e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,10 @@ import pandas as pd
 from clusterfolio.engine.evidence import statistics as st
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.strategies.allocation import ALLOCATORS
+from clusterfolio.strategies.baselines.rules import MONTH, YEAR
 from clusterfolio.strategies.policy import Decision
-from clusterfolio.strategies.selection import SelectionConfig
+from clusterfolio.strategies.selection import top_sharpe_per_cluster
 
-YEAR, MONTH = 252, 21
 #: Assets that make a class a factor.
 FEWEST_MEMBERS = 5
 
@@ -128,24 +128,10 @@ def in_falls(table: pd.DataFrame, market: str, n: int = 3) -> list[dict]:
     return rows
 
 
-def trailing_sharpe(returns: pd.DataFrame, cash: pd.Series, selection: SelectionConfig) -> pd.DataFrame:
-    """The Sharpe ratio that clusters' winners are chosen by, not annualised, at every session and for every asset.
-
-    Args:
-        returns: at every session, ``(n_sessions, n_assets)``; NaN before an asset's first.
-        cash: simple return of cash per session.
-    """
-    if selection.excess_of_cash:
-        returns = returns.sub(cash.reindex(returns.index, method="ffill").fillna(0.0), axis=0)
-    past = returns.rolling(selection.sharpe_sessions, min_periods=2)
-    deviation = past.std()
-    return (past.mean() / deviation).where(deviation > 1e-12)
-
-
 def picks_on_other_days(
     decisions: Sequence[Decision],
     returns: pd.DataFrame,
-    sharpe: pd.DataFrame | None,
+    sharpe_on: Callable[[pd.Timestamp], pd.Series] | None,
     per_cluster: int,
     allocate: str,
     offset: int,
@@ -154,8 +140,9 @@ def picks_on_other_days(
     before, who wins in them is chosen anew on what was known by then.
 
     Args:
-        returns: as in ``trailing_sharpe``.
-        sharpe: what ``trailing_sharpe`` gives; None = the ratios of the decision stay too.
+        returns: at every session, ``(n_sessions, n_assets)``; NaN before an asset's first.
+        sharpe_on: day -> the Sharpe ratios that winners are chosen by on its close, by asset; None = those of the
+            decision stay.
 
     Returns:
         By new day; a day that the run does not reach is left out.
@@ -165,24 +152,13 @@ def picks_on_other_days(
         row = sessions.get_loc(decision.asof) + offset
         if row >= len(sessions) - 1:
             break
-        names = decision.labels.index
-        if offset == 0 or not len(names):
+        if offset == 0 or not len(decision.labels):
             found[sessions[row]] = decision.weights
             continue
-        ratios = (decision.sharpe if sharpe is None else sharpe.iloc[row]).reindex(names).to_numpy(dtype=float)
-        chosen = names[best_of_clusters(ratios, decision.labels.to_numpy(), names.to_numpy(dtype=str), per_cluster)]
-        weigh = ALLOCATORS[allocate]
-        found[sessions[row]] = weigh(returns.iloc[: row + 1], list(chosen))
+        ratios = decision.sharpe if sharpe_on is None else sharpe_on(sessions[row])
+        chosen = top_sharpe_per_cluster(ratios, decision.labels, per_cluster)
+        found[sessions[row]] = ALLOCATORS[allocate](returns.iloc[: row + 1], chosen)
     return found
-
-
-def best_of_clusters(sharpe: np.ndarray, labels: np.ndarray, names: np.ndarray, k: int = 1) -> np.ndarray:
-    """Positions of what ``strategies.selection.top_sharpe_per_cluster`` picks, in arrays."""
-    order = np.lexsort((names, -sharpe, labels))
-    order = order[np.isfinite(sharpe[order])]
-    sorted_labels = labels[order]
-    first = np.searchsorted(sorted_labels, sorted_labels)
-    return order[np.arange(len(order)) - first < k]
 
 
 def average_member_weights(decision: Decision) -> pd.Series:

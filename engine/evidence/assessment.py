@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,12 @@ from clusterfolio.engine.evidence.verdict import Verdict, data_caveats, of_survi
 from clusterfolio.engine.ledger.ledger import Ledger, LedgerError
 from clusterfolio.engine.run_dir.finished import FinishedRun, reopen
 from clusterfolio.engine.trading.vectorised import Targets, simulate
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 from clusterfolio.feeds.writing import write_json, write_table
 from clusterfolio.strategies.baselines.rules import CLASSICAL
 from clusterfolio.strategies.policy import Decision
+from clusterfolio.strategies.selection import ranking_sharpe
+from clusterfolio.strategies.sharpe import sharpe_ratio, sharpe_ratios
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,9 @@ EVIDENCE_FILE, LUCK_FILE, BASELINES_FILE = "significance.json", "luck.csv", "bas
 
 #: At most so many other days of the rebalance are tried, evenly spread.
 MOST_OFFSETS = 21
+
+#: What the table of policies says of each.
+POLICY_COLUMNS = ("total_return", "cagr", "volatility", "sharpe", "max_drawdown", "turnover", "cost_bps")
 
 #: The name of the strategy among those it is compared with.
 STRATEGY = "this strategy"
@@ -117,7 +124,9 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
         evidence["trials"]["problems"] = ledger.verify(tables.run)
     words = verdict(evidence, data_caveats(tables.run, tables.symbols, tables.metrics))
     tell(len(steps), len(steps), "")
-    return Assessment(evidence, words, luck_table(lucks), baseline_table(record, tables.metrics, against))
+    return Assessment(
+        evidence, words, luck_table(lucks), policy_table(against, tables.metrics, tables.run["benchmark"])
+    )
 
 
 def _nobody(done: int, total: int, text: str) -> None: ...
@@ -240,9 +249,8 @@ def random_portfolios(run: FinishedRun, cash: pd.Series, exposure: Exposure | No
 
 def places(gross: pd.Series, cash: pd.Series, luck: Luck) -> dict:
     """Where the strategy lies among random portfolios, all before costs; they trade more than it does."""
-    excess = gross - cash
     own = {
-        "sharpe": float(excess.mean() / excess.std() * np.sqrt(st.SESSIONS_PER_YEAR)) if excess.std() > 0 else 0.0,
+        "sharpe": float(np.nan_to_num(sharpe_ratio(gross, cash))),  # who does not move earns nothing for risk
         "total_return": float((1 + gross).prod() - 1),
     }
     drawn = {"sharpe": luck.gross_sharpe, "total_return": luck.gross_total}
@@ -271,7 +279,7 @@ def parts(record: Record, against: Comparison, lucks: dict[str, Luck], benchmark
         record.net, record.gross, record.rivals[benchmark], against.gross["1/N"].reindex(record.net.index),
         by_lot,
     )  # fmt: skip
-    years = len(record.net) / st.SESSIONS_PER_YEAR
+    years = len(record.net) / SESSIONS_PER_YEAR
     return {name: value / years for name, value in found.items()}
 
 
@@ -288,7 +296,7 @@ def particulars(run: FinishedRun, record: Record, exposure: Exposure | None) -> 
     if record.comparator is not None:
         rivals["random picks" if exposure is None else "random names"] = record.comparator
     value = tables.positions.sum(axis=1)
-    traded = float(tables.transactions["value"].abs().sum() / value.mean()) / (len(record.net) / st.SESSIONS_PER_YEAR)
+    traded = float(tables.transactions["value"].abs().sum() / value.mean()) / (len(record.net) / SESSIONS_PER_YEAR)
     years = anatomy.by_period(beside, record.net.index.year)
     return {
         "factors": anatomy.against_factors(record.net, record.cash, run.panel),
@@ -312,7 +320,7 @@ def exposure_facts(exposure: Exposure) -> dict:
         "average": exposure.average,
         "held": exposure.held,
         "positions": len(exposure.spells),
-        "elsewhere_year": float(exposure.elsewhere.mean()) * st.SESSIONS_PER_YEAR,
+        "elsewhere_year": float(exposure.elsewhere.mean()) * SESSIONS_PER_YEAR,
     }
 
 
@@ -343,25 +351,31 @@ def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
     returns = run.panel.session_returns()[run.panel.tradable]
     selection, allocate = run.config.selection, run.config.trading.allocate
     trailing = selection.sharpe_span == "trailing" and states_clusters(run.decisions)
-    sharpe = anatomy.trailing_sharpe(returns, run.cash, selection).loc[sessions] if trailing else None
-    if sharpe is not None and run.panel.member is not None:  # who has left by the later day cannot be picked on it
-        sharpe = sharpe.where(run.panel.members_on(sessions)[sharpe.columns])
-    returns = returns.loc[sessions]
+    pick = partial(
+        anatomy.picks_on_other_days, run.decisions, returns.loc[sessions],
+        sharpe_on=partial(_ranked_by, run, returns) if trailing else None, per_cluster=selection.per_cluster,
+        allocate=allocate,
+    )  # fmt: skip
     rows = {}
     for offset in map(int, offsets):
-        weights = anatomy.picks_on_other_days(run.decisions, returns, sharpe, selection.per_cluster, allocate, offset)
+        weights = pick(offset=offset)
         if weights and any(len(row) for row in weights.values()):
             rows[offset] = _traded(run, weights)
     table = pd.DataFrame(rows).dropna()
     if table.shape[1] < 2 or len(table) < FEWEST_SESSIONS:
         return None
-    excess = table.sub(cash.reindex(table.index), axis=0)
     return {
         "offsets": [int(name) for name in table],
         "total_return": ((1 + table).prod() - 1).tolist(),
-        "sharpe": (excess.mean() / excess.std() * np.sqrt(st.SESSIONS_PER_YEAR)).tolist(),
+        "sharpe": sharpe_ratios(table, cash.reindex(table.index)).tolist(),
         "sessions": len(table),
     }
+
+
+def _ranked_by(run: FinishedRun, returns: pd.DataFrame, day: pd.Timestamp) -> pd.Series:
+    """The Sharpe ratios that winners are chosen by on a day's close; NaN for who is no member of the universe then."""
+    ratios = ranking_sharpe(returns.loc[:day], run.config.selection, run.cash)
+    return ratios.where(run.panel.members_on(pd.DatetimeIndex([day])).loc[day, ratios.index])
 
 
 def _long_only(decision: Decision) -> bool:
@@ -417,12 +431,19 @@ def overlap(run_dirs: list[Path]) -> float | None:
     return float(np.mean(shares)) if shares else None
 
 
-def baseline_table(record: Record, metrics: dict, against: Comparison) -> pd.DataFrame:
-    """A row per policy, best Sharpe ratio first: the strategy, the benchmark and every baseline."""
-    columns = ["total_return", "cagr", "volatility", "sharpe", "max_drawdown", "turnover", "cost_bps"]
-    table = against.table().reindex(columns=columns)
-    own, benchmark = metrics["strategy"], metrics["benchmark"]
-    name = record.rivals.columns[-1]
-    table.loc[STRATEGY] = [own.get(column) for column in columns[:-1]] + [own["costs"]["bps_per_year"]]
-    table.loc[f"benchmark {name}"] = [benchmark.get(column) for column in columns]
-    return table.astype(float).sort_values("sharpe", ascending=False, kind="stable")
+def policy_table(against: Comparison, metrics: dict, benchmark: str) -> pd.DataFrame:
+    """A row per policy, best Sharpe ratio first: the strategy, the benchmark and every baseline.
+
+    Args:
+        metrics: the content of metrics.json.
+    """
+    table = against.table().reindex(columns=list(POLICY_COLUMNS))
+    own = metrics["strategy"]
+    table.loc[STRATEGY] = pd.Series({"cost_bps": own["costs"]["bps_per_year"]} | own, dtype=object)
+    table.loc[f"benchmark {benchmark}"] = pd.Series(metrics["benchmark"], dtype=object)
+    return best_first(table)
+
+
+def best_first(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table of policies, best Sharpe ratio first."""
+    return table.astype(float).sort_values("sharpe", ascending=False, kind="stable").rename_axis("policy")

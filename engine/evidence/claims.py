@@ -28,6 +28,8 @@ import pandas as pd
 
 from clusterfolio.engine.evidence import statistics as st
 from clusterfolio.engine.evidence.resampling import overfitting, sharpe_difference, superior_ability
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
+from clusterfolio.strategies.sharpe import sharpe_ratios
 
 LEVEL = 0.05
 #: What comparing a portfolio with itself gives.
@@ -75,7 +77,7 @@ def weigh(record: Record, repetitions: int = 2000, random_state: int = 0) -> dic
         ``overfitting`` and ``snooping``. Figures named ``..._year`` are per year.
     """
     n = len(record.net)
-    found = {"sessions": n, "years": n / st.SESSIONS_PER_YEAR, "level": LEVEL, "missing": {}}
+    found = {"sessions": n, "years": n / SESSIONS_PER_YEAR, "level": LEVEL, "missing": {}}
     if n < FEWEST_SESSIONS:
         found["missing"]["all tests"] = f"{n} sessions are too few; at least {FEWEST_SESSIONS} are needed"
         return found | {"primary": None, "trials": count_trials(record), "claims": [], "sharpe": None,
@@ -113,7 +115,7 @@ def primary(record: Record, effective: float = 1.0) -> dict | None:
     test = st.alpha_test(record.gross - record.cash, (record.comparator - record.cash).to_frame("comparator"))
     adjusted = st.sidak(test.p, effective)
     difference = float((record.gross - record.comparator).mean())
-    year, width = st.SESSIONS_PER_YEAR, 1.96 * test.error
+    year, width = SESSIONS_PER_YEAR, 1.96 * test.error
     needed = {power: st.sessions_needed(test.appraisal, effective, LEVEL, power) / year for power in (0.5, 0.8)}
     return {
         "alpha_year": test.alpha * year,
@@ -142,7 +144,7 @@ def further_claims(record: Record, effective: float, repetitions: int, random_st
         if not known:
             continue
         excess = record.rivals[known].sub(record.cash, axis=0)
-        best = (excess.mean() / excess.std()).idxmax()
+        best = sharpe_ratios(record.rivals[known], record.cash).idxmax()
         if np.allclose(excess[best], own, atol=1e-12):  # the very same portfolio
             rows.append({"claim": claim, "rival": best, "among": len(known)} | NO_DIFFERENCE)
             continue
@@ -157,9 +159,9 @@ def further_claims(record: Record, effective: float, repetitions: int, random_st
 
 def sharpe_facts(record: Record, effective: float) -> dict:
     """The Sharpe ratio over cash, and what is left of it: PSR, DSR, minimum track record."""
-    known, year = st.moments(record.net - record.cash), math.sqrt(st.SESSIONS_PER_YEAR)
-    excess = pd.concat([record.net, record.trials.reindex(record.net.index)], axis=1).sub(record.cash, axis=0)
-    ratios = (excess.mean() / excess.std())[excess.count() >= 30].dropna()
+    known, year = st.moments(record.net - record.cash), math.sqrt(SESSIONS_PER_YEAR)
+    together = pd.concat([record.net, record.trials.reindex(record.net.index)], axis=1)
+    ratios = sharpe_ratios(together, record.cash, per_year=1)[(together.count() >= 30).to_numpy()].dropna()
     variance = float(ratios.var()) if len(ratios) > 1 else 0.0
     return {
         "sharpe_year": known.sharpe * year,
@@ -169,7 +171,7 @@ def sharpe_facts(record: Record, effective: float) -> dict:
         "probabilistic": st.probabilistic_sharpe(known),
         "expected_maximum_year": st.expected_maximum_sharpe(variance, effective) * year,
         "deflated": st.deflated_sharpe(known, variance, effective),
-        "years_needed": _finite(st.minimum_track_record(known) / st.SESSIONS_PER_YEAR),
+        "years_needed": _finite(st.minimum_track_record(known) / SESSIONS_PER_YEAR),
     }
 
 

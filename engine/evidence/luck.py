@@ -17,13 +17,15 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.engine.trading.config import TradingConfig
-from clusterfolio.engine.trading.metrics import ANNUALIZATION, cash_per_session
+from clusterfolio.engine.trading.metrics import cash_per_session
 from clusterfolio.engine.trading.vectorised import Simulated, Targets, simulate
-from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 from clusterfolio.strategies.allocation import ALLOCATORS
 from clusterfolio.strategies.baselines.policies import recent_returns
 from clusterfolio.strategies.baselines.rules import YEAR
 from clusterfolio.strategies.policy import Decision
+from clusterfolio.strategies.selection import top_sharpe_per_cluster
+from clusterfolio.strategies.sharpe import sharpe_ratios
 
 #: Shares of a day's traded value at which capacity is stated.
 PARTICIPATION = (0.01, 0.05, 0.10)
@@ -151,9 +153,8 @@ def _days(decisions: Sequence[Decision]) -> pd.DatetimeIndex:
 
 
 def _ranked(sharpe: pd.Series) -> pd.Index:
-    """Worst first; of equal ratios the name first in the alphabet is the better, as in ``top_sharpe_per_cluster``."""
-    table = pd.DataFrame({"sharpe": sharpe, "name": sharpe.index})
-    return table.sort_values(["sharpe", "name"], ascending=[True, False]).index
+    """Worst first: what the strategy would pick of one cluster, all of it, the other way round."""
+    return pd.Index(top_sharpe_per_cluster(sharpe, pd.Series(0, sharpe.index), len(sharpe))[::-1], dtype=object)
 
 
 def weigh(panel: Panel, decision: Decision, names: pd.Index, picks: np.ndarray, trading: TradingConfig) -> np.ndarray:
@@ -179,26 +180,18 @@ def weigh(panel: Panel, decision: Decision, names: pd.Index, picks: np.ndarray, 
 def measured(traded: Simulated, cash: pd.Series | float) -> Luck:
     """Sharpe ratios and total returns of what was traded."""
     per_session = cash_per_session(cash, traded.sessions).to_numpy()
-    years = len(traded.sessions) / ANNUALIZATION
+    years = len(traded.sessions) / SESSIONS_PER_YEAR
     per_year = (traded.gross - traded.net).sum(axis=1).mean() / years
     return Luck(
         sessions=traded.sessions,
         returns=traded.net,
         gross=traded.gross,
-        sharpe=_sharpe(traded.net, per_session),
-        gross_sharpe=_sharpe(traded.gross, per_session),
+        sharpe=sharpe_ratios(traded.net.T, per_session).to_numpy(),
+        gross_sharpe=sharpe_ratios(traded.gross.T, per_session).to_numpy(),
         total=np.expm1(np.log1p(traded.net).sum(axis=1)),
         gross_total=np.expm1(np.log1p(traded.gross).sum(axis=1)),
         cost_bps=float(per_year * 1e4),
     )
-
-
-def _sharpe(returns: np.ndarray, cash: np.ndarray) -> np.ndarray:
-    """empyrical's ``sharpe_ratio`` of every row; NaN where a row does not move."""
-    excess = returns - cash
-    deviation = excess.std(axis=1, ddof=1)
-    moves = deviation > 0
-    return np.where(moves, excess.mean(axis=1) / np.where(moves, deviation, 1.0), np.nan) * np.sqrt(ANNUALIZATION)
 
 
 def place(value: float, drawn: np.ndarray) -> dict[str, float]:

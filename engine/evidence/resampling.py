@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from arch.bootstrap import SPA, optimal_block_length
 
-SESSIONS_PER_YEAR = 252
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import pandas as pd
 
 from clusterfolio.engine.config.run import RunConfig
 from clusterfolio.engine.trading.backtest import BacktestResult, run_backtest
-from clusterfolio.engine.trading.metrics import ANNUALIZATION, annual_turnover, cash_per_session, performance
+from clusterfolio.engine.trading.metrics import annual_turnover, cash_per_session, performance
 from clusterfolio.engine.trading.vectorised import Targets, simulate
-from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 from clusterfolio.strategies.allocation import ALLOCATORS
 from clusterfolio.strategies.baselines.policies import Baseline, Listed, Recorded
 from clusterfolio.strategies.baselines.rules import RULES, SLOW, unavailable
@@ -76,20 +76,6 @@ class Comparison:
         rows = {name: {key: found[key] for key in FIGURES} for name, found in self.metrics.items()}
         table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("policy")
         return table.sort_values("sharpe", ascending=False, kind="stable")
-
-    def joined(self, other: Comparison) -> Comparison:
-        """Both together; they must be over the same sessions."""
-        if not self.returns.index.equals(other.returns.index):
-            raise ValueError("other: its sessions differ")
-        return Comparison(
-            returns=self.returns.join(other.returns),
-            gross=self.gross.join(other.gross),
-            costs=self.costs.join(other.costs),
-            turnover=pd.concat([self.turnover, other.turnover]),
-            metrics=self.metrics | other.metrics,
-            picks=self.picks | other.picks,
-            left_out=self.left_out | other.left_out,
-        )
 
 
 class Replay:
@@ -239,7 +225,7 @@ def trade_wide(panel: Panel, config: RunConfig, decisions: Sequence[Decision]) -
     net, gross = (pd.Series(series[0], found.sessions) for series in (found.net, found.gross))
     value = config.trading.capital * (1 + net).cumprod()
     before = value.shift(1, fill_value=config.trading.capital)
-    per_year = ANNUALIZATION / len(net)
+    per_year = SESSIONS_PER_YEAR / len(net)
     turnover = float(found.traded[0]) / 2 / float(value.mean()) * per_year
     return Traded(net, gross, (gross - net) * before, turnover, weights.rename_axis("date"))
 
@@ -264,6 +250,6 @@ def figures(found: Traded, cash: pd.Series | float) -> dict[str, float]:
     spent = float(((found.gross - found.net) * capital).sum()) / float(account.mean())
     return performance(found.net, cash_per_session(cash, found.net.index)) | {
         "turnover": found.turnover,
-        "cost_bps": spent * ANNUALIZATION / len(found.net) * 1e4,
+        "cost_bps": spent * SESSIONS_PER_YEAR / len(found.net) * 1e4,
         "names": float((found.weights > 0).sum(axis=1).mean()),
     }

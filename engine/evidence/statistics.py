@@ -13,7 +13,8 @@ import pandas as pd
 import statsmodels.api as sm
 from scipy import stats
 
-SESSIONS_PER_YEAR = 252
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
+from clusterfolio.strategies.sharpe import sharpe_ratio
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Moments:
     """What the tests of a Sharpe ratio need to know of returns.
 
     Attributes:
-        sharpe: mean over standard deviation (n - 1), per session; 0 where nothing moves.
+        sharpe: ``strategies.sharpe``'s, per session; 0 where nothing moves.
         n: number of returns.
         skew: third standardised moment.
         kurtosis: fourth standardised moment, 3 = normal.
@@ -42,12 +43,10 @@ def moments(returns: np.ndarray | pd.Series) -> Moments:
     values = np.asarray(returns, dtype=float)
     if values.ndim != 1 or len(values) < 3 or not np.isfinite(values).all():
         raise ValueError(f"returns: got shape {values.shape}, expected at least 3 finite numbers in one dimension")
-    deviation = values.std(ddof=1)
-    if deviation < 1e-14:
+    ratio = sharpe_ratio(values, per_year=1)
+    if math.isnan(ratio):
         return Moments(0.0, len(values))
-    return Moments(
-        float(values.mean() / deviation), len(values), float(stats.skew(values)), float(stats.kurtosis(values) + 3.0)
-    )
+    return Moments(ratio, len(values), float(stats.skew(values)), float(stats.kurtosis(values) + 3.0))
 
 
 def sharpe_variance(known: Moments) -> float:

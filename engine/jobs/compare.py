@@ -18,7 +18,7 @@ from clusterfolio.engine.assembly.plan import plan_folds
 from clusterfolio.engine.assembly.policy import make_fold_policy
 from clusterfolio.engine.config.policies import CLUSTER
 from clusterfolio.engine.config.run import to_dict
-from clusterfolio.engine.evidence.assessment import BASELINES_FILE, STRATEGY, overlap
+from clusterfolio.engine.evidence.assessment import BASELINES_FILE, best_first, overlap, policy_table
 from clusterfolio.engine.evidence.rivals import (
     Comparison,
     Traded,
@@ -87,7 +87,8 @@ def compare_run(
     if run.config.policy.name != CLUSTER:
         cannot |= {name: "the run's policy has no encoder to stand in for" for name in wanted if name in FITTED}
     found = baselines(run, [name for name in wanted if name not in cannot], cannot, reporter)
-    table = policy_table(run, found)
+    table = policy_table(found, run.tables.metrics, run.panel.benchmark)
+    table = with_earlier(table, run.folder / BASELINES_FILE)
     write_table(run.folder / BASELINES_FILE, table)
     write_table(run.folder / RETURNS_FILE, found.returns)
     findings = Findings(table, cannot)
@@ -177,19 +178,12 @@ class FittedFolds:
         return self.policy
 
 
-def policy_table(run: FinishedRun, found: Comparison) -> pd.DataFrame:
-    """A row per policy, best Sharpe ratio first: strategy, benchmark, these, and those found there before."""
-    columns = ["total_return", "cagr", "volatility", "sharpe", "max_drawdown", "turnover", "cost_bps"]
-    metrics = run.tables.metrics
-    table = found.table().reindex(columns=columns)
-    own = metrics["strategy"]
-    table.loc[STRATEGY] = [own.get(column) for column in columns[:-1]] + [own["costs"]["bps_per_year"]]
-    table.loc[f"benchmark {run.panel.benchmark}"] = [metrics["benchmark"].get(column) for column in columns]
-    path = run.folder / BASELINES_FILE
-    if path.is_file():
-        before = pd.read_csv(path, index_col="policy").reindex(columns=columns)
-        table = pd.concat([table, before[~before.index.isin(table.index)]])
-    return table.astype(float).sort_values("sharpe", ascending=False, kind="stable").rename_axis("policy")
+def with_earlier(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """A table of policies and the rows that an earlier one has beside it."""
+    if not path.is_file():
+        return table
+    before = pd.read_csv(path, index_col="policy").reindex(columns=table.columns)
+    return best_first(pd.concat([table, before[~before.index.isin(table.index)]]))
 
 
 # Seeds -----------------------------------------------------------------------------------------------------------

@@ -204,10 +204,6 @@ def compare(before: pd.DataFrame, after: pd.DataFrame, item: str, tolerance: flo
     )
 
 
-def _joined(one: pd.Index, two: pd.Index) -> pd.Index:
-    return one if one.equals(two) else one.union(two, sort=False)
-
-
 def _column(frame: pd.DataFrame, column: Any, rows: pd.Index) -> np.ndarray:
     values = frame[column]
     return (values if values.index is rows or values.index.equals(rows) else values.reindex(rows)).to_numpy()

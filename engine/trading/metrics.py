@@ -8,13 +8,12 @@ import empyrical as ep
 import numpy as np
 import pandas as pd
 
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 from clusterfolio.feeds.writing import finite
+from clusterfolio.strategies.sharpe import sharpe_ratio
 
 if TYPE_CHECKING:
     from clusterfolio.engine.trading.backtest import BacktestResult
-
-#: Sessions per year for everything annualised.
-ANNUALIZATION = 252
 
 
 def compute_metrics(result: BacktestResult, cash: pd.Series | float, benchmark_closes: pd.Series) -> dict:
@@ -58,7 +57,7 @@ def cash_per_session(cash: pd.Series | float, sessions: pd.DatetimeIndex) -> pd.
     1.05
     """
     if not isinstance(cash, pd.Series):
-        return pd.Series((1 + cash) ** (1 / ANNUALIZATION) - 1, sessions)
+        return pd.Series((1 + cash) ** (1 / SESSIONS_PER_YEAR) - 1, sessions)
     missing = sessions.difference(cash.dropna().index)
     if len(missing):
         raise ValueError(f"cash: no rate on {len(missing)} of {len(sessions)} sessions, first {missing[0].date()}")
@@ -74,13 +73,13 @@ def performance(returns: pd.Series, cash: pd.Series) -> dict:
     """
     return {
         "total_return": ep.cum_returns_final(returns),
-        "cagr": ep.cagr(returns, annualization=ANNUALIZATION),
-        "volatility": ep.annual_volatility(returns, annualization=ANNUALIZATION),
-        "sharpe": ep.sharpe_ratio(returns, risk_free=cash, annualization=ANNUALIZATION),
-        "sortino": ep.sortino_ratio(returns, required_return=cash, annualization=ANNUALIZATION),
+        "cagr": ep.cagr(returns, annualization=SESSIONS_PER_YEAR),
+        "volatility": ep.annual_volatility(returns, annualization=SESSIONS_PER_YEAR),
+        "sharpe": sharpe_ratio(returns, cash),
+        "sortino": ep.sortino_ratio(returns, required_return=cash, annualization=SESSIONS_PER_YEAR),
         "max_drawdown": ep.max_drawdown(returns),
         "max_drawdown_days": drawdown_length(returns),
-        "calmar": ep.calmar_ratio(returns, annualization=ANNUALIZATION),
+        "calmar": ep.calmar_ratio(returns, annualization=SESSIONS_PER_YEAR),
     }
 
 
@@ -108,14 +107,14 @@ def annual_turnover(transactions: pd.DataFrame, value: pd.Series) -> float:
         transactions: with a column ``value``, signed or not.
         value: account value at each session.
     """
-    return float(transactions["value"].abs().sum()) / 2 / float(value.mean()) * ANNUALIZATION / len(value)
+    return float(transactions["value"].abs().sum()) / 2 / float(value.mean()) * SESSIONS_PER_YEAR / len(value)
 
 
 def trading_costs(transactions: pd.DataFrame, value: pd.Series) -> dict:
     """Commission and spread paid: ``total`` in the account's currency, and in basis points of the account per year."""
     commission, spread = (float(transactions[name].sum()) for name in ("commission", "spread"))
     total = commission + spread
-    per_year = total / float(value.mean()) * ANNUALIZATION / len(value)
+    per_year = total / float(value.mean()) * SESSIONS_PER_YEAR / len(value)
     return {"total": total, "commission": commission, "spread": spread, "bps_per_year": per_year * 1e4}
 
 

@@ -18,9 +18,9 @@ from clusterfolio.feeds.exogenous.publication import (
     read_table,
     serves,
 )
-from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 
-DAYS_PER_YEAR, SESSIONS_PER_YEAR = 360, 252
+DAYS_PER_YEAR = 360
 
 #: Series that state an annual rate on cash, in percent.
 CASH_RATES = ("DFF", "SOFR", "DTB3", "DGS1MO", "DGS3MO", "FEDFUNDS", "ECBDFR")

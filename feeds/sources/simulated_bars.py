@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
+
 WEEKDAYS_PER_YEAR = 261
 
 FLAWS = ("spike", "zero_price", "duplicate_row", "high_below_low", "stale_run", "missing_bars", "unsorted")
@@ -35,7 +37,7 @@ def make_bars(
     log_return = np.diff(log_level.to_numpy(), prepend=log_level.iloc[0])
     paid = np.zeros(n_bars)
     if payments and rng.random() < 0.7:
-        every = 252 // payments
+        every = SESSIONS_PER_YEAR // payments
         paid[rng.integers(1, every) :: every] = annual_yield * rng.uniform(0.5, 1.5) / payments
     splits = np.zeros(n_bars)
     if may_split and rng.random() < 0.1 and n_bars > 1:

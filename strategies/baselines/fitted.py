@@ -1,11 +1,4 @@
-"""The policies a strategy has to beat, on the same assets, dates and costs.
-
-Most are rules: what to hold follows from a ``View`` of the past at one date, and nothing has to be trained. They are
-offered as policies by ``Baseline``. The others are ``ClusterPolicy`` with another encoder in it, fitted as its own is.
-
-Who is eligible is not decided here anew: a ``Baseline`` asks its ``candidates``, either the decisions of the strategy
-it is compared with (``Recorded``) or the same rules without one (``Eligible``).
-"""
+"""The policies to beat that are trained: ``ClusterPolicy`` with another encoder in it, fitted as its own is."""
 
 from __future__ import annotations
 

@@ -1,11 +1,7 @@
-"""The policies a strategy has to beat, on the same assets, dates and costs.
-
-Most are rules: what to hold follows from a ``View`` of the past at one date, and nothing has to be trained. They are
-offered as policies by ``Baseline``. The others are ``ClusterPolicy`` with another encoder in it, fitted as its own is.
+"""Rules as policies.
 
 Who is eligible is not decided here anew: a ``Baseline`` asks its ``candidates``, either the decisions of the strategy
-it is compared with (``Recorded``), everything that trades where that strategy states no candidates (``Listed``), or
-the same rules without one (``Eligible``).
+it is compared with (``Recorded``), or everything that trades where that strategy states no candidates (``Listed``).
 """
 
 from __future__ import annotations
@@ -13,17 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import pandas as pd
 
-from clusterfolio.feeds.features import FeatureConfig, with_features
 from clusterfolio.feeds.panel import Panel
-from clusterfolio.models.windows import Windows
 from clusterfolio.strategies.allocation import equal_weight
 from clusterfolio.strategies.baselines.rules import YEAR, Choice, Rule, View
-from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder
 from clusterfolio.strategies.policy import Decision, PortfolioState
-from clusterfolio.strategies.selection import SelectionConfig, ineligible, ranking_sharpe
+from clusterfolio.strategies.selection import SelectionConfig, ranking_sharpe
 
 #: Sessions before a view's first from which a price is carried into it.
 MARGIN = 60
@@ -81,50 +73,6 @@ class Listed:
         gone = dict.fromkeys(silent.index[~trading], "no member of the universe, or no bar for some sessions")
         trailing = replace(self.selection, sharpe_span="trailing")
         return Candidates(ranking_sharpe(returns, trailing, self.cash), None, gone)
-
-
-class Eligible:
-    """The candidates by the strategy's own rules, where no decision of it is at hand.
-
-    Args:
-        selection, embedding, features: as the strategy's; an asset must have the windows it would be embedded by.
-        lookback: bars per window.
-        cash: daily return of cash by day; None = 0.
-        train_span: see ``ranking_sharpe``.
-    """
-
-    def __init__(
-        self,
-        selection: SelectionConfig,
-        embedding: EmbeddingConfig,
-        features: FeatureConfig,
-        lookback: int,
-        cash: pd.Series | None = None,
-        train_span: tuple[pd.Timestamp, pd.Timestamp] | None = None,
-    ):
-        self.selection = selection
-        self.features = features
-        self.cash = cash
-        self.train_span = train_span
-        self.embedder = PanelEmbedder(_Blank(lookback), embedding)
-
-    def __call__(self, panel: Panel) -> Candidates:
-        panel = with_features(panel, self.features)
-        returns = panel.session_returns()[panel.tradable]
-        complete = self.embedder.embed(panel).complete
-        excluded = ineligible(returns, panel.bars_since_last(), complete, self.selection, panel.members())
-        names = [name for name in panel.tradable if name not in excluded]
-        return Candidates(ranking_sharpe(returns[names], self.selection, self.cash, self.train_span), None, excluded)
-
-
-class _Blank:
-    """Stands in for an encoder where only the presence of windows matters."""
-
-    def __init__(self, lookback: int):
-        self.lookback = lookback
-
-    def transform(self, windows: Windows) -> np.ndarray:
-        return np.ones((len(windows), 1), dtype=np.float32)
 
 
 class Baseline:

@@ -1,10 +1,7 @@
 """The policies a strategy has to beat, on the same assets, dates and costs.
 
 Most are rules: what to hold follows from a ``View`` of the past at one date, and nothing has to be trained. They are
-offered as policies by ``Baseline``. The others are ``ClusterPolicy`` with another encoder in it, fitted as its own is.
-
-Who is eligible is not decided here anew: a ``Baseline`` asks its ``candidates``, either the decisions of the strategy
-it is compared with (``Recorded``) or the same rules without one (``Eligible``).
+offered as policies by ``baselines.policies.Baseline``. Those of ``baselines.fitted`` are trained as the strategy is.
 """
 
 from __future__ import annotations
@@ -16,14 +13,14 @@ from importlib.util import find_spec
 import numpy as np
 import pandas as pd
 
-from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 from clusterfolio.models.clustering import Ward, unit_sphere
 from clusterfolio.strategies.allocation import equal_weight, inverse_volatility
 from clusterfolio.strategies.baselines import classical
 from clusterfolio.strategies.selection import top_sharpe_per_cluster
 
 #: Sessions that risk estimates and momentum look back over; the last month of them does not count for momentum.
-YEAR, MONTH = 252, 21
+YEAR, MONTH = SESSIONS_PER_YEAR, 21
 
 #: A weight that a solver left below this is no position.
 SMALLEST = 1e-5

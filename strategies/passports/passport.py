@@ -13,13 +13,12 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.diversification import correlations, log_returns
 from clusterfolio.strategies.passports.cluster_stability import cluster_stability
 from clusterfolio.strategies.passports.likeness import NEAREST, distances, nearest, past_days
 from clusterfolio.strategies.policy import Decision, Policy, PortfolioState, ask
-from clusterfolio.strategies.selection import SESSIONS_PER_YEAR
 
 #: Fewest sessions a correlation is taken over.
 LEAST_SESSIONS = 5

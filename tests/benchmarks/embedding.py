@@ -44,7 +44,8 @@ from clusterfolio.strategies.baselines import classical
 from clusterfolio.strategies.cluster_policy import EncoderConfig
 from clusterfolio.strategies.diversification import label_stability, log_returns, measurable, measure
 from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder
-from clusterfolio.strategies.selection import SelectionConfig, annual_volatility, sharpe_ratios, top_sharpe_per_cluster
+from clusterfolio.strategies.selection import SelectionConfig, annual_volatility, top_sharpe_per_cluster
+from clusterfolio.strategies.sharpe import sharpe_ratios
 
 #: Of a folder that has them, the files that are read unless --files says otherwise.
 FILES = ("us_stocks.parquet", "us_etfs.parquet")

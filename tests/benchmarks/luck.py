@@ -26,7 +26,7 @@ from clusterfolio.engine.trading.vectorised import simulate
 from clusterfolio.feeds.calendar import decision_dates
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.strategies.policy import Decision
-from clusterfolio.strategies.selection import sharpe_ratios
+from clusterfolio.strategies.sharpe import sharpe_ratios
 from tests.conftest import FixedPolicy
 
 #: Portfolios of a sample that the engine trades too.

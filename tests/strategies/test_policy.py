@@ -11,7 +11,8 @@ from clusterfolio.models.train_config import TrainConfig
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.embedding import EmbeddingConfig
 from clusterfolio.strategies.policy import PortfolioState
-from clusterfolio.strategies.selection import SelectionConfig, sharpe_ratios, top_sharpe_per_cluster
+from clusterfolio.strategies.selection import SelectionConfig, top_sharpe_per_cluster
+from clusterfolio.strategies.sharpe import sharpe_ratios
 from clusterfolio.strategies.windows import panel_windows
 from tests.conftest import three_clusters
 

@@ -10,6 +10,7 @@ import pandas as pd
 from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.section import Section, without_clusters
 from clusterfolio.engine.run_dir.tables import ReportInputs
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 from clusterfolio.strategies.passports.passport import SEPARATOR
 
 #: Members written out, earlier decisions listed, and least share of an asset class that is named.
@@ -124,7 +125,7 @@ def sharpe_error(config: dict) -> float | None:
     selection = config.get("selection", {})
     if selection.get("sharpe_span") != "trailing" or not selection.get("sharpe_sessions"):
         return None
-    return float((252 / selection["sharpe_sessions"]) ** 0.5)
+    return float((SESSIONS_PER_YEAR / selection["sharpe_sessions"]) ** 0.5)
 
 
 def _in_short(row: pd.Series) -> dict:

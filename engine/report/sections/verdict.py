@@ -15,23 +15,10 @@ from clusterfolio.engine.evidence.verdict import against, number, p_value, signe
 from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.run_dir.tables import ReportInputs
+from clusterfolio.strategies.baselines.holds import HOLDS
 
-#: What each policy in the table does, in a few words.
-MEANINGS = {
-    STRATEGY: "the run that this report is about",
-    "1/N": "every eligible asset, equally",
-    "inverse volatility": "every eligible asset, calm ones more",
-    "minimum variance": "the least risk that past covariances allow",
-    "hierarchical risk parity": "risk spread along a tree of correlations",
-    "best Sharpe of all": "as many best Sharpe ratios, no clusters",
-    "momentum 12-1": "as many best returns over a year, last month left out",
-    "asset classes": "best Sharpe ratio of each asset class and sector",
-    "correlation clusters": "best Sharpe ratio of each cluster of correlations",
-    "PCA clusters": "best Sharpe ratio of each cluster of principal components",
-    "SVD clusters": "the same without taking the market off",
-    "random clusters": "best Sharpe ratio of each of as many random groups",
-    "random asset per cluster": "one asset by lot from each of the strategy's clusters",
-}
+#: What each policy in the table holds, in a few words.
+MEANINGS = {STRATEGY: "the run that this report is about"} | HOLDS
 
 PARTS = (
     ("market", "Market", "what the benchmark earned"),

@@ -15,7 +15,7 @@ from clusterfolio.engine.assembly.plan import test_dates as decision_days
 from clusterfolio.engine.cli.main import main
 from clusterfolio.engine.config.run import dump, make_config, to_dict
 from clusterfolio.engine.evidence import anatomy
-from clusterfolio.engine.evidence.assessment import assess, average_member, overlap, seed_luck, write
+from clusterfolio.engine.evidence.assessment import _ranked_by, assess, average_member, overlap, seed_luck, write
 from clusterfolio.engine.evidence.rivals import Replay, make_baseline
 from clusterfolio.engine.evidence.verdict import verdict
 from clusterfolio.engine.ledger.ledger import Ledger
@@ -30,11 +30,12 @@ from clusterfolio.engine.trading.backtest import run_backtest
 from clusterfolio.engine.trading.metrics import compute_metrics
 from clusterfolio.feeds.exogenous.macro import cash_returns
 from clusterfolio.feeds.features import with_features
-from clusterfolio.feeds.writing import write_json
-from clusterfolio.strategies.baselines.policies import Eligible
+from clusterfolio.feeds.writing import finite, write_json
 from clusterfolio.strategies.policy import Decision, PortfolioState
-from clusterfolio.strategies.selection import SelectionConfig, sharpe_ratios, top_sharpe_per_cluster
+from clusterfolio.strategies.selection import SelectionConfig, ranking_sharpe, top_sharpe_per_cluster
+from clusterfolio.strategies.sharpe import sharpe_ratios
 from tests.conftest import three_clusters
+from tests.eligible import Eligible
 from tests.engine.ledger.made_trials import run_json
 
 SETTINGS = {
@@ -104,7 +105,7 @@ def test_everything_is_there_and_the_words_fit_the_figures(assessed):
     assert ("Simulated data", "The prices are made up. Whatever is found here holds in this made-up market only.") in (
         assessed.verdict.caveats
     )
-    json.dumps(artifacts._finite(evidence))
+    json.dumps(finite(evidence))
 
 
 def test_the_parts_of_the_return_add_up(assessed, finished):
@@ -160,33 +161,26 @@ def test_picks_on_the_run_s_own_days_are_its_own_and_later_ones_know_more(finish
     panel, decisions = finished.panel, finished.decisions
     returns = panel.session_returns()[panel.tradable]
     selection = SelectionConfig(sharpe_sessions=120, excess_of_cash=False)
-    sharpe = anatomy.trailing_sharpe(returns, finished.cash, selection)
-    own = anatomy.picks_on_other_days(decisions, returns, sharpe, 1, "equal", 0)
+
+    def ranked_by(day):
+        return ranking_sharpe(returns.loc[:day], selection)
+
+    own = anatomy.picks_on_other_days(decisions, returns, ranked_by, 1, "equal", 0)
     assert list(own) == [decision.asof for decision in decisions]
-    later = anatomy.picks_on_other_days(decisions, returns, sharpe, 1, "equal", 7)
+    later = anatomy.picks_on_other_days(decisions, returns, ranked_by, 1, "equal", 7)
     for day, weights in later.items():
         assert sorted(weights.index) == sorted(decided(panel, day).selected)
 
 
-def test_a_panel_changed_after_a_day_changes_no_pick_before_it(finished):
-    panel = finished.panel
-    returns = panel.session_returns()[panel.tradable]
+def test_returns_after_a_day_change_no_ratio_that_winners_are_chosen_by_on_it(finished):
+    returns = finished.panel.session_returns()[finished.panel.tradable]
     other = returns.copy()
     other.iloc[300:] = -other.iloc[300:]
-    selection = SelectionConfig(sharpe_sessions=120)
-    one, two = (anatomy.trailing_sharpe(table, finished.cash, selection) for table in (returns, other))
-    pd.testing.assert_frame_equal(one.iloc[:300], two.iloc[:300])
-    assert not np.allclose(one.iloc[301], two.iloc[301])
-
-
-def test_arrays_pick_what_the_strategy_picks():
-    rng = np.random.default_rng(0)
-    names = np.array([f"N{i:02d}" for i in rng.permutation(40)])
-    sharpe, labels = rng.normal(size=40).round(1), rng.integers(6, size=40)
-    sharpe[::7] = np.nan
-    for k in (1, 2):
-        found = names[anatomy.best_of_clusters(sharpe, labels, names, k)]
-        assert list(found) == top_sharpe_per_cluster(pd.Series(sharpe, names), pd.Series(labels, names), k)
+    before, after = returns.index[299], returns.index[301]
+    one, two = (_ranked_by(finished, table, before) for table in (returns, other))
+    pd.testing.assert_series_equal(one, two, check_exact=True)
+    assert one.notna().any()
+    assert not np.allclose(_ranked_by(finished, returns, after), _ranked_by(finished, other, after))
 
 
 def test_ranks_that_turn_out_right_have_a_correlation_of_one(finished):

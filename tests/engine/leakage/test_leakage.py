@@ -28,7 +28,8 @@ from clusterfolio.models.train_config import TrainConfig
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.embedding import EmbeddingConfig
 from clusterfolio.strategies.policy import Decision
-from clusterfolio.strategies.selection import SelectionConfig, sharpe_ratios
+from clusterfolio.strategies.selection import SelectionConfig
+from clusterfolio.strategies.sharpe import sharpe_ratios
 from tests.conftest import data_folder, three_clusters
 from tests.leaks import (
     centred_window,

@@ -13,13 +13,15 @@ from clusterfolio.models.encoder import Encoder
 from clusterfolio.models.networks.transformer import TransformerConfig
 from clusterfolio.models.train_config import TrainConfig
 from clusterfolio.strategies.baselines.fitted import FITTED
-from clusterfolio.strategies.baselines.policies import Baseline, Candidates, Eligible, Recorded, recent_returns
+from clusterfolio.strategies.baselines.holds import HOLDS
+from clusterfolio.strategies.baselines.policies import Baseline, Candidates, Recorded, recent_returns
 from clusterfolio.strategies.baselines.rules import RULES, SLOW, View
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.embedding import EmbeddingConfig
 from clusterfolio.strategies.policy import PortfolioState
 from clusterfolio.strategies.selection import SelectionConfig
 from tests.conftest import make_panel, random_closes, three_clusters
+from tests.eligible import Eligible
 
 EMBEDDING = EmbeddingConfig(span=120, step=10)
 SELECTION = SelectionConfig(min_sessions=120, sharpe_sessions=120, volatility_sessions=120)
@@ -237,3 +239,7 @@ def test_what_cannot_be_carried_out_is_named(panel, monkeypatch):
     panel = make_panel(random_closes(3, "AB"))
     found = baselines.unavailable(panel)
     assert set(found) == {*SLOW, "asset classes"} and "clusterfolio[baselines]" in found["minimum variance"]
+
+
+def test_every_policy_to_beat_says_what_it_holds():
+    assert list(HOLDS) == [*RULES, *FITTED] and all(HOLDS.values())

@@ -1,0 +1,60 @@
+"""The Sharpe ratio, from one function wherever the program speaks of it: empyrical's, which pyfolio uses too."""
+
+from __future__ import annotations
+
+import empyrical
+import numpy as np
+import pandas as pd
+
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
+
+#: Returns whose standard deviation is not above this do not move: it is what rounding leaves of a flat price.
+STILL = 1e-12
+
+
+def sharpe_ratios(
+    returns: pd.DataFrame | np.ndarray, cash: pd.Series | np.ndarray | float = 0.0, per_year: float = SESSIONS_PER_YEAR
+) -> pd.Series:
+    """Sharpe ratio of each column in excess of cash: mean over standard deviation (n - 1), annualised.
+
+    A column's ratio is that of ``sharpe_ratio``, to the last bit, whatever stands beside it.
+
+    Args:
+        returns: simple returns by session, shape ``(n_sessions, n_series)``; NaN counts as no session.
+        cash: simple return of cash at the same sessions, or one number for all.
+        per_year: sessions per year; 1 = the ratio per session.
+
+    Returns:
+        Shape ``(n_series,)``, indexed by the columns; NaN where a column has fewer than two returns or does not move.
+
+    Raises:
+        ValueError: ``cash`` is at other sessions.
+
+    >>> flat = pd.DataFrame({"UP": [0.01, 0.02, 0.03], "FLAT": [0.0, 0.0, 0.0]})
+    >>> sharpe_ratios(flat).round(2).to_dict()
+    {'UP': 31.75, 'FLAT': nan}
+    """
+    table = pd.DataFrame(returns)
+    if isinstance(cash, pd.Series) and isinstance(returns, pd.DataFrame) and not cash.index.equals(table.index):
+        raise ValueError(f"cash: {len(cash)} sessions that are not the {len(table)} of returns")
+    values = table.to_numpy(dtype=float)
+    rate = np.asarray(cash, dtype=float)
+    # Column by column in memory: summed in this order, a column's ratio does not depend on the others.
+    excess = np.asfortranarray(values - (rate[:, None] if rate.ndim else rate))
+    moving = (np.isfinite(excess).sum(axis=0) >= 2) & (table.std().to_numpy() > STILL)
+    ratios = np.full(values.shape[1], np.nan)
+    if moving.any():
+        ratios[moving] = empyrical.sharpe_ratio(np.asfortranarray(excess[:, moving]), annualization=per_year)
+    return pd.Series(np.where(np.isfinite(ratios), ratios, np.nan), index=table.columns)
+
+
+def sharpe_ratio(
+    returns: pd.Series | np.ndarray, cash: pd.Series | np.ndarray | float = 0.0, per_year: float = SESSIONS_PER_YEAR
+) -> float:
+    """Sharpe ratio of one series in excess of cash; see ``sharpe_ratios``.
+
+    >>> round(sharpe_ratio(np.array([0.01, 0.02, 0.03]), per_year=1), 6)
+    2.0
+    """
+    table = returns.to_frame() if isinstance(returns, pd.Series) else np.asarray(returns, dtype=float)[:, None]
+    return float(sharpe_ratios(table, cash, per_year).iloc[0])
