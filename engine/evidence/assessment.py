@@ -141,7 +141,8 @@ def own_exposure(run: FinishedRun) -> Exposure | None:
         return None
     tables = run.tables
     at_close = bool(tables.run.get("cheat_on_close"))
-    return exposure_of(run.panel, tables.positions, tables.gross, tables.transactions, at_close)
+    returns = pd.DataFrame({"net": tables.returns["strategy"], "gross": tables.gross})
+    return exposure_of(run.panel, tables.positions, returns, tables.transactions, at_close)
 
 
 def comparator_of(run: FinishedRun, exposure: Exposure | None) -> dict:

@@ -89,7 +89,7 @@ class Exposure:
 def exposure_of(
     panel: Panel,
     positions: pd.DataFrame,
-    gross: pd.Series,
+    returns: pd.DataFrame,
     transactions: pd.DataFrame,
     at_close_before: bool = False,
 ) -> Exposure:
@@ -97,8 +97,8 @@ def exposure_of(
 
     Args:
         panel: prices of every name that could have been held.
-        positions: value by symbol and ``cash``, at the session before the first of ``gross`` and at each of its own.
-        gross: simple daily returns of the account before costs.
+        positions: value by symbol and ``cash``, at the session before the first of ``returns`` and at each of its own.
+        returns: simple daily returns of the account after and before costs, columns ``net`` and ``gross``.
         transactions: columns ``date, symbol, price, value`` of the fills.
         at_close_before: orders fill at the close that they were decided on (backtrader's cheat-on-close); the fill is
             booked on the session after, at the price of the close before.
@@ -112,14 +112,16 @@ def exposure_of(
         raise ValueError(f"positions: no prices of {', '.join(unknown[:5])}, which the account held")
     symbols = pd.Index([name for name in panel.symbols if name in set(panel.tradable) | set(held)], dtype=object)
     account = positions.sum(axis=1).to_numpy(dtype=float)
+    net, gross = (returns[name].to_numpy(dtype=float) for name in ("net", "gross"))
+    before_session = account[1:] / (1 + net)  # with what was paid in, where anything was
     values = positions.reindex(columns=symbols, fill_value=0.0).to_numpy(dtype=float)
     night, day, bought = _returns(panel, symbols, pd.DatetimeIndex(positions.index))
-    at_close, before = _closing(panel, symbols, gross.index, transactions, at_close_before)
-    overnight = _clean((values[:-1] + before) / account[:-1, None])
-    daily = _clean((values[1:] - at_close) / (1 + day) / account[:-1, None])
+    at_close, early = _closing(panel, symbols, returns.index, transactions, at_close_before)
+    overnight = _clean((values[:-1] + early) / before_session[:, None])
+    daily = _clean((values[1:] - at_close) / (1 + day) / before_session[:, None])
     earned = (overnight * night + daily * day).sum(axis=1)
     return Exposure(
-        sessions=pd.DatetimeIndex(gross.index),
+        sessions=pd.DatetimeIndex(returns.index),
         symbols=symbols,
         overnight=overnight,
         daily=daily,
@@ -127,7 +129,7 @@ def exposure_of(
         day=day,
         could_be_bought=bought,
         spells=_spells(np.sign(_clean(values / account[:, None])), daily),
-        elsewhere=gross.to_numpy(dtype=float) - earned,
+        elsewhere=gross - earned,
     )
 
 

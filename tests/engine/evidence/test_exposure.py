@@ -64,8 +64,15 @@ def assessed(finished, tmp_path_factory):
     return assess(finished, Ledger(tmp_path_factory.mktemp("none") / "ledger.sqlite"))
 
 
+def earned(positions: pd.DataFrame) -> pd.DataFrame:
+    """Returns of an account without costs that nothing was paid into."""
+    returns = positions.sum(axis=1).pct_change().iloc[1:]
+    return pd.DataFrame({"net": returns, "gross": returns})
+
+
 def exposure(run: FinishedRun):
-    return exposure_of(run.panel, run.tables.positions, run.tables.gross, run.tables.transactions)
+    returns = pd.DataFrame({"net": run.tables.returns["strategy"], "gross": run.tables.gross})
+    return exposure_of(run.panel, run.tables.positions, returns, run.tables.transactions)
 
 
 def test_the_exposures_of_an_account_explain_what_it_earned_before_costs(finished):
@@ -106,11 +113,10 @@ def test_the_average_name_is_the_mean_of_all_portfolios_that_could_have_been_dra
     positions = pd.DataFrame(0.0, days, ["A", "B", "cash"]).assign(cash=40.0)
     positions.loc[days[2:5], "A"] = 35.0
     positions.loc[days[2:5], "B"] = 25.0
-    gross = pd.Series(0.0, days[1:])
-    found = exposure_of(panel, positions, gross, pd.DataFrame([], columns=FILLS))
+    found = exposure_of(panel, positions, earned(positions), pd.DataFrame([], columns=FILLS))
     night, day = opens / closes.shift(1) - 1, closes / opens - 1
     account = positions.sum(axis=1).shift(1)
-    by_hand = pd.Series(0.0, days[1:])
+    by_hand = earned(positions)
     for one, two in permutations("ABCD", 2):
         for own, other in (("A", one), ("B", two)):
             overnight = positions[own].shift(1) / account * night[other]
@@ -143,7 +149,7 @@ def test_a_random_portfolio_holds_no_name_twice():
     closes.iloc[2] = [101.0, 102.0, 104.0, 108.0, 116.0]
     panel = make_panel(closes)  # what they earn they earn by night
     positions = pd.DataFrame(25.0, days, list("ABCD")).assign(cash=0.0)
-    found = exposure_of(panel, positions, pd.Series(0.0, days[1:]), pd.DataFrame([], columns=FILLS))
+    found = exposure_of(panel, positions, earned(positions), pd.DataFrame([], columns=FILLS))
     drawn = random_names(found, np.zeros(2), pd.Series(0.0, days), 200)
     possible = [(31 - left) / 400 for left in (1, 2, 4, 8, 16)]
     assert set(np.round(drawn.gross[:, 1], 12)) == set(np.round(possible, 12))
@@ -157,7 +163,7 @@ def test_who_is_no_member_of_the_universe_is_not_drawn():
     positions = pd.DataFrame({"A": [0.0, 0, 50, 50], "cash": [100.0, 100, 50, 50]}, days)
     found = exposure_of(
         replace(make_panel(closes, closes.shift(1).fillna(100.0)), member=member), positions,
-        pd.Series(0.0, days[1:]), pd.DataFrame([], columns=FILLS),
+        earned(positions), pd.DataFrame([], columns=FILLS),
     )  # fmt: skip
     drawn = random_names(found, np.zeros(3), pd.Series(0.0, days), 50)
     half = 50 / 1.01 / 100 * 0.01
@@ -172,7 +178,7 @@ def flat_panel():
     return make_panel(closes, closes / 1.02)
 
 
-def account(panel, rows: dict, capital: float = 1000.0) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame]:
+def account(panel, rows: dict, capital: float = 1000.0) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """An account by hand: ``rows`` maps a session's number to ``(shares of A after it, price traded at)``."""
     shares, cash, fills, table = 0.0, capital, [], []
     for number, day in enumerate(panel.dates):
@@ -182,7 +188,7 @@ def account(panel, rows: dict, capital: float = 1000.0) -> tuple[pd.DataFrame, p
             cash, shares = cash - (target - shares) * price, target
         table.append((shares * panel.close.loc[day, "A"], cash))
     positions = pd.DataFrame(table, panel.dates, ["A", "cash"])
-    return positions, positions.sum(axis=1).pct_change().iloc[1:], pd.DataFrame(fills, columns=FILLS)
+    return positions, earned(positions), pd.DataFrame(fills, columns=FILLS)
 
 
 def test_a_fill_at_the_close_is_exposed_from_the_next_night_on():
@@ -218,8 +224,8 @@ def test_a_short_position_is_drawn_short_and_a_turn_is_two_positions():
     found = exposure_of(panel, *account(panel, {1: (5.0, opens.iloc[1]), 3: (-5.0, opens.iloc[3])}))
     assert np.abs(found.elsewhere).max() < 1e-12
     assert found.spells == [Spell(0, 0, 2, 1), Spell(0, 2, 4, -1)]
-    earned = average_name(found)  # both names do the same, so the account's own return
-    assert earned.to_numpy() == pytest.approx(account(panel, {1: (5.0, opens.iloc[1]), 3: (-5.0, opens.iloc[3])})[1])
+    _, own, _ = account(panel, {1: (5.0, opens.iloc[1]), 3: (-5.0, opens.iloc[3])})
+    assert average_name(found).to_numpy() == pytest.approx(own["gross"].to_numpy())  # both names do the same
 
 
 def test_one_name_is_judged_against_holding_it_at_the_average_exposure():
@@ -233,9 +239,9 @@ def test_one_name_is_judged_against_holding_it_at_the_average_exposure():
 
 def test_a_position_without_prices_is_an_error():
     panel = flat_panel()
-    positions, gross, fills = account(panel, {1: (5.0, 100.0)})
+    positions, returns, fills = account(panel, {1: (5.0, 100.0)})
     with pytest.raises(ValueError, match="no prices of X"):
-        exposure_of(panel, positions.rename(columns={"A": "X"}), gross, fills)
+        exposure_of(panel, positions.rename(columns={"A": "X"}), returns, fills)
 
 
 def test_a_few_worlds_of_random_names_are_called_noise_and_great_skill_is_found():

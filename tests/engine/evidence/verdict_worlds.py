@@ -166,7 +166,7 @@ def _names_record(returns: np.ndarray, held: np.ndarray) -> Record:
     positions = pd.DataFrame(values, sessions, names)
     positions["cash"] = account - values.sum(axis=1)
     fills = pd.DataFrame([], columns=["date", "symbol", "price", "value"])
-    exposure = exposure_of(panel, positions, gross, fills)
+    exposure = exposure_of(panel, positions, pd.DataFrame({"net": gross, "gross": gross}), fills)
     everything = pd.Series(returns.mean(axis=1), sessions[1:])
     return Record(
         net=gross,
