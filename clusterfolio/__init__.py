@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clusterfolio.engine.config.run import make_config
+    from clusterfolio.engine.jobs.judge import judge
     from clusterfolio.engine.jobs.run import run
     from clusterfolio.engine.leakage.check import check_policy
+    from clusterfolio.engine.trading.account import Account
     from clusterfolio.engine.trading.clock import ClockCerebro
+    from clusterfolio.engine.trading.recorder import RunRecorder
     from clusterfolio.feeds.bt_feed import PanelFeed, frame_feed, panel_feeds
     from clusterfolio.feeds.ingest import build_panel
     from clusterfolio.feeds.panel import Panel
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from clusterfolio.strategies.rebalance import RebalanceStrategy
 
 __all__ = [
+    "Account",
     "ClockCerebro",
     "ClusterfolioError",
     "Decision",
@@ -27,9 +31,11 @@ __all__ = [
     "PanelFeed",
     "Policy",
     "RebalanceStrategy",
+    "RunRecorder",
     "build_panel",
     "check_policy",
     "frame_feed",
+    "judge",
     "make_config",
     "panel_feeds",
     "run",
@@ -37,15 +43,18 @@ __all__ = [
 
 #: The module of each public name; type checkers read the imports above instead.
 _MODULES = {
+    "Account": "engine.trading.account",
     "ClockCerebro": "engine.trading.clock",
     "Decision": "strategies.policy",
     "Panel": "feeds.panel",
     "PanelFeed": "feeds.bt_feed",
     "Policy": "strategies.policy",
     "RebalanceStrategy": "strategies.rebalance",
+    "RunRecorder": "engine.trading.recorder",
     "build_panel": "feeds.ingest",
     "check_policy": "engine.leakage.check",
     "frame_feed": "feeds.bt_feed",
+    "judge": "engine.jobs.judge",
     "make_config": "engine.config.run",
     "panel_feeds": "feeds.bt_feed",
     "run": "engine.jobs.run",

@@ -51,7 +51,8 @@ def test_importing_the_package_loads_the_standard_library_only():
 
 @pytest.mark.parametrize(
     "module", ["strategies.policy", "strategies.rebalance", "engine.trading.backtest", "engine.trading.clock",
-               "engine.trading.clock_broker", "engine.trading.metrics", "engine.trading.vectorised"],
+               "engine.trading.clock_broker", "engine.trading.metrics", "engine.trading.recorder",
+               "engine.trading.vectorised"],
 )  # fmt: skip
 def test_what_trades_loads_nothing_that_learns_or_draws(module):
     assert not loaded_by(f"import clusterfolio.{module}") & {"torch", "sklearn", "matplotlib"}

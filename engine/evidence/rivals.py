@@ -27,6 +27,9 @@ FIGURES = ("total_return", "cagr", "volatility", "sharpe", "max_drawdown", "turn
 #: Names held above which the vectorised path trades a policy.
 WIDE = 60
 
+#: Decisions above which the vectorised path trades a policy too, and only 1/N is put beside one without clusters.
+MANY = 120
+
 #: What a strategy that states no clusters is put beside; all other rules are ways of clustering.
 WITHOUT_CLUSTERS = ("1/N", "inverse volatility", "best Sharpe of all", "momentum 12-1")
 
@@ -129,8 +132,12 @@ def states_clusters(decisions: Sequence[Decision]) -> bool:
 
 def cannot_be_compared(panel: Panel, decisions: Sequence[Decision]) -> dict[str, str]:
     """Rules that cannot be put beside these decisions, and why."""
-    free = () if states_clusters(decisions) else set(RULES) - set(WITHOUT_CLUSTERS)
-    return unavailable(panel) | dict.fromkeys(free, "the strategy states no clusters")
+    found = unavailable(panel)
+    if not states_clusters(decisions):
+        found |= dict.fromkeys(set(RULES) - set(WITHOUT_CLUSTERS), "the strategy states no clusters")
+        if len(decisions) > MANY:
+            found |= dict.fromkeys(WITHOUT_CLUSTERS[1:], f"{len(decisions):,} decisions take it too long")
+    return found
 
 
 def decide_all(
@@ -186,12 +193,12 @@ def trade_all(
 ) -> Comparison:
     """Trade each policy's decisions; all have the same dates.
 
-    Those of few names go through ``engine.trading.backtest``. Where hundreds are held, the vectorised path, which gives
-    the same, is some twenty times as fast.
+    Those of few names go through ``engine.trading.backtest``. Where hundreds are held, or hundreds of times is decided,
+    the vectorised path, which gives the same, is some twenty times as fast.
     """
     traded = {}
     for number, (name, decisions) in enumerate(made.items(), start=1):
-        wide = np.mean([len(decision.weights) for decision in decisions]) > WIDE
+        wide = len(decisions) > MANY or np.mean([len(decision.weights) for decision in decisions]) > WIDE
         traded[name] = (trade_wide if wide else trade)(panel, config, decisions)
         if progress is not None:
             progress(number, len(made), name)

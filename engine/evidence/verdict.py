@@ -313,18 +313,44 @@ def data_caveats(run: dict, symbols: pd.DataFrame, metrics: dict) -> list[tuple[
         known.append(("Currency", f"Everything is quoted in {run['currency']}; another account's result differs."))
     costs = metrics["strategy"]["costs"]
     if costs["total"]:
+        whose = "commission and half the spread by asset class, estimates"
+        if run.get("judged"):
+            whose = "the commission and slippage that the run itself charged"
         known.append(
             (
                 "Costs",
-                f"Costs of {costs['bps_per_year']:.0f} basis points a year are commission and half the spread by asset "
-                "class, estimates. Market impact and taxes are not in them.",
+                f"Costs of {costs['bps_per_year']:.0f} basis points a year are {whose}. Market impact and taxes are "
+                "not in them.",
             )
         )
     else:
         known.append(("No costs", "The run charged no costs; a real account would pay them."))
+    known += _of_another_engine(run)
     repaired = int((symbols["verdict"] == "repaired").sum())
     if repaired:
         known.append(("Repaired prices", f"{repaired} of {len(held)} names had bad bars that were left out."))
+    return known
+
+
+def _of_another_engine(run: dict) -> list[tuple[str, str]]:
+    """What cannot be vouched for in a run that this program judged and did not make."""
+    if not run.get("judged"):
+        return []
+    known = [
+        (
+            "No leakage check",
+            "The run was made elsewhere. Whether anything in it knew the future (an indicator over all bars, prices "
+            "adjusted with hindsight, names chosen afterwards) could not be checked.",
+        )
+    ]
+    if run.get("cheat_on_close"):
+        known.append(
+            ("Cheat on close", "Orders filled at the very close that they were decided on; no real order can do that.")
+        )
+    if run.get("benchmark_stands_in"):
+        known.append(
+            ("Benchmark", "None was named. All names held equally every day, without costs, stand in for one.")
+        )
     return known
 
 

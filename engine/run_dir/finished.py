@@ -12,6 +12,7 @@ from clusterfolio.engine.assembly.market import load_market
 from clusterfolio.engine.config.run import RunConfig, make_config
 from clusterfolio.engine.config.settings import read_toml
 from clusterfolio.engine.run_dir import artifacts
+from clusterfolio.engine.run_dir.judged import is_judged, judged_config, read_prices
 from clusterfolio.engine.run_dir.tables import ReportInputs, read_run
 from clusterfolio.feeds.exogenous.macro import cash_returns
 from clusterfolio.feeds.panel import Panel
@@ -48,8 +49,7 @@ def reopen(run_dir: Path) -> FinishedRun:
     """
     run_dir = Path(run_dir)
     facts = artifacts.read_run_json(run_dir)
-    config = make_config(read_toml(run_dir / "config.toml"))
-    panel = load_market(config).panel
+    config, panel, cash = _judged(run_dir, facts) if is_judged(facts) else _made(run_dir)
     recorded = facts["fingerprint"]["data"]
     found = artifacts.fingerprint(panel)
     if found != recorded:
@@ -57,9 +57,18 @@ def reopen(run_dir: Path) -> FinishedRun:
             f"{run_dir}: its prices have fingerprint {recorded[:12]}, those found now {found[:12]}; the source has "
             "changed since. Run anew, or bring the old files back"
         )
-    cash, _ = cash_returns(panel, config.cash, config.data.path)
     tables = read_run(run_dir)
     return FinishedRun(run_dir, config, panel, cash, recorded_decisions(tables), tables)
+
+
+def _made(run_dir: Path) -> tuple[RunConfig, Panel, pd.Series]:
+    config = make_config(read_toml(run_dir / "config.toml"))
+    panel = load_market(config).panel
+    return config, panel, cash_returns(panel, config.cash, config.data.path)[0]
+
+
+def _judged(run_dir: Path, facts: dict) -> tuple[RunConfig, Panel, pd.Series]:
+    return judged_config(facts), *read_prices(run_dir, facts)
 
 
 def recorded_decisions(tables: ReportInputs) -> list[Decision]:

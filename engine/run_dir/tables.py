@@ -80,13 +80,18 @@ def read_run(run_dir: Path) -> ReportInputs:
         weights=_read_wide(run_dir / "weights.csv"),
         positions=_read_wide(run_dir / "positions.csv"),
         transactions=_read_long(run_dir / "transactions.csv"),
-        symbols=_read_long(run_dir / "symbols.csv").set_index("symbol"),
+        symbols=read_symbols(run_dir),
         metrics=json.loads((run_dir / "metrics.json").read_text(encoding="utf-8")),
         config=tomllib.loads((run_dir / "config.toml").read_text(encoding="utf-8")),
         run=json.loads((run_dir / "run.json").read_text(encoding="utf-8")),
         **_read_clusters(run_dir),
         **_read_assessment(run_dir),
     )
+
+
+def read_symbols(run_dir: Path) -> pd.DataFrame:
+    """What was asked for and what became of it, by symbol."""
+    return _read_long(Path(run_dir) / "symbols.csv").set_index("symbol")
 
 
 def _read_clusters(run_dir: Path) -> dict:

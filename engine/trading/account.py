@@ -13,6 +13,8 @@ from pathlib import PurePath
 import numpy as np
 import pandas as pd
 
+from clusterfolio import ClusterfolioError
+
 #: Columns of ``Account.transactions``; those after ``price`` may be left out where an account is stated by hand.
 TRANSACTION_COLUMNS = ("date", "symbol", "amount", "price", "commission", "spread")
 
@@ -23,6 +25,10 @@ BAR_COLUMNS = ("open", "high", "low", "close", "volume")
 UNEXPLAINED = 1e-6
 #: Share of days with such a difference from which on the tables do not belong together.
 TOO_OFTEN = 0.2
+
+
+class AccountError(ClusterfolioError, ValueError):
+    """An account, or a run, that cannot be judged; the message says which table or argument, and why."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,10 @@ class Account:
         source: hash of the strategy's source, or a version.
         parameters: of the strategy, plain values.
         cheat_on_close: orders filled at the very close that they were decided on, and were booked the day after.
-        refused: why no figure of it can be believed: ``judge`` raises the first of these.
         notes: what a reader should know, in sentences.
 
     Raises:
-        ValueError: tables that do not fit together; the message names the table and what is wrong.
+        AccountError: tables that do not fit together; the message names the table and what is wrong.
 
     >>> days = pd.bdate_range("2024-01-01", periods=3)
     >>> prices = pd.DataFrame({"A": [10.0, 11.0, 12.1], "B": [10.0, 10.0, 10.0]}, days)
@@ -65,7 +70,6 @@ class Account:
     source: str = ""
     parameters: dict = field(default_factory=dict)
     cheat_on_close: bool = False
-    refused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self):
@@ -95,22 +99,22 @@ class Account:
 
     def _check(self) -> None:
         if "cash" not in self.positions:
-            raise ValueError(f"positions: got columns {list(self.positions.columns)[:5]}, expected one named 'cash'")
+            raise AccountError(f"positions: got columns {list(self.positions.columns)[:5]}, expected one named 'cash'")
         if not self.positions.index.equals(self.returns.index):
-            raise ValueError(
+            raise AccountError(
                 f"positions: {len(self.positions)} days, returns: {len(self.returns)} days; expected the same days"
             )
         if len(self.returns) < 2 or not np.isfinite(self.returns).all() or (self.returns <= -1).any():
-            raise ValueError("returns: expected at least two, all finite and above -1 (the loss of everything)")
+            raise AccountError("returns: expected at least two, all finite and above -1 (the loss of everything)")
         if (self.value <= 0).any():
             day = self.value.index[(self.value <= 0).argmax()]
-            raise ValueError(f"positions: the account is worth {self.value[day]:,.2f} on {day.date()}; it was lost")
+            raise AccountError(f"positions: the account is worth {self.value[day]:,.2f} on {day.date()}; it was lost")
         unknown = [name for name in self.held if name not in self.prices]
         if unknown:
-            raise ValueError(f"prices: none of {', '.join(unknown[:5])}, which the account held")
+            raise AccountError(f"prices: none of {', '.join(unknown[:5])}, which the account held")
         often = float((self.paid_in != 0).mean())
         if often > TOO_OFTEN:
-            raise ValueError(
+            raise AccountError(
                 f"positions: on {often:.0%} of the days their sum moves by something else than returns state; are the "
                 "returns net of costs, and the positions values (not shares) with the cash beside them?"
             )
@@ -153,18 +157,18 @@ def days_of(index: pd.Index, what: str) -> pd.DatetimeIndex:
     try:
         days = pd.DatetimeIndex(index)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{what}: its dates are no days: {error}") from error
+        raise AccountError(f"{what}: its dates are no days: {error}") from error
     return (days.tz_localize(None) if days.tz is not None else days).normalize()
 
 
 def _by_day(what: str, table):
     if not isinstance(table, pd.Series | pd.DataFrame):
-        raise ValueError(f"{what}: got {type(table).__name__}, expected a pandas Series or DataFrame indexed by day")
+        raise AccountError(f"{what}: got {type(table).__name__}, expected a pandas Series or DataFrame indexed by day")
     days = days_of(table.index, what)
     if not (days.is_monotonic_increasing and days.is_unique):
         twice = days[days.duplicated()]
         why = f"{twice[0].date()} is there twice" if len(twice) else "they do not increase"
-        raise ValueError(f"{what}: expected one row a day, in order, but {why}")
+        raise AccountError(f"{what}: expected one row a day, in order, but {why}")
     return table.set_axis(days.rename("date"))
 
 
@@ -172,7 +176,7 @@ def _fills(table: pd.DataFrame) -> pd.DataFrame:
     table = table if "date" in table else table.rename_axis("date").reset_index()
     missing = [name for name in TRANSACTION_COLUMNS[:4] if name not in table]
     if missing:
-        raise ValueError(f"transactions: no column {missing[0]!r}; expected {', '.join(TRANSACTION_COLUMNS)}")
+        raise AccountError(f"transactions: no column {missing[0]!r}; expected {', '.join(TRANSACTION_COLUMNS)}")
     known = {name: table.get(name, 0.0) for name in TRANSACTION_COLUMNS}
     fills = pd.DataFrame(known, index=table.index).reset_index(drop=True)
     fills["date"] = days_of(fills["date"], "transactions")
@@ -180,7 +184,7 @@ def _fills(table: pd.DataFrame) -> pd.DataFrame:
     fills[numbers] = fills[numbers].astype(float)
     fills["symbol"] = fills["symbol"].astype(str)
     if not np.isfinite(fills[numbers].to_numpy()).all():
-        raise ValueError("transactions: an amount, price or cost is not a finite number")
+        raise AccountError("transactions: an amount, price or cost is not a finite number")
     return fills.sort_values("date", kind="stable", ignore_index=True)
 
 
@@ -195,12 +199,12 @@ def _with_all_columns(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Bars of one name with a close, in order; an open, high or low that is not known is the close."""
     frame = _by_day(f"prices of {name}", frame.rename(columns=str.lower))
     if "close" not in frame:
-        raise ValueError(f"prices of {name}: no column 'close'")
+        raise AccountError(f"prices of {name}: no column 'close'")
     bars = frame.reindex(columns=list(BAR_COLUMNS)).astype(float)
     bars = bars[np.isfinite(bars["close"])]
     if (bars["close"] <= 0).any():
         day = bars.index[(bars["close"] <= 0).argmax()]
-        raise ValueError(f"prices of {name}: {bars['close'][day]} on {day.date()}; a return needs prices above 0")
+        raise AccountError(f"prices of {name}: {bars['close'][day]} on {day.date()}; a return needs prices above 0")
     for column in ("open", "high", "low"):
         bars[column] = bars[column].where(bars[column] > 0, bars["close"])
     return bars

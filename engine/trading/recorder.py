@@ -9,7 +9,7 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.trading.account import BAR_COLUMNS, Account, hash_of, plain
+from clusterfolio.engine.trading.account import BAR_COLUMNS, Account, AccountError, hash_of, plain
 from clusterfolio.feeds.bt_feed import EPOCH
 
 #: Modules of classes that are no part of a strategy's own source.
@@ -133,10 +133,10 @@ class RunRecorder(bt.Analyzer):
         """What the account did, for ``judge``.
 
         Raises:
-            ValueError: the run cannot be judged; the message says why.
+            AccountError: the run cannot be judged; the message says why.
         """
-        if not self._rows:
-            raise ValueError("the strategy saw no bar: nothing was recorded")
+        if why := self._why_not():
+            raise AccountError(f"the run cannot be judged: {why}")
         returns, positions = self.returns, self.positions
         value = pd.Series([row[1] for row in self._by_day().values()], returns.index)
         # What is borrowed, or lies as margin, counts as cash: value is what remains when everything is closed.
@@ -151,7 +151,6 @@ class RunRecorder(bt.Analyzer):
             source=self.described["source"],
             parameters=self.described["parameters"],
             cheat_on_close=self._cheats,
-            refused=self._refused(),
             notes=self._notes(daily),
         )
 
@@ -171,26 +170,24 @@ class RunRecorder(bt.Analyzer):
             slipped = lost.where((fills["order"] == "Market") & (lost > 0), 0.0).to_numpy()
         return fills.drop(columns="order").assign(spread=slipped)
 
-    def _refused(self) -> tuple[str, ...]:
-        found, held = [], set(self.positions.columns) | {fill[1] for fill in self._fills}
+    def _why_not(self) -> str:
+        """Why no figure could be believed; "" where nothing stands against it."""
+        if not self._rows:
+            return "the strategy saw no bar"
         if self._sharing:
-            found.append(
-                f"{self._sharing + 1} strategies shared one account, so none can be judged alone; run each in its own "
-                "Cerebro"
-            )
+            return f"{self._sharing + 1} strategies shared one account; run each in a Cerebro of its own"
+        if self._unkept:
+            return f"of {self._unkept[0]} only the last bars were kept; run the Cerebro without exactbars"
         if self._unseen:
-            found.append(f"positions that no order of the strategy opened: {', '.join(self._unseen[:5])}")
+            return f"no order of the strategy opened its position in {self._unseen[0]}"
+        held = set(self.positions.columns) | {fill[1] for fill in self._fills}
         within = [name for name, frame in self.bars.items() if name in held and _several_a_day(frame)]
         if within:
-            found.append(
-                f"{within[0]} has several bars a day and was traded; judged are accounts of daily bars (feed the daily "
-                "ones, or state the account by hand: Account)"
+            return (
+                f"{within[0]} has several bars a day and was traded; judged are accounts of daily bars (feed those, or "
+                "state the account day by day: Account)"
             )
-        if self._unkept:
-            found.append(
-                f"of {self._unkept[0]} only the last bars were kept (exactbars); run the Cerebro without exactbars"
-            )
-        return tuple(found)
+        return ""
 
     def _notes(self, daily: dict[str, pd.DataFrame]) -> tuple[str, ...]:
         aside = [name for name in self.bars if name not in daily]

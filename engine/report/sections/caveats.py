@@ -28,6 +28,18 @@ SURVIVORSHIP = (
 )
 
 
+OURS = (
+    ("Taxes", "Taxes on gains, dividends and transactions are not deducted. Dividends count as reinvested."),
+    ("Fills", "Orders are decided after a close and filled at the next open, without moving the price."),
+)
+
+#: The same of a run that was made elsewhere and judged here.
+ELSEWHERE = (
+    ("Taxes", "Taxes are deducted only if the run did so; dividends count only if the prices or the run hold them."),
+    ("Fills", "Orders filled as the run's own broker has it, without moving the price."),
+)
+
+
 def build(inputs: ReportInputs) -> dict:
     """What the template shows."""
     return {"caveats": caveats(inputs)}
@@ -43,8 +55,7 @@ def caveats(inputs: ReportInputs) -> list[tuple[str, str]]:
             f"Every figure is in {run['currency']} and unhedged."
             + (f" Prices quoted in {', '.join(currencies)} were converted daily." if currencies else ""),
         ),
-        ("Taxes", "Taxes on gains, dividends and transactions are not deducted. Dividends count as reinvested."),
-        ("Fills", "Orders are decided after a close and filled at the next open, without moving the price."),
+        *(ELSEWHERE if run.get("judged") else OURS),
         ("One history", "One path of one market is one sample. A Sharpe ratio over few years has a wide error."),
     ]
     if "asset_class" in symbols and symbols["asset_class"].str.lower().isin({"forex", "fx", "currency"}).any():

@@ -116,7 +116,7 @@ def test_the_average_name_is_the_mean_of_all_portfolios_that_could_have_been_dra
     found = exposure_of(panel, positions, earned(positions), pd.DataFrame([], columns=FILLS))
     night, day = opens / closes.shift(1) - 1, closes / opens - 1
     account = positions.sum(axis=1).shift(1)
-    by_hand = earned(positions)
+    by_hand = pd.Series(0.0, days[1:])
     for one, two in permutations("ABCD", 2):
         for own, other in (("A", one), ("B", two)):
             overnight = positions[own].shift(1) / account * night[other]
