@@ -105,19 +105,27 @@ def test_whole_shares_agree_to_one_share(market):
     whole=st.booleans(),
     buffer=st.sampled_from([0.0, 0.02]),
     volatility=st.sampled_from([0.005, 0.05]),
+    pause=st.integers(0, 25),
+    stale=st.booleans(),
 )
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_panel_with_gaps_gives_what_the_engine_gives(seed, missing, whole, buffer, volatility):
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_panel_with_gaps_gives_what_the_engine_gives(seed, missing, whole, buffer, volatility, pause, stale):
+    """``stale``: targets may have been silent for long, up to having stopped."""
     rng = np.random.default_rng(seed)
     names = ["MKT", *"BCADE"]
     closes = random_closes(70, names, seed=seed, volatility=volatility)
     opens = closes.shift(1).fillna(100.0) * (1 + volatility * rng.standard_normal(closes.shape))
     gone = rng.random(closes.shape) < missing * (rng.random(len(names)) < 0.6)
     gone[rng.integers(20, 70) :, 2] = True  # one stops trading
+    paused = rng.integers(5, 60)
+    gone[paused : paused + pause, 3] = True  # and one for a while
     gone[:, 0] = False
     panel = make_panel(closes.mask(gone), opens, commission_bps=2.0, half_spread_bps=5.0)
     dates = closes.index[[12, 25, 33, 52]]
-    fresh = [np.flatnonzero(panel.until(day).bars_since_last() <= 5) for day in dates]
+    if stale:
+        fresh = [np.flatnonzero(panel.close.iloc[2:].loc[:day].notna().any()) for day in dates]
+    else:
+        fresh = [np.flatnonzero(panel.until(day).bars_since_last() <= 5) for day in dates]
     picks = np.full((2, 4, 4), -1)
     weights = np.zeros(picks.shape)
     for portfolio in range(2):

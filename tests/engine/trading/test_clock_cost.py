@@ -7,7 +7,9 @@ import pytest
 
 from clusterfolio.engine.trading.clock import ClockCerebro
 from clusterfolio.feeds.bt_feed import panel_feeds
+from clusterfolio.strategies.rebalance import RebalanceStrategy
 from tests.benchmarks.engine import measure
+from tests.conftest import FixedPolicy
 from tests.engine.trading.clock_parity import random_panel
 
 
@@ -27,12 +29,12 @@ class Holder(bt.Strategy):
                 self.buy(data, price=0.01, exectype=bt.Order.Limit)
 
 
-def calls_per_bar(n_feeds: int, **params) -> float:
+def calls_per_bar(n_feeds: int, strategy=Holder, **params) -> float:
     """Python and C calls per bar once positions and orders stand."""
     cerebro = ClockCerebro(stdstats=False)
     for feed in panel_feeds(random_panel(n_assets=n_feeds, n_days=60, missing=0.05)):
         cerebro.adddata(feed)
-    cerebro.addstrategy(Holder, **params)
+    cerebro.addstrategy(strategy, **params)
     cerebro.broker.setcash(1e6)
     counts = []
 
@@ -58,6 +60,21 @@ def calls_per_bar(n_feeds: int, **params) -> float:
 
 def test_cost_does_not_grow_with_feeds():
     assert calls_per_bar(10) == pytest.approx(calls_per_bar(200), abs=20)  # 190 feeds more
+
+
+def test_nor_does_that_of_a_rebalanced_portfolio_in_any_cerebro():
+    def cost(n_feeds):
+        panel = random_panel(n_assets=n_feeds, n_days=60, missing=0.05)
+        day = panel.sessions[5]
+        weights = {day: dict.fromkeys(panel.until(day).close.iloc[-1].dropna().index[:5], 0.2)}
+        policy = FixedPolicy(weights)
+        return calls_per_bar(
+            n_feeds, RebalanceStrategy, policy_for=lambda now: policy, decision_dates=[day], panel=panel,
+            sessions=panel.sessions,
+        )  # fmt: skip
+
+    cost(10)  # the days are worked out once
+    assert cost(10) == pytest.approx(cost(200), abs=20)
 
 
 def test_cost_grows_with_positions_and_live_orders():
