@@ -53,7 +53,7 @@ def quote_currency(symbol: str) -> str:
     >>> [quote_currency(symbol) for symbol in ("VOD.L", "BTC-USD", "ETH-BTC", "BRK-B", "BAC-PRL", "AAPL")]
     ['GBp', 'USD', 'BTC', '', '', '']
     """
-    coin = re.fullmatch(r".+-([A-Z]{3})", symbol)
+    coin = re.fullmatch(r".+[-/]([A-Z]{3})", symbol)
     if coin and coin[1] in COIN_QUOTES:
         return coin[1]
     return SUFFIX_CURRENCY.get(symbol.rpartition(".")[2], "") if "." in symbol else ""

@@ -13,7 +13,7 @@ import pandas as pd
 
 from clusterfolio.feeds import currency as fx
 from clusterfolio.feeds import units
-from clusterfolio.feeds.calendar import last_common_session
+from clusterfolio.feeds.calendar import last_common_session, session_closes
 from clusterfolio.feeds.calendar import sessions as exchange_sessions
 from clusterfolio.feeds.levels import BREAK
 from clusterfolio.feeds.panel import ASSET_DEFAULTS, FIELDS, STOPPED_AFTER, Panel, make_assets
@@ -51,6 +51,7 @@ def build_panel(
     start: pd.Timestamp | str | None = None,
     end: pd.Timestamp | str | None = None,
     config: QualityConfig | None = None,
+    now: pd.Timestamp | None = None,
 ) -> tuple[Panel, pd.DataFrame]:
     """The panel of these symbols, and what became of each.
 
@@ -62,7 +63,8 @@ def build_panel(
         calendar: the benchmark's exchange, whose sessions become ``panel.sessions``.
         known: what the universe says, indexed by symbol; columns as in ``feeds.panel.ASSET_DEFAULTS``.
         symbols: the universe asked for, in the panel's order; None = everything delivered.
-        start, end: first and last day; None = as far as the data go, but not beyond today.
+        start, end: first and last day; None = as far as the data go, but not beyond the last day that is over.
+        now: the present moment, naive in UTC (default: the clock's): a session that is still open has no bar yet.
 
     Returns:
         The panel, and a table indexed by symbol (those asked for, the benchmark, then files passed over) with text
@@ -77,7 +79,8 @@ def build_panel(
     asked = list(dict.fromkeys(raw.bars if symbols is None else symbols))
     wanted = asked if benchmark in asked else [*asked, benchmark]
     facts = _facts(wanted, known, raw.assets)
-    span = slice(start, pd.Timestamp.now().normalize() if end is None else end)
+    over = _last_day_over(calendar, pd.Timestamp.now("UTC").tz_localize(None) if now is None else now)
+    span = slice(start, over if end is None else min(pd.Timestamp(end), over))
 
     if benchmark not in raw.bars:  # before anything slow
         absent = raw.verdicts.get(benchmark, (ABSENT, "the source has no such symbol"))
@@ -95,6 +98,9 @@ def build_panel(
     read = dict(taken)
     _convert(taken, raw, account, config, span)
     for symbol, asset in list(taken.items()):
+        if (asset.bars.index > over).any():
+            days = ", ".join(str(day.date()) for day in asset.bars.index[asset.bars.index > over][:3])
+            asset.remarks.append(Remark(symbol, "session not over", text=f"left out: {days}"))
         asset.bars = asset.bars.loc[span]
         if asset.unusable or asset.bars.empty:
             verdicts[symbol] = (DROPPED, "; ".join([asset.unusable or "no usable bar", *asset.said()]))
@@ -112,6 +118,13 @@ def build_panel(
     table = pd.DataFrame.from_dict(verdicts, orient="index", columns=["verdict", "why"]).rename_axis("symbol")
     said = {name: tuple(asset.remarks) for name, asset in read.items()}
     return panel, table.assign(remarks=[said.get(name, raw.remarks_on(name)) for name in table.index])
+
+
+def _last_day_over(calendar: str, now: pd.Timestamp) -> pd.Timestamp:
+    """The last day whose bar can be known: today once its session has closed, else yesterday."""
+    today = now.normalize()
+    closes = session_closes(calendar, today, today)
+    return today if len(closes) and now >= closes.iloc[0] else today - pd.Timedelta(days=1)
 
 
 def _facts(symbols: Sequence[str], known: pd.DataFrame | None, stated: pd.DataFrame | None) -> pd.DataFrame:

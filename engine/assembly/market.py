@@ -177,6 +177,7 @@ def read_source(config: RunConfig, symbols: list[str] | None) -> RawData:
         start=pd.Timestamp(dates.train_start) - pd.Timedelta(days=dates.history_days),
         end=pd.Timestamp(dates.end) if dates.end else None,
         path=tuple(Path(path) for path in data.path),
+        names=(benchmark_of(config), *data.include, *data.exclude),
         settings=getattr(config, data.source, None),
     )
     return SOURCES[data.source].read(request)
@@ -245,4 +246,4 @@ def _chosen(symbols: Sequence[str], data: DataConfig) -> list[str]:
         raise ValueError(f"data.exclude: {', '.join(unknown)} would not be in the run anyway; is the symbol right?")
     kept = [name for name in wanted if name not in set(data.exclude)]
     # The order of rows, files and lists must not reach a result; a made-up market has an order of its own.
-    return kept if data.source == "simulated" else sorted(kept)
+    return sorted(kept) if SOURCES[data.source].has_shipped else kept

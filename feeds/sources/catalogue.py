@@ -22,6 +22,7 @@ class Request:
         start: first day wanted.
         end: last day wanted; None = the newest.
         path: ``data.path``.
+        names: symbols as the run calls them, for a source whose own spelling differs (``spy.us``).
         settings: the configuration's section that bears the source's name; None where there is no such section.
     """
 
@@ -29,6 +30,7 @@ class Request:
     start: pd.Timestamp
     end: pd.Timestamp | None = None
     path: tuple[Path, ...] = ()
+    names: tuple[str, ...] = ()
     settings: Any = None
 
 
@@ -61,7 +63,7 @@ def _simulated(request: Request) -> RawData:
 def _files(request: Request) -> RawData:
     from clusterfolio.feeds.sources.files.reader import read_files  # pyarrow, for those who have files
 
-    return read_files(request.path, request.symbols)
+    return read_files(request.path, request.symbols, request.names)
 
 
 def _yahoo(request: Request) -> RawData:

@@ -1,37 +1,35 @@
-"""Price files as people have them: CSV and Parquet, one symbol per file, long, or Yahoo's wide two-level table."""
+"""Price files as people have them, from folders and single files to one series per symbol."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
-from clusterfolio.feeds.raw import ABSENT, DROPPED, PASSED_OVER, USED, DataError, RawBars, RawData
-from clusterfolio.feeds.sources.files.layouts import read_csv, read_parquet
-from clusterfolio.feeds.sources.files.tables import NO_ORDERS, NotPrices, Orders, Table
-from clusterfolio.feeds.sources.files.texts import DAY_FIRST
+from clusterfolio.feeds.raw import ABSENT, DROPPED, GUESSED, NOTED, PASSED_OVER, DataError, RawBars, RawData, Remark
+from clusterfolio.feeds.sources.files.columns import NotPrices
+from clusterfolio.feeds.sources.files.containers import Sheet, sheets
+from clusterfolio.feeds.sources.files.days import DAY_FIRST
+from clusterfolio.feeds.sources.files.names import Names
+from clusterfolio.feeds.sources.files.settle import Refused, settle
+from clusterfolio.feeds.sources.files.tables import Part, Table, read_table
 
 log = logging.getLogger(__name__)
 
-CSV_ENDINGS = (".csv", ".tsv", ".txt", ".csv.gz")
-PARQUET_ENDINGS = (".parquet", ".pq")
 
-#: Columns that make one file's bars of a symbol more complete than another's.
-COMPLETE = ("open", "high", "low", "close", "volume", "adj_close")
-
-
-def read_files(paths: Sequence[Path], symbols: Sequence[str] | None = None) -> RawData:
+def read_files(paths: Sequence[Path], symbols: Sequence[str] | None = None, names: Sequence[str] = ()) -> RawData:
     """Bars of ``symbols`` (None = all) from files and folders; exchange-rate pairs (``EURUSD=X``) always come along.
 
-    A folder is read with everything below it, hidden files apart, in the order of the names. What is no price table
-    is passed over, with a verdict under its name. A symbol that stands in several files is taken from the one with
-    more of open, high, low, close, volume and adjusted close; then from the one that begins earlier; then from the
-    one read first. Symbols are matched by their exact text, else by their text in capitals. Where a file's dates do
-    not tell whether the day or the month comes first, those of the other files do; where none tells, it is a guess
-    and said.
+    A folder is read with everything below it, hidden files apart. What is no price table is passed over, with a
+    verdict under its name. Neither the order of files nor that of their rows matters; symbols come in alphabetical
+    order. A symbol that stands in several files is joined day by day (``settle``): files of different days follow each
+    other, and where days are common the file that begins first counts and the others add columns; files that disagree
+    are refused. Symbols are matched by their exact text, else by their text in capitals, whatever sign stands before a
+    class (``BRK.B``, ``BRK-B``). Where a file's dates do not tell whether the day or the month comes first, those of
+    the other files do; where none tells, it is a guess and said.
+
+    Args:
+        names: symbols as others call them, where everything is taken: a benchmark that files call ``spy.us``.
 
     Raises:
         DataError: a path does not exist, or no path is given.
@@ -39,92 +37,89 @@ def read_files(paths: Sequence[Path], symbols: Sequence[str] | None = None) -> R
     if not paths:
         raise DataError("path: no file or folder given")
     wanted = None if symbols is None else list(dict.fromkeys(symbols))
-    found: dict[str, list[tuple[str, RawBars]]] = {}
-    remarks: dict[str, str] = {}
-    notes: dict[tuple[str, str], str] = {}
+    found: dict[str, list[tuple[str, Part]]] = {}
+    refused: dict[str, list[str]] = {}
     verdicts: dict[str, tuple[str, str]] = {}
-    for name, table in _tables(_files(paths), wanted, verdicts):
-        remarks[name] = table.remark
-        for symbol, bars in table.bars.items():
-            found.setdefault(symbol, []).append((name, bars))
-            notes[name, symbol] = table.notes.get(symbol, "")
+    for name, table in _tables(_files(paths), Names(wanted, names), verdicts):
+        for symbol, part in table.parts.items():
+            found.setdefault(symbol, []).append((name, part))
         for symbol, why in table.refused.items():
-            verdicts.setdefault(symbol, (DROPPED, f"{name}: {why}"))
-    bars = {}
+            refused.setdefault(symbol, []).append(f"{name}: {why}")
+    bars: dict[str, RawBars] = {}
+    remarks: list[Remark] = []
     for symbol in sorted(found):
-        name, bars[symbol] = _most_complete(found[symbol])
-        others = [other for other, _ in found[symbol] if other != name]
-        said = [remarks[name], notes[name, symbol]]
-        said += [f"taken from {name}, also in {', '.join(others)}"] if others else []
-        if symbol in verdicts:
-            said.append(verdicts.pop(symbol)[1])
-        if any(said):
-            verdicts[symbol] = (USED, "; ".join(filter(None, said)))
+        try:
+            settled = settle(symbol, found[symbol])
+        except Refused as why:
+            refused.setdefault(symbol, []).append(str(why))
+            continue
+        bars[symbol] = settled.bars
+        remarks += [Remark(symbol, kind, text=text, nature=nature) for kind, text, nature in settled.notes]
+    for symbol in sorted(refused):
+        if symbol in bars:
+            remarks += [Remark(symbol, "not taken from a file", text=why, nature=NOTED) for why in refused[symbol]]
+        else:
+            verdicts[symbol] = (DROPPED, "; ".join(refused[symbol]))
     for symbol in wanted or ():
         if symbol not in bars:
             verdicts.setdefault(symbol, (ABSENT, "in none of the files"))
-    return RawData(bars, None, verdicts)
+    return RawData(bars, None, verdicts, remarks=remarks)
 
 
 def _files(paths: Iterable[Path]) -> list[tuple[str, Path]]:
-    """Every file with the name it goes by: relative to the folder that was given."""
-    files = []
+    """Every file with the name it goes by, relative to the folder that was given; in the order of these names."""
+    files: dict[Path, str] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            below = sorted(p for p in path.rglob("*") if p.is_file())
-            inside = [(p.relative_to(path), p) for p in below]
-            files += [(str(name), p) for name, p in inside if not any(part.startswith(".") for part in name.parts)]
+            inside = [(p.relative_to(path), p) for p in path.rglob("*") if p.is_file()]
+            inside = [(str(name), p) for name, p in inside if not any(part.startswith(".") for part in name.parts)]
         elif path.exists():
-            files.append((path.name, path))
+            inside = [(path.name, path)]
         else:
             raise DataError(f"path: {path} does not exist")
-    return files
+        for name, file in inside:
+            files.setdefault(file.resolve(), name)
+    counts: dict[str, int] = {}
+    named = []
+    for file, name in sorted(files.items(), key=lambda item: (item[1], str(item[0]))):
+        counts[name] = counts.get(name, 0) + 1
+        named.append((name if counts[name] == 1 else f"{file.parent.name}/{name}", file))
+    return named
 
 
 def _tables(
-    files: Sequence[tuple[str, Path]], wanted: Sequence[str] | None, verdicts: dict[str, tuple[str, str]]
+    files: Sequence[tuple[str, Path]], names: Names, verdicts: dict[str, tuple[str, str]]
 ) -> list[tuple[str, Table]]:
     """Every file's table; ``verdicts`` takes in the files that are none."""
-    tables = []
+    tables: list[tuple[Sheet, Table]] = []
     for name, file in files:
         try:
-            tables.append((name, file, _read(file, wanted, NO_ORDERS)))
+            for sheet in sheets(name, file):
+                try:
+                    tables.append((sheet, read_table(sheet, names)))
+                except NotPrices as reason:
+                    _pass_over(sheet.path, reason, verdicts)
         except NotPrices as reason:
-            verdicts[name] = (PASSED_OVER, str(reason))
-            log.info("%s passed over: %s", name, reason)
-    proofs = {(sign, told) for _, _, table in tables for sign, told in table.day_first.items() if told is not None}
+            _pass_over(name, reason, verdicts)
+    proofs = {(sign, told) for _, table in tables for sign, told in table.day_first.items() if told is not None}
     orders = {sign: told for sign, told in proofs if (sign, not told) not in proofs}
-    return [(name, _in_order(file, wanted, table, orders)) for name, file, table in tables]
+    read = []
+    for sheet, table in tables:
+        undecided = [sign for sign, told in table.day_first.items() if told is None]
+        if any(orders.get(sign, DAY_FIRST[sign]) != DAY_FIRST[sign] for sign in undecided):
+            table = read_table(sheet, names, orders)
+        if any(sign not in orders and not DAY_FIRST[sign] for sign in undecided):
+            guess = ("order of day and month guessed", "no date tells day from month: read month first", GUESSED)
+            for part in table.parts.values():
+                part.notes.append(guess)
+        if table.nameless:
+            _pass_over(sheet.path, f"in part: {table.nameless} rows without a symbol", verdicts)
+        elif names.wanted is None and not table.parts and not table.refused:
+            _pass_over(sheet.path, "no row with a date and a price", verdicts)
+        read.append((sheet.path, table))
+    return read
 
 
-def _in_order(file: Path, wanted: Sequence[str] | None, table: Table, orders: Orders) -> Table:
-    """The table with day and month as the other files have them, where its own dates leave that open."""
-    undecided = [sign for sign, told in table.day_first.items() if told is None]
-    if any(orders.get(sign, DAY_FIRST[sign]) != DAY_FIRST[sign] for sign in undecided):
-        table = _read(file, wanted, orders)
-    if any(sign not in orders and not DAY_FIRST[sign] for sign in undecided):
-        guess = "no date tells day from month: read month first, a guess"
-        table = replace(table, remark="; ".join(filter(None, [table.remark, guess])))
-    return table
-
-
-def _read(file: Path, wanted: Sequence[str] | None, orders: Orders) -> Table:
-    name = file.name.lower()
-    try:
-        if name.endswith(PARQUET_ENDINGS):
-            return read_parquet(file, wanted, orders)
-        if name.endswith(CSV_ENDINGS):
-            return read_csv(file, wanted, orders)
-    except OSError as error:
-        raise NotPrices(f"cannot be read ({error.strerror or error})") from error
-    raise NotPrices(f"not a table: endings read are {', '.join((*CSV_ENDINGS, *PARQUET_ENDINGS))}")
-
-
-def _most_complete(candidates: list[tuple[str, RawBars]]) -> tuple[str, RawBars]:
-    """The file and bars to take. Nothing about later rows decides."""
-
-    def rank(order: int) -> tuple[int, pd.Timestamp, int]:
-        frame = candidates[order][1].frame
-        return -sum(column in frame.columns for column in COMPLETE), frame.index.min(), order
-
-    return candidates[min(range(len(candidates)), key=rank)]
+def _pass_over(name: str, reason: object, verdicts: dict[str, tuple[str, str]]) -> None:
+    verdicts[name] = (PASSED_OVER, str(reason))
+    log.info("%s passed over: %s", name, reason)

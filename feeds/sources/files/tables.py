@@ -1,52 +1,69 @@
-"""From the columns of a table to bars: which column is what, and whose, whichever of the usual forms the table has."""
+"""From a table to each symbol's rows, whichever of the usual shapes it has; nothing is believed or repaired here."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import MappingProxyType
+from pathlib import PurePath
 
 import numpy as np
 import pandas as pd
 
-from clusterfolio.feeds.currency import one_currency, pair_of
-from clusterfolio.feeds.raw import RAW_COLUMNS, DataError, RawBars
-from clusterfolio.feeds.sources.files.texts import day_first_by_sign, decimal_sign, to_days, to_numbers
-from clusterfolio.feeds.symbols import spelling
-
-#: Spellings, without case, blanks, digits and punctuation, in order of preference.
-SPELLINGS = {
-    "date": ("date", "datetime", "timestamp", "time", "day", "tradedate", "tradingdate", "t"),
-    "clock": ("time", "timeofday", "tradetime", "hour"),
-    "symbol": ("symbol", "ticker", "sym", "code", "instrument", "secid", "stock", "asset"),
-    "currency": ("currency", "ccy", "curr", "quotecurrency", "currencycode"),
-    "open": ("open", "openprice", "priceopen", "openingprice", "pxopen", "o"),
-    "high": ("high", "highprice", "pricehigh", "pxhigh", "max", "h"),
-    "low": ("low", "lowprice", "pricelow", "pxlow", "min", "l"),
-    "close": ("close", "closeprice", "priceclose", "closelast", "closingprice", "last", "pxlast", "price", "c"),
-    "adj_close": ("adjclose", "adjustedclose", "adjcloseprice", "closeadj", "closeadjusted", "adjclosingprice"),
-    "volume": ("volume", "vol", "iexvolume", "totalvolume", "tradevolume", "sharevolume", "v"),
-    "dividend": ("dividend", "dividends", "divcash", "dividendamount"),
-    "split": ("split", "splits", "stocksplits", "splitfactor", "splitcoefficient"),
-}
-
-#: What an index without a name is called in a file.
-NAMELESS = ("", "unnamed", "index", "indexlevel")
+from clusterfolio.feeds.currency import one_currency
+from clusterfolio.feeds.raw import GUESSED, MENDED, NOTED, RAW_COLUMNS, DataError
+from clusterfolio.feeds.sources.files.columns import (
+    IDENTIFIERS,
+    NotPrices,
+    date_column,
+    plain,
+    role_of,
+    roles_of,
+    shown,
+)
+from clusterfolio.feeds.sources.files.containers import Sheet
+from clusterfolio.feeds.sources.files.days import NO_ORDERS, Days, Orders, Unreadable, to_days
+from clusterfolio.feeds.sources.files.names import DATE, ENDINGS, Names, date_in, labels_of
+from clusterfolio.feeds.sources.files.numbers import Ambiguous, Signs, signs_of, to_numbers, to_ratios
+from clusterfolio.feeds.sources.files.shapes import (
+    TICKER,
+    flat_pairs,
+    may_be_pivot,
+    pivot_symbols,
+    rates_base,
+    wide_pairs,
+)
+from clusterfolio.feeds.units import CURRENCIES, unit_of
 
 #: Written by yfinance's ``history`` beside prices that it has adjusted already.
 YFINANCE_ACTIONS = {"dividends", "stocksplits"}
 
-#: First cells of the header rows of a wide table.
-WIDE_CORNERS = ("", "price", "ticker", "symbol", "symbols", "attributes", "date", "datetime")
+#: How vendors call a day's bar.
+DAILY = {"d", "1d", "day", "daily", "1day", "1440", "d1", "24h", "86400", "eod", "days1", ""}
 
-Orders = Mapping[str, bool]
-NO_ORDERS: Orders = MappingProxyType({})
+#: Share of days with several prices from which on a table holds more than one asset under a name.
+MANY = 0.05
+
+PRICES = ("open", "high", "low", "close", "adj_close")
+
+#: ``(kind, text, nature)`` of a remark.
+Note = tuple[str, str, str]
 
 
-class NotPrices(DataError):
-    """The file is no table of daily prices; the text says why."""
+@dataclass
+class Part:
+    """One file's rows of one symbol.
+
+    Attributes:
+        frame: naive time stamps as written; float64 columns, a subset of ``feeds.raw.RAW_COLUMNS``.
+        currency: as ``feeds.raw.RawBars.currency``.
+        adjusted: the prices are total returns already, whatever else is stated.
+    """
+
+    frame: pd.DataFrame
+    currency: str = ""
+    adjusted: bool = False
+    notes: list[Note] = field(default_factory=list)
 
 
 @dataclass
@@ -54,228 +71,347 @@ class Table:
     """What one file held.
 
     Attributes:
-        bars: by symbol.
+        parts: by symbol.
         refused: why a symbol's rows could not be taken.
-        notes: what is to be said about a symbol that was taken.
-        remark: what is to be said about every symbol of the file.
-        day_first: what its dates prove, as ``feeds.sources.files.texts.day_first_by_sign``.
+        day_first: as ``days.Days.day_first``.
+        nameless: rows that belong to no symbol.
     """
 
-    bars: dict[str, RawBars] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-    remark: str = ""
     day_first: dict[str, bool | None] = field(default_factory=dict)
+    nameless: int = 0
+
+    def add(self, symbol: str, part: Part) -> None:
+        """Take one symbol's rows; a second spelling of it is refused."""
+        if symbol in self.parts:
+            self.refused[symbol] = "stated under two spellings"
+        elif not len(part.frame):
+            self.refused[symbol] = "no row with a readable date"
+        else:
+            self.parts[symbol] = part
 
 
-@dataclass
-class Names:
-    """Which symbols are wanted (None = all), and under which name.
+def read_table(sheet: Sheet, names: Names, orders: Orders = NO_ORDERS) -> Table:
+    """The rows of every symbol that is wanted.
 
-    Attributes:
-        wanted: the symbols to take.
-        preferred: names by which others may call theirs, where everything is taken.
+    Args:
+        orders: as ``days.to_days``.
+
+    Raises:
+        NotPrices: the table is none of daily prices, or cannot be read with certainty.
     """
-
-    wanted: Sequence[str] | None
-    preferred: Sequence[str] = ()
-
-    def __post_init__(self):
-        known = [*(self.wanted or ()), *self.preferred]
-        self._exact = set(known)
-        self._alike = {spelling(name): name for name in reversed(known)}
-
-    def of(self, symbol: str) -> str | None:
-        """The name to go by: one that is asked for, or as stated (if all are, or an exchange rate); None = unwanted.
-
-        >>> names = Names(["BRK-B", "SPY"])
-        >>> [names.of(symbol) for symbol in ("brk.b", "SPY.US", "eurusd=x", "AAPL")]
-        ['BRK-B', 'SPY', 'EURUSD=X', None]
-        """
-        if symbol in self._exact:
-            return symbol
-        if symbol == symbol.lower():
-            symbol = symbol.upper()  # as some vendors write all of theirs
-        name = self._alike.get(spelling(symbol), symbol)
-        return name if self.wanted is None or name in self._exact or pair_of(name) else None
+    try:
+        pairs = wide_pairs(sheet.names, sheet.second) if sheet.second else None
+        if pairs is not None:
+            return _from_wide(sheet, pairs, names, orders, skip=1 if sheet.separator else 0)
+        if may_be_pivot(sheet.names, names.known):
+            table = _from_pivot(sheet, names, orders)
+            if table is not None:
+                return table
+        named = {role_of(name) for name in sheet.names}
+        pairs = None if named & {"close", "adj_close"} else flat_pairs(sheet.names)
+        if pairs is not None:
+            return _from_wide(sheet, pairs, names, orders, skip=0)
+        return _from_long(sheet, names, orders)
+    except (Ambiguous, Unreadable) as fault:
+        raise NotPrices(str(fault)) from fault
 
 
-def _plain(name: object) -> str:
-    """A column's name without case, blanks, digits and punctuation."""
-    return re.sub(r"[^a-z]", "", str(name).lower())
+# A row per day and symbol ------------------------------------------------------------------------------------------
 
 
-def roles_of(names: Sequence[str]) -> dict[str, str]:
-    """Which column plays which role; a table without a date or a closing price is none of prices."""
-    plain = [_plain(name) for name in names]
-    roles = {}
-    for role, spellings in SPELLINGS.items():
-        found = [names[plain.index(spelling)] for spelling in spellings if spelling in plain]
-        if found:
-            roles[role] = found[0]
-    nameless = [name for name, text in zip(names, plain, strict=True) if text in NAMELESS]
-    if "date" not in roles and nameless:
-        roles["date"] = nameless[0]
-    if "clock" in roles and roles["clock"] == roles.get("date"):
-        del roles["clock"]
-    missing = [] if "date" in roles else ["a date"]
-    missing += [] if {"close", "adj_close"} & set(roles) else ["a closing price"]
-    if missing:
-        shown = ", ".join(map(str, names[:8])) + (" ..." if len(names) > 8 else "")
-        raise NotPrices(f"no price table: no column for {' or '.join(missing)} among {shown}")
-    return roles
-
-
-def _price_role(name: object) -> str | None:
-    text = _plain(name)
-    return next((role for role in RAW_COLUMNS if text in SPELLINGS[role]), None)
-
-
-def is_wide(first: Sequence[str], second: Sequence[str]) -> bool:
-    """Whether two header rows state field and symbol of every column, in either order."""
-    if len(first) != len(second) or _plain(second[0]) not in WIDE_CORNERS or re.search(r"\d", second[0]):
-        return False
-    fields = [all(_price_role(cell) or _plain(cell) == "capitalgains" for cell in row[1:]) for row in (first, second)]
-    return fields[0] != fields[1] and all(cell.strip() for cell in (*first[1:], *second[1:]))
-
-
-def from_wide(
-    stamps: pd.Series,
-    names: Sequence[tuple],
-    values: np.ndarray,
-    wanted: Sequence[str] | None,
-    orders: Orders,
-    separator: str = ",",
-) -> Table:
-    """Bars from a table with one column per field and symbol; ``names`` holds both, in either order."""
-    level = 0 if all(_price_role(name[0]) or _plain(name[0]) == "capitalgains" for name in names) else 1
-    by_symbol: dict[str, dict[str, int]] = {}
-    for column, name in enumerate(names):
-        role = _price_role(name[level])
-        if role:
-            by_symbol.setdefault(str(name[1 - level]).strip(), {})[role] = column
-    if _plain(stamps.iloc[0] if len(stamps) else "") == "date":  # the third header row
-        stamps, values = stamps.iloc[1:], values[1:]
-    table, chosen = Table(day_first=day_first_by_sign(stamps)), Names(wanted)
-    days = _days(stamps, orders)
-    adjusted = YFINANCE_ACTIONS & {_plain(name[level]) for name in names}
-    for symbol, columns in by_symbol.items():
-        name = chosen.of(symbol)
-        if name is None or not {"close", "adj_close"} & set(columns):
-            continue
-        cells = {role: pd.Series(values[:, column]) for role, column in columns.items()}
-        numbers, table.remark = _numbers(cells, bool(adjusted), separator)
-        stated = np.any([np.isfinite(column) for column in numbers.values()], axis=0)
-        _add(table, name, days[stated], {role: column[stated] for role, column in numbers.items()}, "")
-    return table
-
-
-def from_long(
-    columns: Mapping[str, pd.Series],
-    names: set[str],
-    path: Path,
-    wanted: Sequence[str] | None,
-    orders: Orders,
-    separator: str = ",",
-) -> Table:
-    """Bars from a table with one row per day (and symbol, where it has such a column)."""
-    if not len(columns["date"]):
+def _from_long(sheet: Sheet, names: Names, orders: Orders) -> Table:
+    day = date_in(sheet.path)
+    roles = roles_of(sheet.names, dated=day is not None)
+    spare = [] if "symbol" in roles else [at for at, name in enumerate(sheet.names) if plain(name) in IDENTIFIERS]
+    keep = None if "symbol" not in roles else (roles["symbol"], lambda text: names.of(str(text).strip()) is not None)
+    cells = _stated_rows(sheet.read(sorted({*roles.values(), *spare}), symbols=keep), roles)
+    if not len(cells):
         return Table()
-    chosen = Names(wanted)
-    if "symbol" in columns:
-        codes, labels = pd.factorize(columns["symbol"])
-        labels = [str(label).strip() for label in labels]
-    else:
-        codes, labels = np.zeros(len(columns["date"]), dtype=int), [_stem(path).upper()]
-    called = [chosen.of(label) if label else None for label in labels]
-    table = Table(day_first=day_first_by_sign(columns["date"]))
-    if not any(called):
-        return table
-    days = _days(columns["date"], orders)
-    if "clock" in columns:  # a moment of its own for every time of the day; which one does not matter
-        days += pd.to_timedelta(pd.factorize(columns["clock"].astype(str))[0], unit="ns")
-    cells = {role: column for role, column in columns.items() if role in RAW_COLUMNS}
-    actions = YFINANCE_ACTIONS & {_plain(name) for name in names}
-    numbers, table.remark = _numbers(cells, bool(actions), separator)
-    currencies = _stated(columns["currency"]) if "currency" in columns else None
+    labels, codes = _symbols(cells, roles, sheet)
+    found = Days(pd.DatetimeIndex([day] * len(cells))) if "date" not in roles else None
+    groups = codes if len(labels) > 1 else None
+    named = plain(sheet.names[roles["date"]]) not in ("", "unnamed", "index", "indexlevel") if found is None else True
+    days = found or to_days(cells[roles["date"]], orders, groups, named)
+    stamps = days.stamps
+    if "clock" in roles:  # a moment of its own for every time of the day; which one does not matter
+        stamps += pd.to_timedelta(pd.factorize(cells[roles["clock"]].astype(str))[0], unit="ns")
+    prices = {role: cells[at] for role, at in roles.items() if role in RAW_COLUMNS}
+    numbers, notes, unit = _numbers(prices, sheet.separator, groups)
+    notes += [("dates read anew", days.remark, MENDED)] if days.remark else []
+    if "symbol" not in roles or not any(labels):
+        labels, codes = _whose(sheet, cells, spare, stamps, numbers)
+        notes += _said_of(labels, sheet)
+    table = Table(day_first=days.day_first, nameless=int((codes == -1).sum()))
+    rest = {plain(name) for name in sheet.names}
+    adjusted = bool(YFINANCE_ACTIONS & rest) and not {"adjclose"} & rest
+    if adjusted:
+        notes.append(
+            ("already adjusted", "yfinance's columns without Adj Close: prices taken as already adjusted", GUESSED)
+        )
+    usable = _of_a_day(cells, roles)
+    stated = _texts(cells[roles["currency"]]) if "currency" in roles else None
     order = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[order], np.arange(len(labels) + 1))
-    for label, name in enumerate(called):
-        rows = order[bounds[label] : bounds[label + 1]]
+    for code, label in enumerate(labels):
+        name = names.of_any(label) if isinstance(label, list) else names.of(label) if label else None
         if name is None:
             continue
-        currency, unit = "", 1.0
-        if currencies is not None:
-            try:
-                currency, units, note = one_currency(currencies[rows], days[rows])
-            except DataError as fault:
-                table.refused[name] = str(fault)
+        rows = order[bounds[code] : bounds[code + 1]]
+        rows = rows[usable[rows] & ~stamps[rows].isna()] if len(rows) else rows
+        if not usable.all() and not len(rows):
+            table.refused[name] = "bars of another length than a day"
+            continue
+        close = numbers.get("close", numbers.get("adj_close"))[rows]
+        if "symbol" in roles and several_prices(stamps[rows], close) > MANY:
+            telling = _telling(sheet, rows, stamps, close, len(cells))
+            if telling:
+                table.refused[name] = (
+                    f"the same day several times with different prices: column {telling} tells them apart"
+                )
                 continue
-            rows, unit = rows[units > 0], units[units > 0]
-            if note:
-                table.notes[name] = note
-        of_symbol = {
-            role: column[rows] if role in ("volume", "split") else column[rows] * unit
-            for role, column in numbers.items()
-        }
-        _add(table, name, days[rows], of_symbol, currency)
+        try:
+            table.add(
+                name, _part(rows, stamps, numbers, stated, unit or sheet.above.get("currency", ""), adjusted, notes)
+            )
+        except DataError as fault:
+            table.refused[name] = str(fault)
     return table
 
 
-def _stated(column: pd.Series) -> np.ndarray:
+def _part(
+    rows: np.ndarray,
+    stamps: pd.DatetimeIndex,
+    numbers: dict[str, np.ndarray],
+    stated: np.ndarray | None,
+    unit: str,
+    adjusted: bool,
+    notes: list[Note],
+) -> Part:
+    """One symbol's rows in the unit of its earliest day."""
+    currency, sizes, notes = unit_of(unit) if unit else "", None, list(notes)
+    if stated is not None and len(rows):
+        currency, sizes, note = one_currency(stated[rows], stamps[rows].normalize())
+        rows, sizes = rows[sizes > 0], sizes[sizes > 0]
+        notes += [("several currencies", note, MENDED)] if note else []
+    frame = pd.DataFrame(
+        {
+            role: column[rows] if sizes is None or role in ("volume", "split") else column[rows] * sizes
+            for role, column in numbers.items()
+        },
+        index=stamps[rows],
+    )
+    return Part(frame, currency, adjusted, notes)
+
+
+def _stated_rows(cells: pd.DataFrame, roles: dict[str, int]) -> pd.DataFrame:
+    """Without rows in which nothing stands, as spreadsheets leave below a table."""
+    if "date" not in roles or pd.api.types.is_numeric_dtype(cells[roles["date"]].dtype):
+        return cells
+    blank = cells[roles["date"]].astype(str).str.strip() == ""
+    if not blank.any():
+        return cells
+    beside = cells.drop(columns=roles["date"])
+    return cells[~(blank & beside.astype(str).apply(lambda column: column.str.strip() == "").all(axis=1))].reset_index(
+        drop=True
+    )
+
+
+def _symbols(cells: pd.DataFrame, roles: dict[str, int], sheet: Sheet) -> tuple[list[str], np.ndarray]:
+    """The texts in the column of symbols, and which of them stands in each row (-1 = none)."""
+    if "symbol" not in roles:
+        return [""], np.zeros(len(cells), dtype=int)
+    codes, texts = pd.factorize(cells[roles["symbol"]])
+    labels = [str(text).strip() for text in texts]
+    blank = [at for at, label in enumerate(labels) if not label]
+    return labels, np.where(np.isin(codes, blank), -1, codes)
+
+
+def _whose(
+    sheet: Sheet, cells: pd.DataFrame, spare: list[int], stamps: pd.DatetimeIndex, numbers: dict[str, np.ndarray]
+) -> tuple[list, np.ndarray]:
+    """Whose rows these are where no column says so by its name: an identifier's, else those of the file's own name.
+
+    Raises:
+        NotPrices: many days have several prices, and a column that is no known one tells them apart.
+    """
+    close = numbers.get("close", numbers.get("adj_close"))
+    many = several_prices(stamps, close)
+    if many > MANY:
+        for at in spare:
+            codes, texts = pd.factorize(cells[at].astype(str).str.strip())
+            if len(texts) > 1 and _tells_apart(codes, stamps, close):
+                return list(texts), codes
+        telling = _telling(sheet, np.arange(len(cells)), stamps, close, len(cells))
+        if telling:
+            raise NotPrices(
+                f"the same day several times with different prices, and no column of symbols; column {telling} would "
+                "tell them apart: call it symbol"
+            )
+    zero = np.zeros(len(cells), dtype=int)
+    for key in ("symbol", "ticker", "security"):
+        if sheet.above.get(key):
+            return [sheet.above[key].removesuffix(" US Equity")], zero
+    for at in spare:
+        texts = cells[at].astype(str).str.strip().unique()
+        if (
+            plain(sheet.names[at]) in ("name", "index", "security", "pair")
+            and len(texts) == 1
+            and TICKER.match(texts[0])
+        ):
+            return [texts[0]], zero
+    labels = labels_of(sheet.path)
+    stem = ENDINGS.sub("", PurePath(sheet.path).name)
+    if re.fullmatch(DATE, stem) and not (stamps.year == int(stem[:4])).all():
+        labels = [stem]  # a symbol of digits
+    return [labels], zero
+
+
+def _said_of(labels: list, sheet: Sheet) -> list[Note]:
+    if isinstance(labels[0], list) and len(labels[0]) > 1:
+        return [("symbol from the file's name", sheet.path, NOTED)]
+    return []
+
+
+def several_prices(stamps: pd.DatetimeIndex, close: np.ndarray) -> float:
+    """The share of moments that are stated several times with different prices."""
+    repeated = stamps.duplicated(keep=False)
+    if not repeated.any():
+        return 0.0
+    prices = pd.Series(close[repeated]).groupby(stamps[repeated])
+    return float((prices.max() > prices.min() * (1 + 1e-5)).sum() / max(stamps.nunique(), 1))
+
+
+def _tells_apart(codes: np.ndarray, stamps: pd.DatetimeIndex, close: np.ndarray) -> bool:
+    """Whether within each code hardly any moment has several prices."""
+    table = pd.DataFrame({"code": codes, "stamp": stamps, "close": close}).dropna()
+    table = table[table.duplicated(["code", "stamp"], keep=False)]
+    return len(table) < 0.005 * len(codes)
+
+
+def _telling(sheet: Sheet, rows: np.ndarray, stamps: pd.DatetimeIndex, close: np.ndarray, n_rows: int) -> str:
+    """The columns by which these rows' several prices of a day differ; empty = none is seen."""
+    every = sheet.read()
+    if len(every) != n_rows:
+        return ""
+    stamps = stamps[rows] if len(stamps) != len(rows) else stamps
+    found = []
+    for at in every:
+        if role_of(sheet.names[at]) is not None:
+            continue
+        codes, texts = pd.factorize(every[at].iloc[rows].astype(str))
+        if 1 < len(texts) <= max(2, len(rows) // 5) and _tells_apart(codes, stamps, close):
+            found.append(sheet.names[at])
+    return shown(found)
+
+
+def _of_a_day(cells: pd.DataFrame, roles: dict[str, int]) -> np.ndarray:
+    """Which rows are daily bars by the table's own word."""
+    if "interval" not in roles:
+        return np.ones(len(cells), dtype=bool)
+    texts = cells[roles["interval"]].astype(str).str.strip().str.lower().str.replace(r"[\s_-]", "", regex=True)
+    return texts.isin(DAILY).to_numpy()
+
+
+def _texts(column: pd.Series) -> np.ndarray:
     """A column's texts, empty where it has none."""
     codes, texts = pd.factorize(column)
     return np.array([*(str(text).strip() for text in texts), ""], dtype=object)[codes]
 
 
-def _days(stamps: pd.Series, orders: Orders) -> pd.DatetimeIndex:
-    days = to_days(stamps, orders)
-    if len(days) and days.isna().all():
-        raise NotPrices(f"no readable dates: the first is {str(stamps.iloc[0])[:40]!r}")
-    return days
-
-
-def _numbers(cells: dict[str, pd.Series], yfinance: bool, separator: str) -> tuple[dict[str, np.ndarray], str]:
-    """The columns to keep as float64, and a remark."""
-    remarks = []
-    actions = [role for role in ("dividend", "split") if role in cells]
-    if actions and ("adj_close" in cells or yfinance):
-        cells = {role: column for role, column in cells.items() if role not in actions}
-        if "adj_close" not in cells:
-            remarks.append("yfinance's columns without Adj Close: prices taken as already adjusted")
-            cells["adj_close"] = cells["close"]
-    decimal = decimal_sign(cells, separator)
-    numbers, strange = {}, 0
+def _numbers(
+    cells: dict[str, pd.Series], separator: str, groups: np.ndarray | None
+) -> tuple[dict[str, np.ndarray], list[Note], str]:
+    """The columns as float64, what is to be said about them, and the currency in the cells."""
+    notes: list[Note] = []
+    signs = signs_of([column for role, column in cells.items() if role in PRICES], separator, groups)
+    if signs.remark:
+        notes.append(("decimal sign guessed", signs.remark, GUESSED))
+    numbers, strange, currencies = {}, 0, set()
     for role, column in cells.items():
-        numbers[role], unreadable = to_numbers(column, decimal)
-        strange += unreadable
+        numbers[role], lost, units = _column(role, column, signs)
+        strange += lost
+        currencies |= units if role in PRICES else set()
     if strange:
-        remarks.append(f"cells of its file that are no numbers: {strange}")
-    return numbers, "; ".join(remarks)
+        notes.append(("cells that are no numbers", f"{strange} in its file", NOTED))
+    if len(currencies) > 1:
+        raise NotPrices(f"prices in several currencies: {', '.join(sorted(currencies))}")
+    return numbers, notes, next(iter(currencies), "")
 
 
-def _add(table: Table, symbol: str, stamps: pd.DatetimeIndex, numbers: dict[str, np.ndarray], currency: str) -> None:
-    """Put one symbol's rows into the table, or say why not; days with several time stamps are no daily bars."""
-    days = stamps.normalize()
-    n_days, n_stamps = days.nunique(), stamps.nunique()
-    daily = np.ones(len(days), dtype=bool)
-    if n_stamps > n_days:
-        daily = ~(pd.Series(stamps).groupby(days).transform("nunique") > 1).to_numpy()
-    kept = days[daily].nunique()
-    if not n_days:
-        table.refused[symbol] = "no row with a readable date"
-    elif not kept:
-        table.refused[symbol] = f"intraday bars ({n_stamps / n_days:.1f} a day on average); daily bars are needed"
-    elif symbol in table.bars:
-        table.refused[symbol] = "stated under two spellings"
-    else:
-        table.bars[symbol] = RawBars(
-            pd.DataFrame({role: column[daily] for role, column in numbers.items()}, index=days[daily]), currency
+def _column(role: str, column: pd.Series, signs: Signs) -> tuple[np.ndarray, int, set[str]]:
+    if role == "split":
+        return *to_ratios(column, signs.decimal), set()
+    values, lost, units = to_numbers(column, signs.decimal)
+    if role == "volume" and lost > 0.5 * len(column):  # whole numbers, whose thousands may bear the other sign
+        values, lost, units = to_numbers(column, "," if signs.decimal == "." else ".")
+    return values, lost, units
+
+
+# A column per symbol -----------------------------------------------------------------------------------------------
+
+
+def _from_wide(sheet: Sheet, pairs: Sequence[tuple[str, str]], names: Names, orders: Orders, skip: int) -> Table:
+    cells = sheet.read(skip=skip)
+    third = cells.iloc[0].astype(str).str.strip() if len(cells) else pd.Series([""])
+    if plain(third.iloc[0]) == "date" or (sheet.separator and not third.iloc[1:].any()):
+        cells = cells.iloc[1:].reset_index(drop=True)  # the index's name in a header row of its own
+    if not len(cells):
+        return Table()
+    days = to_days(cells[0], orders)
+    notes: list[Note] = [("dates read anew", days.remark, MENDED)] if days.remark else []
+    table = Table(day_first=days.day_first)
+    by_symbol: dict[str, dict[str, int]] = {}
+    for at, (name, symbol) in enumerate(pairs, start=1):
+        role = role_of(name)
+        if role:
+            by_symbol.setdefault(symbol, {}).setdefault(role, at)
+    prices = [cells[at] for roles in by_symbol.values() for role, at in roles.items() if role in PRICES]
+    signs = signs_of(prices, sheet.separator)
+    notes += [("decimal sign guessed", signs.remark, GUESSED)] if signs.remark else []
+    rest = {plain(name) for name, _ in pairs}
+    adjusted = bool(YFINANCE_ACTIONS & rest) and "adjclose" not in rest
+    if adjusted:
+        notes.append(
+            ("already adjusted", "yfinance's columns without Adj Close: prices taken as already adjusted", GUESSED)
         )
-        if kept < n_days:
-            note = f"days of intraday bars left out: {n_days - kept} of {n_days}"
-            table.notes[symbol] = "; ".join(filter(None, [table.notes.get(symbol), note]))
+    for symbol, roles in by_symbol.items():
+        name = names.of(symbol)
+        if name is None:
+            continue
+        if not {"close", "adj_close"} & set(roles):
+            table.refused[name] = "no column for its closing price"
+            continue
+        numbers = {role: _column(role, cells[at], signs)[0] for role, at in roles.items()}
+        stated = np.any([np.isfinite(column) for column in numbers.values()], axis=0) & ~days.stamps.isna()
+        frame = pd.DataFrame(numbers, index=days.stamps)[stated]
+        table.add(name, Part(frame, "", adjusted, list(notes)))
+    return table
 
 
-def _stem(path: Path) -> str:
-    return re.sub(r"(\.(csv|tsv|txt|parquet|pq|gz))+$", "", path.name, flags=re.IGNORECASE)
+def _from_pivot(sheet: Sheet, names: Names, orders: Orders) -> Table | None:
+    """Closes (or what the file's name says) by symbol; None = the columns are the fields of one asset."""
+    cells = sheet.read()
+    date_at = date_column(sheet.names)
+    columns = cells.drop(columns=date_at)
+    signs = signs_of([columns[at] for at in columns], sheet.separator)
+    values = pd.DataFrame({at: to_numbers(columns[at], signs.decimal)[0] for at in columns})
+    base = rates_base([name if at != date_at else "" for at, name in enumerate(sheet.names)], values, CURRENCIES)
+    symbols = [at for at in values if sheet.names[at].strip()] if base else pivot_symbols(sheet.names, values)
+    if not symbols:
+        return None
+    days = to_days(cells[date_at], orders)
+    role = role_of(re.split(r"[_\s-]+", ENDINGS.sub("", PurePath(sheet.path).name).rstrip("sS"))[-1]) or "close"
+    notes: list[Note] = [("columns taken as symbols", f"{sheet.path}: {role} by symbol", GUESSED)]
+    notes += [("dates read anew", days.remark, MENDED)] if days.remark else []
+    notes += [("decimal sign guessed", signs.remark, GUESSED)] if signs.remark else []
+    table = Table(day_first=days.day_first)
+    for at in symbols:
+        label = sheet.names[at].strip()
+        name = names.of(f"{base}{label}=X" if base else label)
+        if name is not None:
+            stated = np.isfinite(values[at].to_numpy()) & ~days.stamps.isna()
+            frame = pd.DataFrame({role: values[at].to_numpy()[stated]}, index=days.stamps[stated])
+            table.add(name, Part(frame, "", False, list(notes)))
+    return table

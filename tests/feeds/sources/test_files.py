@@ -10,9 +10,14 @@ from hypothesis import strategies as st
 
 from clusterfolio.feeds.ingest import build_panel
 from clusterfolio.feeds.raw import DataError
-from clusterfolio.feeds.sources.files.layouts import read_csv
+from clusterfolio.feeds.sources.files.days import to_days
+from clusterfolio.feeds.sources.files.numbers import signs_of, to_numbers
 from clusterfolio.feeds.sources.files.reader import read_files
-from clusterfolio.feeds.sources.files.texts import decimal_sign, to_days, to_numbers
+
+
+def said(raw, symbol: str) -> list[str]:
+    return [str(remark) for remark in raw.remarks_on(symbol)]
+
 
 SYMBOLS = ("AAPL", "0700.HK", "000001")
 NAMES = {"open": "Open", "high": "High", "low": "Low", "close": "Close", "adj_close": "Adj Close", "volume": "Volume"}
@@ -151,7 +156,7 @@ def test_a_currency_column_is_read(tmp_path):
 
 
 def test_exchange_rates_come_along_unasked(tmp_path):
-    pd.concat([tidy(), tidy().assign(symbol="EURUSD=X")]).to_parquet(tmp_path / "prices.parquet")
+    pd.concat([tidy(), tidy().iloc[:30].assign(symbol="EURUSD=X")]).to_parquet(tmp_path / "prices.parquet")
     assert list(read_files([tmp_path], ["AAPL"]).bars) == ["AAPL", "EURUSD=X"]
 
 
@@ -168,7 +173,7 @@ def test_of_several_files_the_more_complete_wins_and_this_is_said(tmp_path):
     market()["AAPL"].drop(columns="volume").to_csv(tmp_path / "b" / "AAPL.csv")
     raw = read_files([tmp_path], ["AAPL"])
     assert "volume" in raw.bars["AAPL"].frame
-    assert raw.verdicts["AAPL"] == ("used", "taken from z.csv, also in b/AAPL.csv")
+    assert said(raw, "AAPL") == ["joined from several files: z.csv, b/AAPL.csv"]
 
 
 def test_yfinance_history_without_adjusted_close_is_adjusted_already(tmp_path):
@@ -176,7 +181,7 @@ def test_yfinance_history_without_adjusted_close_is_adjusted_already(tmp_path):
     frame.assign(Dividends=0.0, **{"Stock Splits": [0.0] * 29 + [4.0]}).to_csv(tmp_path / "AAPL.csv")
     raw = read_files([tmp_path])
     assert not {"dividend", "split"} & set(raw.bars["AAPL"].frame.columns)
-    assert "already adjusted" in raw.verdicts["AAPL"][1]
+    assert "already adjusted" in said(raw, "AAPL")[0]
 
 
 def test_dividends_and_splits_of_other_vendors_are_kept(tmp_path):
@@ -214,7 +219,7 @@ def test_a_time_behind_a_date_in_national_order_tells_intraday_bars(tmp_path):
     stamps = [f"{day:%d/%m/%Y} {hour}:30 {half}" for day in DAYS for hour, half in ((10, "AM"), (1, "PM"))]
     pd.DataFrame({"Date": stamps, "Close": 1.0}).to_csv(tmp_path / "A.csv", index=False)
     assert "intraday bars (2.0 a day" in read_files([tmp_path]).verdicts["A"][1]
-    assert to_days(pd.Series(["31/01/2024 1:30 PM", "31/01/2024 12:05 am"])).strftime("%H:%M").tolist() == [
+    assert to_days(pd.Series(["31/01/2024 1:30 PM", "31/01/2024 12:05 am"])).stamps.strftime("%H:%M").tolist() == [
         "13:30",
         "00:05",
     ]
@@ -228,7 +233,7 @@ def test_later_intraday_rows_leave_the_daily_ones_before_as_they_are(tmp_path):
     mixed.to_csv(tmp_path / "A.csv", index=False)
     raw = read_files([tmp_path])
     assert raw.bars["A"].frame["close"].tolist() == daily["Close"].tolist()
-    assert raw.verdicts["A"] == ("used", "days of intraday bars left out: 99 of 129")
+    assert said(raw, "A") == ["intraday bars: days left out: 99 of 129"]
 
 
 def dated(folder, name, form, days):
@@ -252,22 +257,23 @@ def test_the_order_of_day_and_month_is_told_by_any_file_of_the_reading(form, sep
 
 
 def test_an_order_that_nothing_tells_is_a_guess_and_said(tmp_path):
-    short = pd.bdate_range("2024-01-02", "2024-01-12")
-    dated(tmp_path, "AAA", "%d/%m/%Y", short)
-    dated(tmp_path, "DOT", "%d.%m.%Y", short)
+    dated(tmp_path, "AAA", "%d/%m/%Y", DAYS[:1])
+    dated(tmp_path, "DOT", "%d.%m.%Y", DAYS[:1])
+    dated(tmp_path, "ROW", "%d-%m-%Y", DAYS[:8])  # as months these were weeks apart
     raw = read_files([tmp_path])
     assert raw.bars["AAA"].frame.index[0] == pd.Timestamp("2024-02-01")
-    assert raw.verdicts == {"AAA": ("used", "no date tells day from month: read month first, a guess")}
-    assert raw.bars["DOT"].frame.index[0] == short[0]
+    guess = "order of day and month guessed: no date tells day from month: read month first"
+    assert [str(remark) for remark in raw.remarks] == [guess] and raw.remarks[0].nature == "guessed"
+    assert raw.bars["DOT"].frame.index[0] == DAYS[0] and raw.bars["ROW"].frame.index.equals(DAYS[:8])
 
 
 def test_files_that_contradict_each_other_tell_nothing_about_a_third(tmp_path):
     dated(tmp_path, "DMY", "%d/%m/%Y", DAYS)
     dated(tmp_path, "MDY", "%m/%d/%Y", DAYS)
-    dated(tmp_path, "NEW", "%m/%d/%Y", DAYS[:5])
+    dated(tmp_path, "NEW", "%m/%d/%Y", DAYS[:1])
     raw = read_files([tmp_path])
     assert raw.bars["DMY"].frame.index.equals(raw.bars["MDY"].frame.index)
-    assert "a guess" in raw.verdicts["NEW"][1] and set(raw.verdicts) == {"NEW"}
+    assert [remark.symbol for remark in raw.remarks] == ["NEW"] and "guessed" in said(raw, "NEW")[0]
 
 
 def test_a_symbol_that_changes_its_unit_is_brought_to_the_first_one(tmp_path):
@@ -278,7 +284,7 @@ def test_a_symbol_that_changes_its_unit_is_brought_to_the_first_one(tmp_path):
     pence.assign(symbol="VOD").iloc[::-1].to_csv(tmp_path / "prices.csv", index=False)
     raw = read_files([tmp_path])
     bars = raw.bars["VOD"]
-    assert bars.currency == "GBP" and raw.verdicts["VOD"][1] == "stated in several currencies (GBP, GBp): taken in GBP"
+    assert bars.currency == "GBP" and "stated in several currencies (GBP, GBp): taken in GBP" in said(raw, "VOD")[0]
     expected = frame.set_index("Date")[["open", "close", "volume"]]
     got = bars.frame.sort_index()[["open", "close", "volume"]]
     assert got.to_numpy() == pytest.approx(expected.to_numpy())
@@ -289,7 +295,7 @@ def test_rows_in_another_currency_are_left_out_and_this_is_said(tmp_path):
     rows.to_parquet(tmp_path / "prices.parquet")
     raw = read_files([tmp_path])
     assert raw.bars["SAP"].currency == "DEM" and len(raw.bars["SAP"].frame) == 22
-    assert raw.verdicts["SAP"][1].endswith("taken in DEM, rows in another left out: 8")
+    assert said(raw, "SAP")[0].endswith("taken in DEM, rows in another left out: 8")
 
 
 def test_an_empty_currency_cell_states_none(tmp_path):
@@ -392,7 +398,7 @@ def test_no_content_makes_the_reader_fall_over(content, tmp_path_factory):
     ],
 )
 def test_days_are_read_however_they_are_written(texts, expected):
-    assert to_days(pd.Series(texts))[0].normalize() == pd.Timestamp(expected)
+    assert to_days(pd.Series(texts)).stamps[0].normalize() == pd.Timestamp(expected)
 
 
 @pytest.mark.parametrize(
@@ -408,9 +414,9 @@ def test_days_are_read_however_they_are_written(texts, expected):
 )
 def test_the_decimal_sign_is_told_by_the_table(texts, separator, expected):
     cells = pd.Series(texts)
-    assert to_numbers(cells, decimal_sign({"close": cells}, separator))[0].tolist() == expected
+    assert to_numbers(cells, signs_of([cells], separator).decimal)[0].tolist() == expected
 
 
 def test_a_symbol_named_like_a_missing_value_is_a_symbol(tmp_path):
     tidy().assign(symbol="NA").iloc[:30].to_csv(tmp_path / "prices.csv", index=False)
-    assert list(read_csv(tmp_path / "prices.csv", None).bars) == ["NA"]
+    assert list(read_files([tmp_path]).bars) == ["NA"]
