@@ -175,12 +175,13 @@ def _level_of_adjusted(close: np.ndarray, adjusted: np.ndarray) -> np.ndarray:
     return level
 
 
-def read_actions(rows: Rows, before: int, row: int, sigma: float) -> Reading:
+def read_actions(rows: Rows, before: int, row: int, sigma: float, rebased: float = 1.0) -> Reading:
     """What happened from one row to a later one, as the prices have it.
 
     Args:
         before: the last believed row.
         sigma: standard deviation of a day's log move, NaN = not known yet.
+        rebased: what multiplied the price level in between for no other reason than its unit or an unstated split.
     """
     move = float(rows.log_level[row] - rows.log_level[before])
     variance = (USUAL_SIGMA if np.isnan(sigma) else max(sigma, 1e-3)) ** 2 * (row - before)
@@ -200,7 +201,7 @@ def read_actions(rows: Rows, before: int, row: int, sigma: float) -> Reading:
     cash = 0.0
     for at in np.flatnonzero(rows.dividend[window]) + before + 1:
         paid = rows.dividend[at]
-        refused = _payout_refused(rows, before, at, paid, move + np.log(split), variance)
+        refused = _payout_refused(rows, before, at, paid, move + np.log(split / rebased), variance, rebased)
         if refused:
             nature = MENDED if refused[0] == "dividend withheld" else DOUBTED
             said.append((refused[0], at, None, refused[1], nature))
@@ -228,17 +229,17 @@ def split_to_come(move: float, split: float, variance: float) -> bool | None:
 
 
 def _payout_refused(
-    rows: Rows, before: int, at: int, paid: float, move: float, variance: float
+    rows: Rows, before: int, at: int, paid: float, move: float, variance: float, rebased: float
 ) -> tuple[str, str] | None:
     """Why a payout is not believed, or doubted. ``move``: without it, splits applied."""
-    price = float(rows.level[before])
+    price = float(rows.level[before]) * rebased
     share = paid / price
     told = f"{paid:.6g} on a price of {price:.6g}"
     if share >= 1:
         return "dividend withheld", f"{told}: above the price"
     earlier = rows.dividend[:at]
     earlier = earlier[earlier > 0]
-    usual = float(np.median(earlier[-8:])) if len(earlier) else np.nan
+    usual = float(np.median(earlier[-8:])) * rebased if len(earlier) else np.nan
     with_it = move + np.log1p(share * np.exp(-move))
     better = (with_it**2 - move**2) / variance
     told += f", the close moved {np.expm1(move):+.1%}".replace("%", " %")

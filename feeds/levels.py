@@ -34,8 +34,9 @@ TURMOIL = 10
 #: A move of such a factor's size is looked at from this many standard deviations on.
 FACTOR_SIGMAS = 8.0
 
-#: Without a row for this many days, what comes after may be another company under the same name.
-LONG_GAP_DAYS = 90
+#: Without a row for this many days, what comes after may be another company under the same name; for this many, it is
+#: taken as one whatever its price.
+LONG_GAP_DAYS, TOO_LONG_A_GAP_DAYS = 90, 365
 
 #: The kind of remark on a level that begins a new history.
 BREAK = "price level breaks"
@@ -198,10 +199,10 @@ class _Walk:
             return SPIKE, Reading(0.0)
         reading = read_actions(rows, reference, row, limits.sigma[row])
         size = abs(reading.move)
-        gap = rows.days[row] - rows.days[reference] > LONG_GAP_DAYS
+        gap = int(rows.days[row] - rows.days[reference])
         factor = limits.factor_of(reading.move, row, self.pair) != 1.0 and limits.gapped(reading.move, row, reference)
         doubtful = factor or size > limits.ordinary[row]
-        if gap and size > min(limits.ordinary[row], self.config.jump_floor):
+        if gap > LONG_GAP_DAYS and (size > min(limits.ordinary[row], self.config.jump_floor) or self._too_long(gap)):
             return LEVEL, reading
         if not doubtful and size <= limits.quiet[row]:
             return BELIEVED, reading
@@ -211,6 +212,9 @@ class _Walk:
             return BELIEVED, reading  # a rate without a range: nothing could show the way
         return (LEVEL if doubtful and not (self.pair and size <= self.config.jump_cap) else SPIKE), reading
 
+    def _too_long(self, gap: int) -> bool:
+        return gap > TOO_LONG_A_GAP_DAYS and not self.pair
+
     def _settle(self, row: int, reading: Reading, undone: float = 1.0, split: bool = False) -> None:
         """Believe a row; ``undone``: by which the price level is divided from here on."""
         self.out.growth[row] = reading.growth / undone
@@ -218,6 +222,9 @@ class _Walk:
         for remark in reading.said:
             self._say(*remark)
         if self.reference >= 0:
+            gap = int(self.rows.days[row] - self.rows.days[self.reference])
+            if gap > LONG_GAP_DAYS and not self.out.begins[row]:
+                self._say("long gap bridged", row, float(np.exp(reading.move)), f"no row for {gap} days", DOUBTED)
             limit = self.config.jump_floor if np.isnan(self.limits.sigma[row]) else self.limits.ordinary[row]
             spoken_of = self.limits.factor_of(reading.move, row, self.pair, SPOKEN_OF) != 1.0
             if undone == 1.0 and row == self.reference + 1 and (spoken_of or abs(reading.move) > limit):
@@ -239,7 +246,9 @@ class _Walk:
         for row in range(begun, len(self.rows.log_level)):
             if row > begun:
                 verdict_now, reading = self._test(row)
-                if verdict_now == BELIEVED:
+                step = self.rows.log_level[row] - self.rows.log_level[row - 1]
+                nearer = abs(reading.move) < abs(step) or reading.shares != 1.0
+                if verdict_now == BELIEVED and nearer:
                     self._say_withheld(begun, row, "back at the old level")
                     self._settle(row, reading)
                     return row
@@ -271,6 +280,8 @@ class _Walk:
         move = reading.move - (rows.log_level[row] - rows.log_level[candidate])  # that of the level's first row
         factor, times = self.limits.factor_of(move, candidate, self.pair), float(np.exp(move))
         gap = int(rows.days[candidate] - rows.days[last])
+        if factor != 1.0 and gap <= LONG_GAP_DAYS:  # payouts since are in the new level's money
+            reading = read_actions(rows, last, row, self.limits.sigma[row], factor)
         self._say_withheld(begun, row, "until the new level was confirmed")
         if not self.pair and (gap > LONG_GAP_DAYS or (factor == 1.0 and abs(move) > self.config.break_beyond)):
             why = f"no row for {gap} days before it" if gap > LONG_GAP_DAYS else "nothing explains it"
