@@ -210,7 +210,7 @@ class Encoder(BaseEstimator):
             except RuntimeError as error:
                 raise ValueError(f"init: its weights do not fit this encoder's shape: {error}") from error
         few = np.arange(min(TRIED, len(windows)))
-        check_network(module.to(device), self._batch(windows, few, scaler, covariates).to(device), self._name())
+        check_network(module.to(device), self._batch(windows, few, scaler, covariates).to(device), named(self.encoder))
         scaled = covariates.transform(scale(windows, scaler, self.clip))
         history = train(module, scaled, self._train_config(), self.random_state, device, progress, checkpoint)
         self.scaler_, self.module_, self.history_, self.n_features_ = scaler, module, history, n_features
@@ -324,14 +324,23 @@ class Encoder(BaseEstimator):
             shutil.rmtree(part, ignore_errors=True)
 
     @classmethod
-    def load(cls, directory: Path, device: str = "auto") -> Encoder:
-        """The encoder saved in ``directory``, ready to transform."""
+    def load(cls, directory: Path, device: str = "auto", encoder: str | type[nn.Module] = "transformer") -> Encoder:
+        """The encoder saved in ``directory``, ready to transform.
+
+        Args:
+            encoder: what the caller expects there. A class outside ``ENCODERS`` is imported only if it is this one: a
+                folder from elsewhere may name any code.
+
+        Raises:
+            FileNotFoundError, ValueError: it holds no encoder that can be read, or one of a class not expected.
+        """
         folder = Path(directory)
         for name in (DESCRIPTION, WEIGHTS):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder} is not a saved encoder: {name} is missing")
         try:
             saved = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            _check_expected(saved["encoder"], encoder, folder)
             trained = TrainConfig(**saved["train"])
             loaded = cls(saved["encoder"], saved["config"], trained, **saved["arguments"], device=device)
             covariates = Covariates.from_dict(saved.get("covariates", NO_COVARIATES), loaded.clip)
@@ -396,7 +405,7 @@ class Encoder(BaseEstimator):
         config = getattr(self.module_, "config", self.config)
         covered = {"covariates": self.covariates_.to_dict()} if self.exog or self.statics else {}
         return covered | {
-            "encoder": self._name(),
+            "encoder": named(self.encoder),
             "config": asdict(config) if is_dataclass(config) else config,
             "arguments": {"lookback": self.lookback, "clip": self.clip, "random_state": self.random_state},
             "n_features": self.n_features_,
@@ -407,13 +416,22 @@ class Encoder(BaseEstimator):
             "versions": {"torch": torch.__version__, "scikit-learn": sklearn.__version__, "numpy": np.__version__},
         }
 
-    def _name(self) -> str:
-        """The encoder as a configuration names it."""
-        found = self.encoder
-        return found if isinstance(found, str) else f"{found.__module__}:{found.__qualname__}"
-
     def _train_config(self) -> TrainConfig:
         return TrainConfig() if self.train is None else self.train
+
+
+def _check_expected(saved: str, expected: str | type[nn.Module], folder: Path) -> None:
+    """Refuse a class that would have to be imported, unless the caller names it."""
+    if saved not in ENCODERS and saved != named(expected) and not saved.startswith("clusterfolio."):
+        raise ValueError(
+            f"{folder}: it holds an encoder of class {saved!r}, which is imported only where it is asked for; got "
+            f"{named(expected)!r}"
+        )
+
+
+def named(encoder: str | type[nn.Module]) -> str:
+    """An encoder as a configuration names it."""
+    return encoder if isinstance(encoder, str) else f"{encoder.__module__}:{encoder.__qualname__}"
 
 
 def _turned(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -185,7 +185,7 @@ class ClusterPolicy:
 
     def load(self, folder: Path) -> ClusterPolicy:
         """Take the trained encoder from a folder; ``trained_on`` says what it was trained on."""
-        self.encoder = Encoder.load(folder, device=self.encoder.device)
+        self.encoder = Encoder.load(folder, self.encoder.device, self.encoder.encoder)
         return self
 
     def describe(self) -> dict:

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     "--offsets", "n_offsets", type=click.IntRange(min=0), default=5, show_default=True, help="In all; 0 = none."
 )
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default="as the cores allow", help="Processes.")
+@click.option("--trust", is_flag=True, help="Import the classes that RUN_DIR names: it may run any code.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only where the result is.")
-def compare_command(run_dir, names, n_seeds, n_offsets, workers, quiet):
+def compare_command(run_dir, names, n_seeds, n_offsets, workers, trust, quiet):
     """What RUN_DIR has to beat, and how much of its result hangs on the seed and on the day of the month.
 
     Every baseline trades the run's dates and assets, at its costs, through its engine. Those that are fitted (principal
@@ -52,7 +53,7 @@ def compare_command(run_dir, names, n_seeds, n_offsets, workers, quiet):
     with faults(), reporter(quiet) as progress:
         known_names(names or None)
         progress.stage("load")
-        found = compare_run(reopen(run_dir), names or None, n_seeds, n_offsets, workers, progress)
+        found = compare_run(reopen(run_dir), names or None, n_seeds, n_offsets, workers, progress, trust)
         reported = renew_report(run_dir, progress)
     if not quiet:
         _show_comparison(found)

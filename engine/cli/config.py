@@ -23,7 +23,7 @@ def config_show(ctx, preset, config_file, settings, toml):
     from clusterfolio.engine.config.run import describe, dump
 
     with faults():
-        config = resolve(ctx, preset, config_file, settings)
+        config = resolve(ctx, preset, config_file, settings, trust=False)
     if toml:
         click.echo(dump(config), nl=False)
         return

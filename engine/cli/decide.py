@@ -18,14 +18,15 @@ from clusterfolio.engine.cli.faults import EXIT_CODES, faults
 @click.option("--holdings", type=click.Path(path_type=Path), help="CSV: symbol, shares; the symbol CASH holds money.")
 @click.option("--path", "paths", multiple=True, metavar="FILE_OR_DIR", help="Newer prices than the run's own.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the order list here too.")
+@click.option("--trust", is_flag=True, help="Import the classes that RUN_DIR names: it may run any code.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def decide_command(run_dir, asof, holdings, paths, csv_file, quiet):
+def decide_command(run_dir, asof, holdings, paths, csv_file, trust, quiet):
     """What to hold after the close of a day, and the orders that get you there, with RUN_DIR's trained model."""
     from clusterfolio.engine.jobs.decide import decide
 
     with faults():
         with reporter(quiet) as progress:
-            decision, orders = decide(run_dir, asof, holdings, paths, progress)
+            decision, orders = decide(run_dir, asof, holdings, paths, progress, trust)
         if csv_file:
             orders.to_csv(csv_file, index=False)
     table = Table(title=f"Orders for the open after {decision.asof.date()}", title_justify="left")

@@ -17,5 +17,5 @@ def doctor_command(ctx, preset, config_file, settings):
     from clusterfolio.engine.jobs.doctor import examine
 
     with faults():
-        for name, value in examine(resolve(ctx, preset, config_file, settings)):
+        for name, value in examine(resolve(ctx, preset, config_file, settings, trust=False)):
             click.echo(f"{name:<22} {value}")

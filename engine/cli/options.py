@@ -71,11 +71,13 @@ def config_options(command: Callable) -> Callable:
     return command
 
 
-def resolve(ctx: click.Context, preset: str, config_file: str | None, settings: tuple[str, ...]) -> RunConfig:
-    """The configuration that the options state."""
+def resolve(
+    ctx: click.Context, preset: str, config_file: str | None, settings: tuple[str, ...], trust: bool = True
+) -> RunConfig:
+    """The configuration that the options state; without ``trust`` no class outside this program is imported for it."""
     from clusterfolio.engine.config.run import make_config
 
-    return make_config(layered(ctx, preset, config_file, settings))
+    return make_config(layered(ctx, preset, config_file, settings), trust)
 
 
 def layered(ctx: click.Context, preset: str, config_file: str | None, settings: tuple[str, ...]) -> dict:

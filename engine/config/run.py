@@ -11,6 +11,7 @@ import tomli_w
 from clusterfolio.engine.config.policies import CLUSTER, PolicyConfig, make_policy_config, refuse_unread
 from clusterfolio.engine.config.sections import DataConfig, DatesConfig, EngineConfig, SignificanceConfig
 from clusterfolio.engine.config.settings import _build, _meanings, _plain
+from clusterfolio.engine.config.trust import foreign
 from clusterfolio.engine.folds.walk_forward import WalkForwardConfig
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.feeds.exogenous.inputs import InputsConfig
@@ -58,10 +59,13 @@ class RunConfig:
         return replace(self, engine=replace(self.engine, seed=seed))
 
 
-def make_config(settings: dict) -> RunConfig:
+def make_config(settings: dict, trust: bool = True) -> RunConfig:
     """The configuration with these settings over the defaults; unknown names and wrong types are refused.
 
     In a walk-forward the days that follow from others need not be set, and must not contradict them.
+
+    Args:
+        trust: False = import no class outside this program: what such a class would check is taken as it stands.
     """
     sections = {item.name: item for item in fields(RunConfig)}
     for name in settings:
@@ -69,23 +73,34 @@ def make_config(settings: dict) -> RunConfig:
             raise ValueError(f"unknown section {name!r}; available: {', '.join(sections)}")
     built = {}
     settings = _with_training_span(settings)
+    unseen = set() if trust else {key for key, _ in foreign(settings)}
     for name, values in settings.items():
         if name == "policy":
-            built[name] = make_policy_config(values)
+            built[name] = _unseen_policy(values) if "policy.name" in unseen else make_policy_config(values)
         elif name != "model":
             built[name] = _build(name, sections[name].default_factory, values)
+    model = settings.get("model", {})
+    built["model"] = dict(model) if "encoder.name" in unseen else _model(built, model)
+    config = RunConfig(**built)
+    if config.policy.name != CLUSTER and "policy.name" not in unseen:
+        refuse_unread(config.policy.name, vars(config), vars(RunConfig()))
+    return config
+
+
+def _unseen_policy(values: dict) -> PolicyConfig:
+    """The section [policy] as it stands, its class not looked at."""
+    return PolicyConfig(values["name"], {key: value for key, value in values.items() if key != "name"})
+
+
+def _model(built: dict, values: dict) -> Any:
+    """The section [model] of the encoder that the other sections name."""
     encoder = built.get("encoder", EncoderConfig())
     try:
         network = encoder_class(encoder.name)
     except TypeError as error:
         raise ValueError(f"encoder.name: {error}") from error
     _check_inputs(built.get("inputs", InputsConfig()), encoder.name, network)
-    built["model"] = _build_model(encoder.name, network, settings.get("model", {}))
-    config = RunConfig(**built)
-    if config.policy.name != CLUSTER:
-        usual = RunConfig()
-        refuse_unread(config.policy.name, vars(config), vars(usual))
-    return config
+    return _build_model(encoder.name, network, values)
 
 
 def to_dict(config: RunConfig) -> dict:

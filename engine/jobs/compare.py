@@ -17,7 +17,8 @@ import pandas as pd
 from clusterfolio.engine.assembly.plan import plan_folds
 from clusterfolio.engine.assembly.policy import make_fold_policy
 from clusterfolio.engine.config.policies import CLUSTER
-from clusterfolio.engine.config.run import to_dict
+from clusterfolio.engine.config.run import make_config, to_dict
+from clusterfolio.engine.config.trust import check_trust
 from clusterfolio.engine.evidence.assessment import BASELINES_FILE, best_first, overlap, policy_table
 from clusterfolio.engine.evidence.rivals import (
     Comparison,
@@ -71,7 +72,13 @@ class Findings:
 
 
 def compare_run(
-    run: FinishedRun, names: Sequence[str] | None, n_seeds: int, n_offsets: int, workers: int, reporter: Reporter
+    run: FinishedRun,
+    names: Sequence[str] | None,
+    n_seeds: int,
+    n_offsets: int,
+    workers: int,
+    reporter: Reporter,
+    trust: bool = False,
 ) -> Findings:
     """Run baselines, seeds and offsets of a finished run, and write their tables into its directory.
 
@@ -81,11 +88,15 @@ def compare_run(
         n_offsets: days to decide on in all, the run's own included, spread evenly over the time from one decision to
             the next; under 2 = none.
         workers: processes that train the seeds; 0 = as the cores allow.
+        trust: import the classes that the run directory names, for what is fitted or decided anew.
     """
     wanted = known_names(names)
     cannot = {name: why for name, why in cannot_be_compared(run.panel, run.decisions).items() if name in wanted}
     if run.config.policy.name != CLUSTER:
         cannot |= {name: "the run's policy has no encoder to stand in for" for name in wanted if name in FITTED}
+    if n_seeds > 1 or n_offsets > 1 or any(name in FITTED and name not in cannot for name in wanted):
+        check_trust(run.folder, to_dict(run.config), trust)
+        run = replace(run, config=make_config(to_dict(run.config)))  # now with the classes that it names
     found = baselines(run, [name for name in wanted if name not in cannot], cannot, reporter)
     table = policy_table(found, run.tables.metrics, run.panel.benchmark)
     table = with_earlier(table, run.folder / BASELINES_FILE)

@@ -13,6 +13,7 @@ from clusterfolio.engine.assembly.policy import make_policy
 from clusterfolio.engine.assembly.prepare import prepare
 from clusterfolio.engine.config.run import RunConfig, make_config
 from clusterfolio.engine.config.settings import merge, read_toml
+from clusterfolio.engine.config.trust import check_trust
 from clusterfolio.engine.progress import Reporter
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.stored import use_model
@@ -24,12 +25,18 @@ CASH = "CASH"
 
 
 def decide(
-    run_dir: Path, asof: str, holdings: Path | None, paths: Sequence[str], reporter: Reporter
+    run_dir: Path,
+    asof: str,
+    holdings: Path | None,
+    paths: Sequence[str],
+    reporter: Reporter,
+    trust: bool = False,
 ) -> tuple[Decision, pd.DataFrame]:
     """What a run's policy would hold after the close of ``asof``, and the orders from ``holdings`` to there.
 
     Args:
         holdings: CSV with columns symbol and shares; the symbol CASH states money. None = the run's capital in cash.
+        trust: import the classes that the run directory names.
         paths: newer prices for source "files"; empty = where the run found its own.
 
     Returns:
@@ -37,6 +44,7 @@ def decide(
     """
     facts = artifacts.read_run_json(run_dir)
     settings = read_toml(Path(run_dir) / "config.toml")
+    check_trust(run_dir, settings, trust)
     config = make_config(merge(settings, {"data": {"path": list(paths)}}) if paths else settings)
     day = pd.to_datetime(asof, format="%Y-%m-%d", errors="coerce")
     if pd.isna(day):

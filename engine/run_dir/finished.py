@@ -41,7 +41,7 @@ class FinishedRun:
 
 
 def reopen(run_dir: Path) -> FinishedRun:
-    """Read a run directory and load its prices again.
+    """Read a run directory and load its prices again; no code that it names is imported.
 
     Raises:
         FileNotFoundError: it is not a run directory.
@@ -62,7 +62,7 @@ def reopen(run_dir: Path) -> FinishedRun:
 
 
 def _made(run_dir: Path) -> tuple[RunConfig, Panel, pd.Series]:
-    config = make_config(read_toml(run_dir / "config.toml"))
+    config = make_config(read_toml(run_dir / "config.toml"), trust=False)
     panel = load_market(config).panel
     return config, panel, cash_returns(panel, config.cash, config.data.path)[0]
 
