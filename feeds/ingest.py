@@ -22,6 +22,9 @@ from clusterfolio.feeds.raw import ABSENT, DROPPED, GUESSED, MENDED, RATE, REPAI
 
 log = logging.getLogger(__name__)
 
+#: What is said of a currency that no source states.
+NOT_STATED, TOLD_BY_ENDING = "currency not stated, taken as", "currency not stated, told by the ending"
+
 
 @dataclass
 class _Ingested:
@@ -34,6 +37,22 @@ class _Ingested:
     notes: list[str] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
     unusable: str = ""  # why, where something about the symbol rather than about a bar forbids its use
+
+    def about(self, span: slice) -> None:
+        """Keep what is said of the span, if bars are left in it, and say what they lack."""
+        if self.bars.empty:
+            return
+        first, last = (None if end is None else pd.Timestamp(end) for end in (span.start, span.stop))
+        self.remarks = [
+            one
+            for one in self.remarks
+            if one.day is None or ((first is None or one.day >= first) and (last is None or one.day <= last))
+        ]
+        if not self.bars["volume"].notna().any():
+            self.notes.append("no volume: that channel is masked")
+        flat = int((self.bars["high"] == self.bars["low"]).sum())
+        if flat:
+            self.notes.append(f"bars without a range (open = high = low = close): {flat}")
 
     def said(self) -> list[str]:
         """Everything there is to say, in words."""
@@ -102,6 +121,7 @@ def build_panel(
             days = ", ".join(str(day.date()) for day in asset.bars.index[asset.bars.index > over][:3])
             asset.remarks.append(Remark(symbol, "session not over", text=f"left out: {days}"))
         asset.bars = asset.bars.loc[span]
+        asset.about(span)
         if asset.unusable or asset.bars.empty:
             verdicts[symbol] = (DROPPED, "; ".join([asset.unusable or "no usable bar", *asset.said()]))
             del taken[symbol]
@@ -157,17 +177,10 @@ def _ingest(
             units.major(asset.currency)
         except DataError as fault:
             asset.unusable = str(fault)
-        if not quoted:
-            asset.notes.append(f"currency not stated, taken as {account}")
-        if not bars["volume"].notna().any():
-            asset.notes.append("no volume: that channel is masked")
-        flat = int((bars["high"] == bars["low"]).sum())
-        if flat:
-            asset.notes.append(f"bars without a range (open = high = low = close): {flat}")
         if number > 1:
             asset.notes.append(f"what stands under {symbol} from here on")
     asset = histories[symbol]
-    guess = _currency_guess(symbol, delivered.currency, quoted)
+    guess = _currency_guess(symbol, delivered.currency, quoted, account)
     asset.remarks += [*raw.remarks_on(symbol), *guess, *cleaned.remarks]
     if symbol in raw.verdicts:
         asset.notes.insert(0, raw.verdicts[symbol][1])
@@ -183,13 +196,17 @@ def _later(symbol: str, taken: dict[str, _Ingested]) -> list[str]:
     return [name for name, asset in taken.items() if asset.symbol == symbol and name != symbol]
 
 
-def _currency_guess(symbol: str, stated: str, quoted: str) -> list[Remark]:
-    """What is to be said where prices are in a currency that their source does not state, but the symbol's ending."""
-    if stated or fx.pair_of(symbol) is not None or quoted != fx.quote_currency(symbol) or not quoted:
+def _currency_guess(symbol: str, stated: str, quoted: str, account: str) -> list[Remark]:
+    """What is to be said where no source states the currency of the prices."""
+    if stated or fx.pair_of(symbol) is not None:
+        return []
+    if not quoted:
+        return [Remark(symbol, f"{NOT_STATED} {account}", nature=GUESSED)]
+    if quoted != fx.quote_currency(symbol):
         return []
     ending = symbol[max(symbol.rfind("."), symbol.rfind("-")) :]
     text = f"{quoted}, as of listings that end in {ending}; a column currency in the file would state it"
-    return [Remark(symbol, "currency not stated, told by the ending", text=text, nature=GUESSED)]
+    return [Remark(symbol, TOLD_BY_ENDING, text=text, nature=GUESSED)]
 
 
 def _convert(taken: dict[str, _Ingested], raw: RawData, account: str, config: QualityConfig, span: slice) -> None:

@@ -87,6 +87,8 @@ class RawData:
             is delivered, a remark in place of ``why``.
         simulated: True where the prices are made up.
         remarks: what the source repaired, guessed or doubted, symbol by symbol.
+        readings: by symbol, where it was read and how (columns, order of dates, number signs), in words; a symbol of
+            which there is nothing to tell is left out.
     """
 
     bars: dict[str, RawBars]
@@ -94,6 +96,7 @@ class RawData:
     verdicts: dict[str, tuple[str, str]] = field(default_factory=dict)
     simulated: bool = False
     remarks: list[Remark] = field(default_factory=list)
+    readings: dict[str, str] = field(default_factory=dict)
 
     def remarks_on(self, symbol: str) -> tuple[Remark, ...]:
         """What the source has to say about one symbol, or about a file by its name."""

@@ -1,28 +1,30 @@
-"""`check`: faults that make a result too good."""
+"""`check`: the prices before a run, and faults that make a result too good."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from clusterfolio.engine.cli.console import reporter
+from clusterfolio.engine.cli.console import reporter, wide_console
 from clusterfolio.engine.cli.faults import EXIT_CODES, faults
 from clusterfolio.engine.cli.options import config_options, resolve
 
 if TYPE_CHECKING:
+    from clusterfolio.engine.jobs.check_prices import PriceCheck
     from clusterfolio.engine.leakage.findings import LeakageReport
     from clusterfolio.strategies.policy import Policy
 
 
 @click.group("check")
 def check_group() -> None:
-    """Look for faults that make a result too good."""
+    """Look at the prices before a run, and for faults that make a result too good."""
 
 
 @check_group.command("leakage", epilog=EXIT_CODES)
@@ -68,6 +70,105 @@ def check_leakage_command(ctx, preset, config_file, settings, policy, n_days, as
         _show_leakage(report)
     if not report.clean:
         sys.exit(4)
+
+
+@check_group.command("prices", epilog=EXIT_CODES)
+@config_options
+@click.option("--symbol", "symbols", multiple=True, metavar="SYM", help="This symbol, in full; may be repeated.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the prices that a run would see here.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.pass_context
+def check_prices_command(ctx, preset, config_file, settings, symbols, csv_file, quiet):
+    """What would a run make of these prices? Takes the options of `run`; nothing is trained or traded.
+
+    A line per symbol: its verdict, currency and how that is known, bars and days, the largest move. Below, what was
+    doubted, guessed, mended and noted, grouped by kind, each with a symbol, day and factor. With --symbol: where it was
+    read and how, every remark, the ten largest moves and the dividends and splits that the source states.
+
+    Exit code 4 if a symbol was dropped, refused, not found or left in doubt.
+
+    \b
+    Columns of the CSV file:
+      date, symbol
+      close      as the source states it, in the currency of the listing
+      currency   of the listing
+      value      total return in the account's currency, which is what a run sees
+      traded     whether a run sees a bar of that day
+
+    \b
+    Examples:
+      check prices --source files --path prices/
+      check prices --source files --path prices/ --symbol AAPL --csv aapl.csv
+      check prices --source yahoo --preset seed
+    """
+    from clusterfolio.engine.jobs.check_prices import check_prices
+
+    with faults():
+        config = resolve(ctx, preset, config_file, settings)
+        with reporter(quiet) as progress:
+            progress.stage("load")
+            found = check_prices(config, symbols)
+        if csv_file:
+            found.prices.to_csv(csv_file, index=False, date_format="%Y-%m-%d", lineterminator="\n")
+    if symbols:
+        for name in found.verdicts.index:
+            _show_symbol(found, name)
+    else:
+        _show_prices(found)
+    for problem in found.problems:
+        click.echo(problem)
+    if found.problems:
+        sys.exit(4)
+    click.echo("nothing dropped, refused or in doubt")
+
+
+def _show_prices(found: PriceCheck) -> None:
+    from clusterfolio.engine.run_dir.remarks import line
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("symbol", "verdict", "currency", "told by", "bars", "withheld", "first", "last", "largest move", "on"):
+        table.add_column(name, justify="right" if name in ("bars", "withheld", "largest move") else "left")
+    largest = found.moves.drop_duplicates("symbol").set_index("symbol")
+    for name, row in found.symbols.iterrows():
+        moved = largest.loc[name] if name in largest.index else None
+        table.add_row(
+            name,
+            found.verdicts.verdict[name],
+            row["currency"],
+            row["told_by"],
+            f"{row['bars']:,}",
+            f"{row['withheld']:,}",
+            f"{row['first']:%Y-%m-%d}",
+            f"{row['last']:%Y-%m-%d}",
+            "-" if moved is None else f"{moved['move']:+.1%}",
+            "-" if moved is None else f"{moved['day']:%Y-%m-%d}",
+        )
+    wide_console().print(table)
+    for group in found.groups():
+        click.echo(line(group))
+    counts = found.verdicts["verdict"].value_counts()
+    click.echo("Symbols: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+def _show_symbol(found: PriceCheck, name: str) -> None:
+    verdict = found.verdicts.loc[name]
+    click.secho(name, bold=True)
+    click.echo(f"  {verdict['verdict']}: {verdict['why']}")
+    if name not in found.symbols.index:
+        return
+    row = found.symbols.loc[name]
+    if row["read"]:
+        click.echo(f"  read from {row['read']}")
+    click.echo(
+        f"  {row['currency']}, told by {row['told_by']}; {row['bars']:,} bars, {row['withheld']:,} days withheld"
+    )
+    for remark in verdict["remarks"]:
+        click.echo(f"  {remark.nature}: {remark}")
+    for move in found.moves[found.moves["symbol"] == name].itertuples():
+        click.echo(f"  moved {move.move:+.2%} on {move.day:%Y-%m-%d}")
+    for action in found.actions[found.actions["symbol"] == name].itertuples():
+        size = "" if action.what == "adjusted close" else f" {action.size:g}"
+        click.echo(f"  {action.what}{size}, {'from' if not size else 'on'} {action.day:%Y-%m-%d}")
 
 
 def _factory(text: str) -> Callable[..., Policy]:

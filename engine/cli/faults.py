@@ -19,7 +19,7 @@ Exit codes:
   1    a fault of the program (please report it, with the traceback)
   2    a wrong argument, configuration or file; the message says which
   3    the data cannot carry the run (nothing usable, no benchmark, no exchange rate)
-  4    a check found a leak, or a ledger that is not whole
+  4    a check found something
   130  interrupted with Ctrl-C; nothing half-written is left, the same command goes on
 """
 

@@ -86,6 +86,8 @@ def _show(outcome: Outcome) -> None:
 
 
 def _show_symbols(outcome: Outcome) -> None:
+    from clusterfolio.engine.run_dir.remarks import grouped, line
+
     counts = outcome.verdicts["verdict"].value_counts()
     console.print("Symbols: " + ", ".join(f"{count} {name}" for name, count in counts.items()), highlight=False)
     for verdict in ("dropped", "absent", "passed over"):
@@ -94,6 +96,8 @@ def _show_symbols(outcome: Outcome) -> None:
             console.print(f"  {verdict}: {name}: {row['why']}", highlight=False, markup=False)
         if len(rows) > SYMBOLS_SHOWN:
             console.print(f"  ... and {len(rows) - SYMBOLS_SHOWN} more; see symbols.csv", highlight=False)
+    for group in grouped(outcome.verdicts):
+        console.print(f"  {line(group)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_notes(outcome: Outcome) -> None:

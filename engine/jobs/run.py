@@ -26,6 +26,7 @@ from clusterfolio.engine.report.page import write_report
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.description import describe_folds, describe_run, versions
 from clusterfolio.engine.run_dir.finished import FinishedRun
+from clusterfolio.engine.run_dir.remarks import grouped
 from clusterfolio.engine.run_dir.stored import check_model, stored_folds
 from clusterfolio.engine.run_dir.tables import read_run
 from clusterfolio.engine.run_dir.work import work_folder, work_key
@@ -133,6 +134,7 @@ def run(
                 facts = describe_run(
                     config, panel, planned[-1], policies[planned[-1].number], result, cash_source, fingerprint
                 )
+                facts["remarks"] = grouped(verdicts)
                 facts["notes"] = [*market.notes, *facts["notes"]]
                 facts["folds"] = describe_folds(planned, policies, apart)
                 facts["fingerprint"] |= {"code": code, "returns": fingerprint_of_returns(result.returns)}

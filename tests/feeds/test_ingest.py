@@ -137,7 +137,9 @@ def test_a_currency_told_by_the_ending_alone_is_said():
     _, verdicts = build_panel(raw_data(**bars), benchmark="SPY")
     (remark,) = verdicts.remarks["VOD.L"]
     assert remark.nature == "guessed" and "GBp, as of listings that end in .L" in verdicts.why["VOD.L"]
-    assert verdicts.remarks["SHEL.L"] == () and verdicts.remarks["AAA"] == ()
+    assert verdicts.remarks["SHEL.L"] == ()
+    (remark,) = verdicts.remarks["AAA"]
+    assert remark.nature == "guessed" and remark.kind == "currency not stated, taken as USD"
 
 
 def test_an_absent_benchmark_is_refused_before_anything_is_cleaned(monkeypatch):
@@ -224,12 +226,22 @@ def test_what_a_source_remarks_on_a_symbol_stands_in_its_verdict():
         verdicts.loc["BBB", "verdict"] == "repaired" and "another unit undone 2024-01-04 x0.01" in verdicts.why["BBB"]
     )
     assert verdicts.loc["AAA", "verdict"] == "used" and "zone guessed: New York" in verdicts.why["AAA"]
-    assert [verdicts.remarks[name] for name in ("BBB", "AAA", "COW", "SPY")] == [
-        (remarks[0],),
-        (remarks[1],),
-        (remarks[2],),
-        (),
-    ]
+    said = {name: [one for one in verdicts.remarks[name] if one in remarks] for name in ("BBB", "AAA", "COW", "SPY")}
+    assert said == {"BBB": remarks[:1], "AAA": remarks[1:2], "COW": remarks[2:], "SPY": []}
+
+
+def test_what_lies_outside_the_span_of_a_run_is_not_told_of_it():
+    raw = raw_data(BBB=walk(seed=3))
+    early, late = (Remark("BBB", "another unit undone", DAYS[at], 0.01, nature=MENDED) for at in (3, 35))
+    raw = RawData(raw.bars, remarks=[early, late])
+    _, verdicts = build_panel(raw, benchmark="SPY", start=DAYS[30], end=DAYS[40])
+    assert late in verdicts.remarks["BBB"] and early not in verdicts.remarks["BBB"]
+    assert (
+        "bars without a range (open = high = low = close): 11"
+        in build_panel(raw_data(BBB=walk(seed=3)[["close"]]), benchmark="SPY", start=DAYS[30], end=DAYS[40])[1].why[
+            "BBB"
+        ]
+    )
 
 
 def test_the_published_universe_on_real_prices(real_data):

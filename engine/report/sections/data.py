@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clusterfolio.engine.report.layout.section import Section
+from clusterfolio.engine.run_dir.remarks import line
 from clusterfolio.engine.run_dir.tables import ReportInputs
 
 
@@ -15,6 +16,7 @@ def build(inputs: ReportInputs) -> dict:
         "verdicts": symbols["verdict"].value_counts().to_dict(),
         "asked": len(symbols),
         "questioned": symbols[symbols["verdict"] != "used"],
+        "remarks": [line(group) for group in inputs.run.get("remarks") or []],
         "excluded": inputs.run.get("excluded") or {},
     }
 

@@ -1,0 +1,52 @@
+"""What was said about the symbols, grouped by kind: for the console, ``run.json`` and the report."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from clusterfolio.feeds.raw import DOUBTED, GUESSED, MENDED, NOTED
+
+#: Natures of a remark, those first that ask for a look.
+NATURES = (DOUBTED, GUESSED, MENDED, NOTED)
+
+#: Symbols named in a line.
+SHOWN = 5
+
+
+def grouped(verdicts: pd.DataFrame) -> list[dict]:
+    """The remarks in a table of verdicts, a group per nature and kind, doubts first, then by the number of symbols.
+
+    Returns:
+        Groups of ``nature``, ``kind``, ``symbols`` (all of them, in order), ``times`` and ``example`` (the words of the
+        first remark, with its day and factor).
+    """
+    found: dict[tuple[str, str], list] = {}
+    for said in verdicts["remarks"]:
+        for remark in said:
+            found.setdefault((remark.nature, remark.kind), []).append(remark)
+    groups = [
+        {
+            "nature": nature,
+            "kind": kind,
+            "symbols": sorted({remark.symbol for remark in remarks}),
+            "times": len(remarks),
+            "example": f"{remarks[0].symbol} {remarks[0]}".replace(f" {kind}", "", 1),
+        }
+        for (nature, kind), remarks in found.items()
+    ]
+    return sorted(groups, key=lambda one: (NATURES.index(one["nature"]), -len(one["symbols"]), one["kind"]))
+
+
+def line(group: dict) -> str:
+    """A group in a line.
+
+    >>> group = {"nature": "mended", "kind": "split undone", "symbols": ["AAA", "BBB"], "times": 3}
+    >>> line(group | {"example": "AAA 2024-06-10 x0.1"})
+    'mended: split undone: 2 symbols, 3 times (AAA, BBB); AAA 2024-06-10 x0.1'
+    """
+    names, times = group["symbols"], group["times"]
+    if len(names) == times == 1:
+        return f"{group['nature']}: {group['kind']}: {group['example']}"
+    shown = ", ".join(names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")
+    counted = f"{len(names)} symbol{'s' if len(names) > 1 else ''}" + (f", {times} times" if times > len(names) else "")
+    return f"{group['nature']}: {group['kind']}: {counted} ({shown}); {group['example']}"
