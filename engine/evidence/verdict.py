@@ -300,7 +300,8 @@ def data_caveats(run: dict, symbols: pd.DataFrame, metrics: dict) -> list[tuple[
     else:
         known.append(("Survivorship", survivorship(run, symbols)))
     held = symbols[symbols["verdict"].isin(["used", "repaired"])]
-    foreign = held["currency"][(held["currency"] != "") & (held["currency"] != run["currency"])]
+    currency = held["currency"] if "currency" in held else pd.Series("", held.index)
+    foreign = currency[(currency != "") & (currency != run["currency"])]
     if len(foreign):
         known.append(
             (

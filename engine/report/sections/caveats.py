@@ -1,12 +1,10 @@
-"""What a reader must know before believing the figures."""
+"""What a reader must know before believing the figures, each matter once."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
-from clusterfolio.engine.evidence.verdict import covered
+from clusterfolio.engine.evidence.verdict import data_caveats
 from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.run_dir.tables import ReportInputs
 
@@ -15,16 +13,9 @@ REVISED = (
     "another figure was read."
 )
 
-
 SCORED = (
     "A text counts from the first close after it. Texts are often collected and corrected later, and a language model "
     "may have been trained on what followed."
-)
-
-
-SURVIVORSHIP = (
-    "The list of instruments was drawn up with today's knowledge. Names that failed or were delisted before are "
-    "missing from it, so past returns look better than they could have been."
 )
 
 
@@ -46,33 +37,26 @@ def build(inputs: ReportInputs) -> dict:
 
 
 def caveats(inputs: ReportInputs) -> list[tuple[str, str]]:
-    """What a reader must know before believing the figures: ``(heading, text)``."""
-    run, symbols, metrics = inputs.run, inputs.symbols, inputs.metrics
-    currencies = sorted(set(symbols.get("currency", pd.Series(dtype=str)).dropna()) - {"", run["currency"]})
-    known = [
-        (
-            "Currency",
-            f"Every figure is in {run['currency']} and unhedged."
-            + (f" Prices quoted in {', '.join(currencies)} were converted daily." if currencies else ""),
-        ),
-        *(ELSEWHERE if run.get("judged") else OURS),
-        ("One history", "One path of one market is one sample. A Sharpe ratio over few years has a wide error."),
-    ]
-    if "asset_class" in symbols and symbols["asset_class"].str.lower().isin({"forex", "fx", "currency"}).any():
-        known.insert(
-            2, ("No carry", "Forex positions earn the change of the rate only: no interest is paid on either leg.")
-        )
-    if inputs.config.get("inputs", {}).get("macro"):
-        known.append(("Revised values", REVISED))
-    if inputs.config.get("inputs", {}).get("sentiment"):
-        known.append(("Scored texts", SCORED))
-    if not metrics["strategy"]["costs"]["total"]:
-        known.insert(0, ("No costs", "This run charged neither commission nor spread; a real account would pay both."))
-    if run["simulated"]:
-        known.insert(0, ("Simulated prices", "The market in this run is made up: it says nothing about real ones."))
+    """``(heading, text)``: those of the verdict, or of the data where there is none, and what holds for any run."""
+    if inputs.evidence is not None:
+        known = [(heading, text) for heading, text in inputs.evidence["verdict"]["caveats"]]
     else:
-        members = run.get("membership")
-        known.insert(0, ("Survivorship", covered(members) if members else SURVIVORSHIP))
+        known = data_caveats(inputs.run, inputs.symbols, inputs.metrics)
+    return known + _of_any_run(inputs)
+
+
+def _of_any_run(inputs: ReportInputs) -> list[tuple[str, str]]:
+    symbols, beside = inputs.symbols, inputs.config.get("inputs", {})
+    known = list(ELSEWHERE if inputs.run.get("judged") else OURS)
+    if "asset_class" in symbols and symbols["asset_class"].str.lower().isin({"forex", "fx", "currency"}).any():
+        known.append(("No carry", "Forex positions earn the change of the rate only, no interest on either leg."))
+    known.append(
+        ("One history", "One path of one market is one sample. A Sharpe ratio over few years has a wide error.")
+    )
+    if beside.get("macro"):
+        known.append(("Revised values", REVISED))
+    if beside.get("sentiment"):
+        known.append(("Scored texts", SCORED))
     return known
 
 

@@ -101,7 +101,8 @@ def fake_run(
             "benchmark": "SPY", "currency": currency, "capital": 1e5, "simulated": simulated, "device": "cpu",
             "seed": 7, "fingerprint": {"data": "c0ffee"},
             "seconds": {"load": 1.25, "train": 20.5}, "versions": {"numpy": "2"},
-            "notes": ["6 clusters, 6 names."], "excluded": {"S09": "volatility under 3 %"},
+            "notes": ["6 clusters, 6 names."], "dates": {"panel": ["2024-01-02", str(days[-1].date())]},
+            "excluded": {"S09": "volatility under 3 %"},
             "unfilled": [["2025-01-03", "S11", "no bar"]],
         },
     )  # fmt: skip
@@ -403,10 +404,23 @@ def test_transactions_are_summed_by_reason_and_side(inputs):
 
 def test_caveats_follow_what_was_traded(inputs):
     headings = [heading for heading, _ in caveats(inputs)]
-    assert {"Currency", "Taxes", "No carry", "Simulated prices"} <= set(headings)
+    assert {"Currency", "Taxes", "No carry", "Simulated data"} <= set(headings)
     shares = replace(inputs, symbols=inputs.symbols.assign(asset_class="equity"), run=inputs.run | {"simulated": False})
     headings = {heading for heading, _ in caveats(shares)}
-    assert "Survivorship" in headings and not {"No carry", "Simulated prices"} & headings
+    assert "Survivorship" in headings and not {"No carry", "Simulated data"} & headings
+
+
+def test_every_caveat_stands_once_on_the_page_and_the_verdict_points_to_it(inputs):
+    words = {
+        "claim": False, "headline": "Not judged.", "reading": "No test was made.", "supports": [], "against": [],
+        "needed": [], "caveats": [["Simulated data", "Made up."], ["Trials", "The only run on record."]],
+    }  # fmt: skip
+    nothing = dict.fromkeys(("parts", "primary", "sharpe", "overfitting", "snooping"))
+    page = strictly(render, replace(inputs, evidence={"verdict": words, "claims": [], **nothing}), {})
+    shown = re.findall(r"<li><strong>([^<]*)</strong>", page)
+    assert shown == ["Simulated data", "Trials", "Taxes", "Fills", "No carry", "One history"]
+    assert 'Simulated data, Trials: see <a href="#caveats">Caveats</a>' in page
+    assert page.count("Made up.") == page.count("The only run on record.") == 1
 
 
 ABOUT_CLUSTERS = ("clusters.csv", "stability.csv", "passports.csv", "importance.csv", "embeddings.parquet")
