@@ -41,7 +41,9 @@ def sharpe_ratios(
     rate = np.asarray(cash, dtype=float)
     # Column by column in memory: summed in this order, a column's ratio does not depend on the others.
     excess = np.asfortranarray(values - (rate[:, None] if rate.ndim else rate))
-    moving = (np.isfinite(excess).sum(axis=0) >= 2) & (table.std().to_numpy() > STILL)
+    moving = np.isfinite(excess).sum(axis=0) >= 2
+    for series in (table, pd.DataFrame(excess)):  # nor does what moves with cash alone
+        moving &= series.std().to_numpy() > STILL
     ratios = np.full(values.shape[1], np.nan)
     if moving.any():
         ratios[moving] = empyrical.sharpe_ratio(np.asfortranarray(excess[:, moving]), annualization=per_year)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import empyrical as ep
@@ -70,13 +71,18 @@ def performance(returns: pd.Series, cash: pd.Series) -> dict:
     Args:
         returns: simple returns per session, finite.
         cash: simple return of cash at the same sessions.
+
+    Returns:
+        NaN for ratios of risk where an account does not move, or moves with cash alone.
     """
+    sharpe = sharpe_ratio(returns, cash)
+    sortino = ep.sortino_ratio(returns, required_return=cash, annualization=SESSIONS_PER_YEAR)
     return {
         "total_return": ep.cum_returns_final(returns),
         "cagr": ep.cagr(returns, annualization=SESSIONS_PER_YEAR),
         "volatility": ep.annual_volatility(returns, annualization=SESSIONS_PER_YEAR),
-        "sharpe": sharpe_ratio(returns, cash),
-        "sortino": ep.sortino_ratio(returns, required_return=cash, annualization=SESSIONS_PER_YEAR),
+        "sharpe": sharpe,
+        "sortino": sortino if math.isfinite(sharpe) else math.nan,
         "max_drawdown": ep.max_drawdown(returns),
         "max_drawdown_days": drawdown_length(returns),
         "calmar": ep.calmar_ratio(returns, annualization=SESSIONS_PER_YEAR),

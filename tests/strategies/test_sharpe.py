@@ -71,6 +71,8 @@ def test_a_ratio_is_a_number_or_not_known_and_never_depends_on_its_neighbours(va
 def test_what_does_not_move_has_no_ratio_whatever_cash_does(still, cash):
     assert math.isnan(sharpe_ratio(pd.Series(still, DAYS), cash))
     assert math.isnan(sharpe_ratio(cash * 1.0 + still, cash * 1.0 + still))
+    value = 100_000.0 * (1 + cash).cumprod()  # an account of cash alone: its returns are cash's but for rounding
+    assert math.isnan(sharpe_ratio(value.pct_change(fill_method=None).iloc[1:], cash.iloc[1:]))
 
 
 def test_cash_at_other_sessions_is_refused(table, cash):

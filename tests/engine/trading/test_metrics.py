@@ -114,6 +114,25 @@ def test_an_account_in_cash_has_figures_or_nulls_and_no_nan():
     assert own["sharpe"] is None and own["sortino"] is None and own["calmar"] is None
 
 
+CALENDAR = pd.bdate_range("2024-01-01", periods=300)
+RATES = {
+    "none": pd.Series(0.0, CALENDAR),
+    "3 % a year": cash_per_session(0.03, CALENDAR),
+    "a daily rate": pd.Series(np.random.default_rng(0).normal(1e-4, 1e-6, 300), CALENDAR),
+}
+
+
+@pytest.mark.parametrize(
+    ("earned", "cash"),
+    [("none", "none"), ("none", "3 % a year"), ("none", "a daily rate"), ("3 % a year", "none"),
+     ("3 % a year", "3 % a year"), ("3 % a year", "a daily rate"), ("a daily rate", "a daily rate")],
+)  # fmt: skip
+def test_an_account_that_does_not_move_or_moves_with_cash_alone_has_no_ratio_of_risk(earned, cash):
+    value = 98_765.43 * (1 + RATES[earned]).cumprod()
+    figures = performance(value.pct_change(fill_method=None).iloc[1:], RATES[cash].iloc[1:])
+    assert np.isnan(figures["sharpe"]) and np.isnan(figures["sortino"])
+
+
 def test_one_session_gives_a_return_and_no_ratios():
     own = compute_metrics(result([0.01], [0.02]), 0.03, closes(1, 1.02))["strategy"]
     assert own["total_return"] == pytest.approx(0.01)
