@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clusterfolio.engine.assembly.policy import make_policy
     from clusterfolio.engine.config.run import make_config
     from clusterfolio.engine.jobs.judge import judge
     from clusterfolio.engine.jobs.run import run
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
     from clusterfolio.engine.trading.clock import ClockCerebro
     from clusterfolio.engine.trading.recorder import RunRecorder
     from clusterfolio.feeds.bt_feed import PanelFeed, frame_feed, panel_feeds
+    from clusterfolio.feeds.calendar import decision_dates
     from clusterfolio.feeds.ingest import build_panel
     from clusterfolio.feeds.panel import Panel
+    from clusterfolio.feeds.raw import RawBars, RawData
+    from clusterfolio.feeds.sources.simulated import SimulatedConfig, simulate
+    from clusterfolio.models.batch import Encoding
     from clusterfolio.strategies.policy import Decision, Policy
     from clusterfolio.strategies.rebalance import RebalanceStrategy
 
@@ -27,18 +32,25 @@ __all__ = [
     "ClockCerebro",
     "ClusterfolioError",
     "Decision",
+    "Encoding",
     "Panel",
     "PanelFeed",
     "Policy",
+    "RawBars",
+    "RawData",
     "RebalanceStrategy",
     "RunRecorder",
+    "SimulatedConfig",
     "build_panel",
     "check_policy",
+    "decision_dates",
     "frame_feed",
     "judge",
     "make_config",
+    "make_policy",
     "panel_feeds",
     "run",
+    "simulate",
 ]
 
 #: The module of each public name; type checkers read the imports above instead.
@@ -46,18 +58,25 @@ _MODULES = {
     "Account": "engine.trading.account",
     "ClockCerebro": "engine.trading.clock",
     "Decision": "strategies.policy",
+    "Encoding": "models.batch",
     "Panel": "feeds.panel",
     "PanelFeed": "feeds.bt_feed",
     "Policy": "strategies.policy",
+    "RawBars": "feeds.raw",
+    "RawData": "feeds.raw",
     "RebalanceStrategy": "strategies.rebalance",
     "RunRecorder": "engine.trading.recorder",
+    "SimulatedConfig": "feeds.sources.simulated",
     "build_panel": "feeds.ingest",
     "check_policy": "engine.leakage.check",
+    "decision_dates": "feeds.calendar",
     "frame_feed": "feeds.bt_feed",
     "judge": "engine.jobs.judge",
     "make_config": "engine.config.run",
+    "make_policy": "engine.assembly.policy",
     "panel_feeds": "feeds.bt_feed",
     "run": "engine.jobs.run",
+    "simulate": "feeds.sources.simulated",
 }
 
 

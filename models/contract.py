@@ -30,11 +30,11 @@ def check_network(module: nn.Module, batch: Batch, name: str) -> None:
         with seeded(0, batch.x.device):
             with torch.no_grad(), _failures(name, "encode", batch):
                 encoding = module.encode(batch)
+            _check_encoding(encoding, len(batch), f"encoder {name!r}: encode(batch) returned")
             with _failures(name, "loss", batch):
                 loss = module.loss(batch)
     finally:
         module.train(training)
-    _check_encoding(encoding, len(batch), f"encoder {name!r}: encode(batch) returned")
     if not isinstance(loss, torch.Tensor) or loss.ndim or not loss.requires_grad:
         what = _described(loss) + (" without a gradient" if isinstance(loss, torch.Tensor) and not loss.ndim else "")
         raise ValueError(f"encoder {name!r}: loss(batch) returned {what}; expected a scalar tensor to minimise")

@@ -2,18 +2,17 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import venv
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from tests import pages
 from tests.conftest import data_folder
+from tests.pages import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.acceptance
 
 
@@ -80,7 +79,7 @@ def test_the_wheel_alone_is_enough(tmp_path):
     install = [binaries / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", wheel]
     subprocess.run(install, check=True)
     program = tmp_path / "own.py"
-    program.write_text(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)[0])
+    program.write_text(pages.program(ROOT / "README.md", "own_cerebro.py"))
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     own = subprocess.run(
         [binaries / "python", program], cwd=tmp_path, env=clean, capture_output=True, text=True, check=True

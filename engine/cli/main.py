@@ -47,7 +47,7 @@ COMMANDS = (
 @click.version_option(package_name="clusterfolio")
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens, and the traceback of an error.")
 def main(verbose: bool) -> None:
-    """Portfolios of uncorrelated return streams, found by a learned embedding and traded in backtrader.
+    """Portfolios of return streams that move little with one another, found by how assets behave, traded in backtrader.
 
     Start with `run`: it needs no data and no key, makes up a market, and ends with the path of a report.
     """

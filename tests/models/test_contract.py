@@ -108,7 +108,7 @@ def test_it_is_told_before_the_first_step_of_the_training():
     encoder = Encoder(Bare, train=TrainConfig(epochs=50), lookback=BARS, device="cpu")
     with pytest.raises(ValueError, match=f"encoder '{__name__}:Bare': encode.* returned a tensor of shape"):
         encoder.fit(windows)
-    assert Bare.asked == 2 and not hasattr(encoder, "module_")
+    assert Bare.asked == 1 and not hasattr(encoder, "module_")
 
 
 def test_a_run_ends_with_the_sentence_and_leaves_nothing(tmp_path, market):

@@ -6,12 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 import pytest
 
 from clusterfolio.engine.cli.main import main
+from tests.pages import ROOT
 
 HEAVY = {"torch", "sklearn", "scipy", "matplotlib", "backtrader", "pandas", "numpy", "pyarrow"}
 
@@ -85,15 +85,15 @@ def test_a_shell_is_told_how_to_complete(shell):
     assert not names & HEAVY
 
 
-def test_bash_completes_with_the_line_of_the_readme(tmp_path):
+def test_bash_completes_with_the_line_of_the_page(tmp_path):
     if shutil.which("bash") is None:
         pytest.skip("no bash here")
     (tmp_path / "clusterfolio").write_text(
         f"#!{sys.executable} -P\nfrom clusterfolio.engine.cli.main import main\nmain()\n", encoding="utf-8"
     )
     (tmp_path / "clusterfolio").chmod(0o755)
-    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
-    (line,) = re.findall(r'^eval "\$\(_CLUSTERFOLIO_COMPLETE=bash.*$', readme, flags=re.MULTILINE)
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r'^eval "\$\(_CLUSTERFOLIO_COMPLETE=bash.*$', page, flags=re.MULTILINE)
     asked = "COMP_WORDS=(clusterfolio trials co); COMP_CWORD=2; _clusterfolio_completion clusterfolio"
     done = subprocess.run(
         ["bash", "-c", f'{line}\ncomplete -p clusterfolio\n{asked}\necho "offers: ${{COMPREPLY[*]}}"'],
