@@ -31,7 +31,7 @@ COMMANDS = [
 ]
 
 #: Programs that take over 5 s.
-SLOW = ("own_cerebro.py", "from_python.py", "try_encoder.py")
+SLOW = ("own_cerebro.py", "from_python.py", "try_encoder.py", "own_strategy.py")
 
 PROGRAMS = [
     pytest.param(
