@@ -40,9 +40,20 @@ def write_table(path: Path, table: pd.DataFrame, index: bool = True) -> None:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """JSON in the order of ``content``; a number that is not finite becomes null, what JSON does not know its text."""
+    """``to_json`` as a file."""
     with replacing(path) as part:
-        part.write_text(json.dumps(finite(content), indent=2, default=str) + "\n", encoding="utf-8")
+        part.write_text(to_json(content) + "\n", encoding="utf-8")
+
+
+def to_json(content: Any) -> str:
+    """JSON in the order of ``content``; a number that is not finite becomes null, what JSON does not know its text.
+
+    >>> print(to_json({"sharpe": float("nan")}))
+    {
+      "sharpe": null
+    }
+    """
+    return json.dumps(finite(content), indent=2, default=str)
 
 
 def finite(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +57,7 @@ def check_leakage_command(ctx, preset, config_file, settings, policy, n_days, as
       check leakage --policy my_policy:MyPolicy --json
     """
     from clusterfolio.engine.leakage.of_run import check_run
+    from clusterfolio.feeds.writing import to_json
 
     with faults():
         factory = None if policy is None else _factory(policy)
@@ -65,7 +65,7 @@ def check_leakage_command(ctx, preset, config_file, settings, policy, n_days, as
         with reporter(quiet) as progress:
             report = check_run(config, n_days, factory, progress)
     if as_json:
-        click.echo(json.dumps(report.to_dict(), indent=2))
+        click.echo(to_json(report.to_dict()))
     else:
         _show_leakage(report)
     if not report.clean:
@@ -102,6 +102,7 @@ def check_prices_command(ctx, preset, config_file, settings, symbols, csv_file, 
       check prices --source yahoo --preset seed
     """
     from clusterfolio.engine.jobs.check_prices import check_prices
+    from clusterfolio.feeds.writing import write_table
 
     with faults():
         config = resolve(ctx, preset, config_file, settings)
@@ -109,7 +110,7 @@ def check_prices_command(ctx, preset, config_file, settings, symbols, csv_file, 
             progress.stage("load")
             found = check_prices(config, symbols)
         if csv_file:
-            found.prices.to_csv(csv_file, index=False, date_format="%Y-%m-%d", lineterminator="\n")
+            write_table(csv_file, found.prices, index=False)
     if symbols:
         for name in found.verdicts.index:
             _show_symbol(found, name)

@@ -23,12 +23,13 @@ from clusterfolio.engine.cli.faults import EXIT_CODES, faults
 def decide_command(run_dir, asof, holdings, paths, csv_file, trust, quiet):
     """What to hold after the close of a day, and the orders that get you there, with RUN_DIR's trained model."""
     from clusterfolio.engine.jobs.decide import decide
+    from clusterfolio.feeds.writing import write_table
 
     with faults():
         with reporter(quiet) as progress:
             decision, orders = decide(run_dir, asof, holdings, paths, progress, trust)
         if csv_file:
-            orders.to_csv(csv_file, index=False)
+            write_table(csv_file, orders, index=False)
     table = Table(title=f"Orders for the open after {decision.asof.date()}", title_justify="left")
     for name in orders.columns:
         table.add_column(name, justify="left" if orders[name].dtype == object else "right")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,13 +39,14 @@ def trials_group(ctx, last, every, as_json):
         return
     from clusterfolio.engine.ledger import explain
     from clusterfolio.engine.ledger.ledger import Ledger
+    from clusterfolio.feeds.writing import to_json
 
     with faults():
         ledger = Ledger()
         table = ledger.trials()
     shown = table if every else table.tail(last)
     if as_json:
-        click.echo(json.dumps(explain.records(shown), indent=2))
+        click.echo(to_json(explain.records(shown)))
         return
     _show_trials(shown)
     click.echo(f"{len(shown)} of {len(table)} trials in {ledger.path}")
@@ -61,15 +60,14 @@ def trials_compare(first, second, as_json):
     """The results of two trials side by side, each a run directory or the first digits of a key."""
     from clusterfolio.engine.ledger import explain
     from clusterfolio.engine.ledger.ledger import Ledger
+    from clusterfolio.feeds.writing import to_json
 
     with faults():
         both = [explain.find_trial(name, Ledger()) for name in (first, second)]
     figures, (sessions, correlation) = explain.compare(*both), explain.common_sessions(*both)
     if as_json:
-        plain = json.loads(figures.to_json(orient="index", double_precision=15))
-        said = {"first": both[0].key, "second": both[1].key, "common_sessions": sessions}
-        said["correlation"] = None if math.isnan(correlation) else correlation
-        click.echo(json.dumps(said | {"figures": plain}, indent=2))
+        said = {"first": both[0].key, "second": both[1].key, "common_sessions": sessions, "correlation": correlation}
+        click.echo(to_json(said | {"figures": figures.to_dict(orient="index")}))
         return
     table = Table(box=None, pad_edge=False)
     for name in ("", both[0].key[:8], both[1].key[:8], "difference"):
@@ -95,13 +93,14 @@ def trials_explain(first, second, as_json):
     """
     from clusterfolio.engine.ledger import explain
     from clusterfolio.engine.ledger.ledger import Ledger
+    from clusterfolio.feeds.writing import to_json
 
     with faults():
         both = [explain.find_trial(name, Ledger()) for name in (first, second)]
     found = explain.differences(*both)
     verdict = explain.conclusion(*both, found)
     if as_json:
-        click.echo(json.dumps({"conclusion": verdict, "differences": [vars(one) for one in found]}, indent=2))
+        click.echo(to_json({"conclusion": verdict, "differences": [vars(one) for one in found]}))
         return
     if found:
         table = Table(box=None, pad_edge=False)
@@ -124,11 +123,12 @@ def trials_verify(folders, as_json):
     """
     from clusterfolio.engine.ledger.audit import audit
     from clusterfolio.engine.ledger.ledger import Ledger
+    from clusterfolio.feeds.writing import to_json
 
     with faults():
         found = audit(Ledger(), folders)
     if as_json:
-        click.echo(json.dumps(vars(found), indent=2))
+        click.echo(to_json(vars(found)))
     else:
         for problem in found.problems:
             click.echo(problem)

@@ -29,6 +29,7 @@ import pandas as pd
 from clusterfolio.engine.evidence import statistics as st
 from clusterfolio.engine.evidence.resampling import overfitting, sharpe_difference, superior_ability
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
+from clusterfolio.feeds.writing import finite
 from clusterfolio.strategies.sharpe import sharpe_ratios
 
 LEVEL = 0.05
@@ -129,8 +130,8 @@ def primary(record: Record, effective: float = 1.0) -> dict | None:
         "p": test.p,
         "p_adjusted": adjusted,
         "found": bool(adjusted <= LEVEL and difference > 0),
-        "years_needed": _finite(needed[0.5]),
-        "years_needed_80": _finite(needed[0.8]),
+        "years_needed": finite(needed[0.5]),
+        "years_needed_80": finite(needed[0.8]),
     }
 
 
@@ -171,7 +172,7 @@ def sharpe_facts(record: Record, effective: float) -> dict:
         "probabilistic": st.probabilistic_sharpe(known),
         "expected_maximum_year": st.expected_maximum_sharpe(variance, effective) * year,
         "deflated": st.deflated_sharpe(known, variance, effective),
-        "years_needed": _finite(st.minimum_track_record(known) / SESSIONS_PER_YEAR),
+        "years_needed": finite(st.minimum_track_record(known) / SESSIONS_PER_YEAR),
     }
 
 
@@ -204,7 +205,3 @@ def _spa(reference: pd.Series, models: pd.DataFrame, repetitions: int, random_st
     if not moving.any():
         return None
     return superior_ability(reference, models.loc[:, moving], min(repetitions, 1000), random_state)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

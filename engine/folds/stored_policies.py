@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from clusterfolio.feeds.writing import write_json
 from clusterfolio.strategies.policy import Policy, PolicyError, learns
 
 #: Says what lies beside it. A folder that an older version wrote has none, and holds an encoder.
@@ -47,7 +48,7 @@ def save_policy(policy: Policy, folder: Path, span: Span) -> None:
             "train_start": str(span[0].date()),
             "train_end": str(span[1].date()),
         }
-        (inside / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        write_json(inside / CARD, card)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(inside, folder)

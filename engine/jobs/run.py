@@ -33,7 +33,7 @@ from clusterfolio.engine.run_dir.work import work_folder, work_key
 from clusterfolio.engine.trading.backtest import BacktestResult, run_backtest
 from clusterfolio.engine.trading.metrics import compute_metrics
 from clusterfolio.feeds.panel import Panel
-from clusterfolio.feeds.writing import write_json
+from clusterfolio.feeds.writing import write_json, write_table
 from clusterfolio.models.distributed import current_team
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.passports.continuity import with_lasting_names
@@ -130,7 +130,7 @@ def run(
                 (draft / "config.toml").write_text(dump(config), encoding="utf-8")
                 write_json(draft / "metrics.json", metrics)
                 artifacts.save_policies(draft, planned, policies)
-                benchmark.rename("close").to_frame().to_csv(draft / "benchmark.csv", date_format="%Y-%m-%d")
+                write_table(draft / "benchmark.csv", benchmark.rename("close").to_frame())
                 facts = describe_run(
                     config, panel, planned[-1], policies[planned[-1].number], result, cash_source, fingerprint
                 )

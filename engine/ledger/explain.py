@@ -12,6 +12,7 @@ import pandas as pd
 from clusterfolio.engine.ledger.ledger import Ledger
 from clusterfolio.engine.ledger.trials import Trial, is_part, trial_of
 from clusterfolio.engine.run_dir import artifacts
+from clusterfolio.feeds.writing import finite
 
 #: The fewest digits of a key that name a trial on the command line.
 FEWEST_DIGITS = 4
@@ -108,7 +109,7 @@ def records(trials: pd.DataFrame) -> list[dict]:
     plain = trials.reset_index()
     for name, form in (("at", "%Y-%m-%dT%H:%M:%SZ"), ("start", "%Y-%m-%d"), ("end", "%Y-%m-%d")):
         plain[name] = plain[name].dt.strftime(form)
-    return json.loads(plain.to_json(orient="records", double_precision=15))
+    return finite(plain.to_dict(orient="records"))
 
 
 def compare(first: Trial, second: Trial) -> pd.DataFrame:
