@@ -10,6 +10,9 @@ import pandas as pd
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 from clusterfolio.strategies.sharpe import sharpe_ratios
 
+#: Share of the days that say nothing about whether an asset is cash-like.
+WILDEST = 0.02
+
 
 @dataclass(frozen=True)
 class SelectionConfig:
@@ -22,7 +25,8 @@ class SelectionConfig:
         excess_of_cash: subtract the cash rate before the Sharpe ratio is taken; false = raw returns.
         min_sessions: sessions since its first bar that an asset needs to be eligible.
         max_stale_sessions: an asset without a bar for more sessions than this is not eligible.
-        volatility_floor: annualised volatility under which an asset counts as cash-like and is left out; 0 = off.
+        volatility_floor: annualised volatility, the wildest days left out, under which an asset counts as cash-like and
+            may not be held; 0 = off.
         volatility_sessions: trailing sessions over which that volatility is measured.
     """
 
@@ -74,6 +78,17 @@ def annual_volatility(returns: pd.DataFrame) -> pd.Series:
     {'A': 0.183}
     """
     return returns.std(ddof=1) * np.sqrt(SESSIONS_PER_YEAR)
+
+
+def steady_volatility(returns: pd.DataFrame) -> pd.Series:
+    """``annual_volatility`` without the largest 2 % of the moves: what a bad tick or two cannot raise.
+
+    >>> bills = pd.DataFrame({"BILL": [0.0001, 0.0002] * 125 + [0.037, -0.036]})
+    >>> annual_volatility(bills).round(3).to_dict(), steady_volatility(bills).round(3).to_dict()
+    ({'BILL': 0.052}, {'BILL': 0.001})
+    """
+    size = returns.abs()
+    return annual_volatility(returns.where(size <= size.quantile(1 - WILDEST, interpolation="higher")))
 
 
 def top_sharpe_per_cluster(sharpe: pd.Series, labels: pd.Series, k: int = 1) -> list[str]:
@@ -132,7 +147,7 @@ def ineligible(
     {'BILL': 'cash-like: volatility 0.1 % a year is under 3.0 %', 'GONE': 'no bar for 9 sessions'}
     """
     history = returns.count()
-    volatility = annual_volatility(returns.iloc[-config.volatility_sessions :])
+    volatility = steady_volatility(returns.iloc[-config.volatility_sessions :])
     reasons = {}
     for name in returns.columns:
         if member is not None and not member[name]:
