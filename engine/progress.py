@@ -28,9 +28,11 @@ class Reporter(Protocol):
 class Silent:
     """A reporter that says nothing."""
 
-    def stage(self, name: str) -> None: ...
+    def stage(self, name: str) -> None:
+        """A stage begins."""
 
-    def advance(self, done: int, total: int, text: str = "") -> None: ...
+    def advance(self, done: int, total: int, text: str = "") -> None:
+        """So far has the stage come."""
 
 
 class StageClock:

@@ -63,6 +63,7 @@ class Rows:
 
     @cached_property
     def log_level(self) -> np.ndarray:
+        """Logarithm of the level."""
         return np.log(self.level)
 
     @property

@@ -144,6 +144,7 @@ class PanelLine(bt.linebuffer.LineBuffer):
         return values
 
     def buflen(self):
+        """As backtrader's, without reading the bars."""
         return self._bars_held if "array" not in self.__dict__ else super().buflen()
 
 
@@ -180,15 +181,18 @@ class BarsFeed(bt.feed.DataBase):
         return super().__getattr__(name)
 
     def date2num(self, dt):
+        """As backtrader's, each day worked out once."""
         return _day_number(dt) if self._tz is None else super().date2num(dt)
 
     def start(self):
+        """Called before anything is read."""
         super().start()
         self._next_row = 0
         self._table = None
         self._window = None
 
     def preload(self):
+        """Hold all bars without a loop over them, where nothing filters or shifts them."""
         if self._filters or self._tzinput or self._barstack or self._barstash:
             super().preload()
             return

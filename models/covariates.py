@@ -69,7 +69,8 @@ class Covariates(BaseEstimator):
 
     def sizes(self) -> dict[str, Any]:
         """What a network's constructor is told, only what there is: ``n_exog`` and ``static_sizes``, the number of
-        codes of each static column (its categories and the unknown)."""
+        codes of each static column (its categories and the unknown).
+        """
         series = {"n_exog": len(self.exog)} if self.exog else {}
         return series | ({"static_sizes": tuple(len(known) + 1 for known in self.categories_)} if self.statics else {})
 

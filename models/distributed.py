@@ -42,7 +42,8 @@ class Team:
 
     def part(self, chosen: np.ndarray) -> tuple[np.ndarray, bool]:
         """This process's windows of a batch, and whether they count: where there are fewer windows than processes,
-        some take the first one along for nothing, so that all have the same gradients to exchange."""
+        some take the first one along for nothing, so that all have the same gradients to exchange.
+        """
         own = chosen[self.rank :: self.size]
         return (own, True) if len(own) else (chosen[:1], False)
 

@@ -151,7 +151,8 @@ class PanelEmbedder:
 
     def _encode(self, windows: Windows, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """One date's windows: embeddings ``(n_assets, embed_dim)``, zero where ``chosen`` is -1, and the mean of each
-        one's variances ``(n_assets,)``, NaN there; None where the encoder states no variance."""
+        one's variances ``(n_assets,)``, NaN there; None where the encoder states no variance.
+        """
         present = chosen >= 0
         values, observed = windows.gather(chosen[present])
         content = values.tobytes() + np.packbits(observed).tobytes() + present.tobytes()

@@ -59,6 +59,7 @@ class PricedOnly:
         self.filler = filler
 
     def __call__(self, order, price, ago):
+        """How much of an order fills at this price: nothing at one that is no number."""
         if not math.isfinite(price):
             return 0
         return abs(order.executed.remsize) if self.filler is None else self.filler(order, price, ago)
@@ -123,6 +124,7 @@ class RebalanceStrategy(bt.Strategy):
         self._sessions = self.p.sessions
 
     def start(self):
+        """Called before the first bar: what cannot be traded is refused."""
         if int(self.cerebro.p.exactbars) > 0:
             raise ValueError(f"exactbars={self.cerebro.p.exactbars}: the feeds' bars are needed; use False, -1 or -2")
         if any(data.buflen() for data in self.datas):  # preloaded: before anything is fitted
@@ -133,10 +135,12 @@ class RebalanceStrategy(bt.Strategy):
             self.broker.set_filler(PricedOnly(self.broker.p.filler))
 
     def prenext(self):
+        """Called until every feed has a bar, and as good as ``next``."""
         # backtrader calls next() only once every feed has a bar; a late listing must not hold up the others.
         self.next()
 
     def next(self):
+        """Decide on a decision's day once its session is complete; else work on what is still wanted."""
         now = self._day(self.datetime[0])
         if not self._complete(now):
             return
@@ -152,6 +156,7 @@ class RebalanceStrategy(bt.Strategy):
             self._work(now)
 
     def stop(self):
+        """Name what still waits."""
         last = self._day(self.datetime[0])
         for name in sorted({*self._live, *self._targets}):
             self._missed(last, name, "still waiting at the end of the run")
@@ -286,6 +291,7 @@ class RebalanceStrategy(bt.Strategy):
         log.warning("%s: target of %s not reached: %s", now.date(), name, why)
 
     def notify_order(self, order):
+        """Note what was filled, and take up what was refused."""
         if order.owner is not self or order.exectype == bt.Order.Historical:
             return  # backtrader books an order history on whichever strategy is first
         name = order.data._name

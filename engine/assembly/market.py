@@ -234,7 +234,8 @@ def benchmark_of(config: RunConfig) -> str:
 
 def _holdings(symbols: Sequence[str], named: bool) -> list[str]:
     """The symbols without currency pairs, which convert prices and are held only where a list of the user's own names
-    them (``named``): what a position earns in interest is not in their prices."""
+    them (``named``): what a position earns in interest is not in their prices.
+    """
     return [symbol for symbol in symbols if named or pair_of(symbol) is None]
 
 

@@ -37,9 +37,11 @@ class Stderr:
     """Standard error as it is at the time: a line logged under a progress bar is then printed above it."""
 
     def write(self, text: str) -> None:
+        """Write where standard error is now."""
         sys.stderr.write(text)
 
     def flush(self) -> None:
+        """Flush what standard error is now."""
         sys.stderr.flush()
 
 
@@ -51,13 +53,16 @@ class Bars:
         self.task = None
 
     def stage(self, name: str) -> None:
+        """A stage begins: the one before is done, and has a line."""
         self.close()
         self.task = self.progress.add_task(name, total=None, detail="")
 
     def advance(self, done: int, total: int, text: str = "") -> None:
+        """So far has the stage come."""
         self.progress.update(self.task, completed=done, total=total, detail=text)
 
     def close(self) -> None:
+        """The last stage is done."""
         if self.task is not None:
             total = self.progress.tasks[self.task].total or 1
             self.progress.update(self.task, total=total, completed=total)

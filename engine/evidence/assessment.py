@@ -233,7 +233,8 @@ def other_trials(facts: dict, ledger: Ledger) -> tuple[pd.DataFrame, bool]:
 
 def random_portfolios(run: FinishedRun, cash: pd.Series, exposure: Exposure | None) -> dict[str, Luck]:
     """Random picks from the strategy's clusters, and the strategy's way of picking from random clusters; where it
-    states none, random names at its exposure."""
+    states none, random names at its exposure.
+    """
     if exposure is not None:
         costs = (run.tables.gross - run.tables.returns["strategy"]).to_numpy()
         drawn = random_names(exposure, costs, cash, run.config.significance.portfolios, run.config.engine.seed)

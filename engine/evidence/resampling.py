@@ -34,7 +34,8 @@ class SharpeDifference:
 
 def block_length(series: np.ndarray) -> int:
     """Sessions per block that Politis and White (2004, corrected 2009) find optimal for the mean of a series (arch's),
-    at most an eighth of the record."""
+    at most an eighth of the record.
+    """
     best = optimal_block_length(series)["circular"].iloc[0] if series.std() > 1e-14 else 1.0
     return int(np.clip(math.ceil(best), 1, max(1, len(series) // 8)))
 

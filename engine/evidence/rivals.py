@@ -88,9 +88,11 @@ class Replay:
         self.by_day = {decision.asof: decision for decision in decisions}
 
     def fit(self, panel: Panel, start: pd.Timestamp | None = None) -> Replay:
+        """Nothing to learn."""
         return self
 
     def decide(self, panel: Panel, state: PortfolioState) -> Decision:
+        """What was decided on the panel's last day."""
         return self.by_day[panel.dates[-1]]
 
 

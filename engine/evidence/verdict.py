@@ -451,7 +451,8 @@ def often(p: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """
+    """A chance as a number; small ones as "under".
+
     >>> p_value(0.034), p_value(0.00004)
     ('0.034', 'under 0.001')
     """
@@ -459,7 +460,8 @@ def p_value(p: float) -> str:
 
 
 def number(value: float) -> str:
-    """
+    """Two decimals, with a true minus sign.
+
     >>> number(-0.5)
     '−0.50'
     """
@@ -467,7 +469,8 @@ def number(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """
+    """A share as a percentage with its sign.
+
     >>> signed(0.0312), signed(-0.2)
     ('+3.1 %', '−20.0 %')
     """

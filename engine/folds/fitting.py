@@ -145,6 +145,7 @@ class FoldPolicies:
         self.fold: Fold | None = None
 
     def __call__(self, now: pd.Timestamp) -> Policy:
+        """The policy of the fold that decides on a day; days come in order."""
         fold = fold_for(self.planned, now)
         if self.fold is not None and fold is not self.fold:
             # Decisions come in order: the fold before is not asked again, and what it remembers would add up.

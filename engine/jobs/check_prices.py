@@ -127,7 +127,8 @@ def _told_by(name: str, delivered: RawBars, said: pd.Series) -> str:
 
 def _days(name: str, panel: Panel, raw: RawData) -> pd.DatetimeIndex:
     """The days with a price that the source has of an asset, inside the panel's span; of one of several histories, its
-    own."""
+    own.
+    """
     index, columns, _ = one_row_per_day(_bars(name, raw).frame)
     priced = np.any([np.isfinite(columns[column]) for column in ("close", "adj_close") if column in columns], axis=0)
     days = index[priced]

@@ -181,6 +181,7 @@ class FittedFolds:
         self.fold: Fold | None = None
 
     def __call__(self, now: pd.Timestamp) -> ClusterPolicy:
+        """The policy that decides on a day; days come in order."""
         fold = fold_for(self.planned, now)
         if fold is not self.fold:
             like = make_fold_policy(self.run.config, self.run.cash, fold, False)

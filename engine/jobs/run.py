@@ -47,7 +47,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Outcome:
     """A finished run: where it lies, what it found, its place in the ledger (as in run.json), how far it can be
-    believed (None where that was not asked for), and what is to be said of its data as a whole."""
+    believed (None where that was not asked for), and what is to be said of its data as a whole.
+    """
 
     folder: Path
     metrics: dict

@@ -131,6 +131,7 @@ class Hit:
 
     @property
     def shows_in(self) -> str:
+        """The first stage, in their order, in which something differs."""
         return next(stage for stage in STAGES if stage in self.found)
 
 

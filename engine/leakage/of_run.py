@@ -214,7 +214,8 @@ def figures_after(table: pd.DataFrame, day: pd.Timestamp, lags: Mapping[str, int
 
 def spells_after(text: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
     """A list of members, cells as text, in which those who join after ``day`` do so 45 days later, and nobody leaves
-    after it. It names the same symbols: which it names is asked for beforehand, not learned."""
+    after it. It names the same symbols: which it names is asked for beforehand, not learned.
+    """
     text = text.copy()
     for column in text.columns:
         role = next((role for role, names in SPELLINGS.items() if column.strip().lower() in names), None)

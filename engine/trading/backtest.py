@@ -60,13 +60,16 @@ class AccountBook(bt.Analyzer):
     params = dict(sessions=(), progress=None)  # noqa: RUF012 - backtrader's form
 
     def start(self):
+        """Called before the first bar."""
         self.sessions = set(self.p.sessions)
         self.rows: dict[pd.Timestamp, dict[str, float]] = {}
 
     def prenext(self):
+        """Called on every bar, also before every feed has begun."""
         self.next()
 
     def next(self):
+        """Note cash and positions, where the bar ends a session."""
         now = pd.Timestamp(self.strategy.datetime.date(0))
         if now not in self.sessions:
             return

@@ -59,14 +59,17 @@ class DatedLine(bt.linebuffer.LineBuffer):
     """A line of day numbers that converts each of them once."""
 
     def datetime(self, ago=0, tz=None, naive=True):
+        """As backtrader's, from the calendar where no time zone is asked for."""
         if tz is None and self._tz is None:
             return self._ticker.date(self[ago])
         return super().datetime(ago, tz, naive)
 
     def date(self, ago=0, tz=None, naive=True):
+        """As backtrader's."""
         return self.datetime(ago, tz, naive).date()
 
     def time(self, ago=0, tz=None, naive=True):
+        """As backtrader's."""
         return self.datetime(ago, tz, naive).time()
 
 
@@ -86,6 +89,7 @@ class ClockLine(DatedLine, PanelLine):
         raise RuntimeError("a feed on the shared clock cannot be moved by hand; use runonce=False if it must be")
 
     def get_idx(self):
+        """The feed's own bar that the clock has reached."""
         return self._reached[self._ticker.row]
 
     idx = property(get_idx, _stay)
@@ -112,9 +116,11 @@ class ClockCerebro(bt.Cerebro):
 
     @property
     def next_moment(self) -> float | None:
+        """When the next bar of any feed comes, a day number; None while the clock does not run."""
         return None if self._ticker is None else self._ticker.next_moment
 
     def run(self, **kwargs):
+        """As backtrader's, on the clock where it serves; ``clock_used`` and ``fallback_reason`` then say."""
         self.clock_used, self.fallback_reason = False, None
         if self._dooptimize:  # the workers are other processes: say it here
             self._fall_back("optstrategy runs its strategies on the stock path")

@@ -86,6 +86,7 @@ class BookedPosition(Position):
 
     @property
     def size(self):
+        """Signed shares held."""
         return self._size
 
     @size.setter
@@ -192,6 +193,7 @@ class ClockBroker(BackBroker):
         self._schemes_changed()
 
     def off_clock(self) -> None:
+        """Give back what only the clock may use."""
         self.comminfo = dict(self.comminfo)
 
     def _schemes_changed(self) -> None:
@@ -206,6 +208,7 @@ class ClockBroker(BackBroker):
         return not (data.always_priced and values_like_stock(type(self.getcommissioninfo(data))))
 
     def get_value(self, datas=None, mkt=False, lever=False):
+        """As backtrader's; the account's own value is known without asking every position."""
         if datas is None and not (mkt or lever):
             return self._value
         if datas is not None and len(datas) == 1 and not (self._cash_addition or self.positions[datas[0]].counts):
@@ -215,12 +218,15 @@ class ClockBroker(BackBroker):
     getvalue = get_value
 
     def notify(self, order):
+        """Put an order's state aside for the strategy."""
         self.notifs.append(_clone(order))
 
     def buy(self, *args, **kwargs):
+        """As backtrader's."""
         return self._place(BuyOrder, *args, **kwargs)
 
     def sell(self, *args, **kwargs):
+        """As backtrader's."""
         return self._place(SellOrder, *args, **kwargs)
 
     def _place(
@@ -246,6 +252,7 @@ class ClockBroker(BackBroker):
             super()._try_exec(order)
 
     def next(self):
+        """As backtrader's, on open orders and positions alone."""
         while self._toactivate:
             self._toactivate.popleft().activate()
         if self.p.checksubmit:

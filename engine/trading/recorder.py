@@ -44,6 +44,7 @@ class RunRecorder(bt.Analyzer):
     """
 
     def start(self):
+        """Called before the first bar."""
         broker = self.strategy.broker
         self._names = _names(self.strategy.datas)
         self._waiting: list[tuple] = []  # fills since the last bar
@@ -54,9 +55,11 @@ class RunRecorder(bt.Analyzer):
         self._fills: list[tuple] = []
 
     def notify_fund(self, cash, value, fundvalue, shares):
+        """Note what the account is worth, before the bar is written down."""
         self._funds = cash, value, fundvalue, shares
 
     def notify_order(self, order):
+        """Note every part of an order that was filled."""
         if order.status not in (bt.Order.Partial, bt.Order.Completed):
             return
         feed = order.data
@@ -67,9 +70,11 @@ class RunRecorder(bt.Analyzer):
         self._open[feed] = _point(self.strategy.broker.getcommissioninfo(feed))
 
     def prenext(self):
+        """Called on every bar, also before every feed has begun."""
         self.next()
 
     def next(self):
+        """Write the bar down."""
         moment = self.strategy.lines.datetime[0]
         if self._waiting:
             self._fills += [(moment, self._names[feed], *fill, self._open[feed]) for feed, *fill in self._waiting]
@@ -84,6 +89,7 @@ class RunRecorder(bt.Analyzer):
         self._rows.append((moment, *self._funds, held))
 
     def stop(self):
+        """Take the strategy's description and the feeds' prices, once."""
         strategy, broker = self.strategy, self.strategy.broker
         self.described = describe_strategy(strategy)
         self._cheats = bool(getattr(broker.p, "coc", False))
@@ -101,7 +107,8 @@ class RunRecorder(bt.Analyzer):
     @property
     def returns(self) -> pd.Series:
         """Simple returns by day: as backtrader's ``TimeReturn``, but of the money that was there, where any was paid in
-        or out (``add_cash``)."""
+        or out (``add_cash``).
+        """
         rows = self._by_day()
         funds = np.array([self._first_funds, *(row[:4] for row in rows.values())], dtype=float)
         _, value, worth, shares = funds.T

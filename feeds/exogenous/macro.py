@@ -119,27 +119,33 @@ def a_year_before(values: pd.Series) -> np.ndarray:
 
 
 def level(frame: pd.DataFrame) -> pd.Series:
+    """The series as it is."""
     return frame.iloc[:, 0]
 
 
 def logarithm(frame: pd.DataFrame) -> pd.Series:
+    """Natural logarithm; NaN where the value is not positive."""
     values = frame.iloc[:, 0]
     return np.log(values.where(values > 0))
 
 
 def year_change(frame: pd.DataFrame) -> pd.Series:
+    """Difference to the value a year before."""
     return frame.iloc[:, 0] - a_year_before(frame.iloc[:, 0])
 
 
 def year_growth(frame: pd.DataFrame) -> pd.Series:
+    """Growth over the value a year before, in percent."""
     return 100.0 * (frame.iloc[:, 0] / a_year_before(frame.iloc[:, 0]) - 1.0)
 
 
 def slope(yields: pd.DataFrame) -> pd.Series:
+    """Ten years' yield less three months'."""
     return yields["DGS10"] - yields["DGS3MO"]
 
 
 def curvature(yields: pd.DataFrame) -> pd.Series:
+    """Twice the two years' yield less three months' and ten years'."""
     return 2 * yields["DGS2"] - yields["DGS3MO"] - yields["DGS10"]
 
 

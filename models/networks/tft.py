@@ -57,6 +57,7 @@ class GroupedLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(groups, n_out).uniform_(-bound, bound))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Each variable through its own linear map, ``(..., G, O)``."""
         return torch.einsum("...gi,gio->...go", x, self.weight) + self.bias
 
 
@@ -70,6 +71,7 @@ class GatedSkip(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """``x`` through the gate, added to ``skip`` and normalised."""
         return self.norm(skip + glu(self.gate(self.dropout(x)), dim=-1))
 
 
@@ -98,6 +100,7 @@ class GatedResidual(nn.Module):
         self.skip = nn.Identity() if n_in == n_out else linear(n_in, n_out)
 
     def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        """``x`` through the network, in the light of ``context``; same leading axes."""
         inner = self.enter(x)
         if context is not None:
             inner = inner + self.context(context)

@@ -46,6 +46,7 @@ class Recorded:
         self.by_day = {decision.asof: decision for decision in decisions}
 
     def __call__(self, panel: Panel) -> Candidates:
+        """The candidates of the decision made on the panel's last day."""
         asof = panel.dates[-1]
         if asof not in self.by_day:
             raise ValueError(f"panel: it ends on {asof.date()}, on which nothing was decided")
@@ -66,6 +67,7 @@ class Listed:
         self.cash = cash
 
     def __call__(self, panel: Panel) -> Candidates:
+        """Who trades, is a member and has a record."""
         silent = panel.bars_since_last()[panel.tradable]
         trading = (silent <= self.selection.max_stale_sessions) & panel.members()[panel.tradable]
         names = list(silent.index[trading])
@@ -105,6 +107,7 @@ class Baseline:
         self.random_state = random_state
 
     def fit(self, panel: Panel, start: pd.Timestamp | None = None) -> Baseline:
+        """Nothing to learn."""
         return self
 
     def decide(self, panel: Panel, state: PortfolioState) -> Decision:

@@ -52,10 +52,12 @@ class View:
 
     @property
     def names(self) -> list[str]:
+        """The symbols, in order."""
         return list(self.sharpe.index)
 
     @property
     def n_names(self) -> int:
+        """How many the strategy holds."""
         return self.n_clusters * self.per_cluster
 
     def known(self, sessions: int | None = None) -> np.ndarray:
@@ -63,6 +65,7 @@ class View:
         return self.returns.fillna(0.0).to_numpy()[-(sessions or len(self.returns)) :]
 
     def rng(self) -> np.random.Generator:
+        """Random numbers that begin anew at every decision."""
         return np.random.default_rng(self.random_state)
 
 

@@ -51,6 +51,7 @@ class PassportNotes:
         self.known: dict[pd.Timestamp, pd.DataFrame] = {}
 
     def __call__(self, now: pd.Timestamp) -> NotedPolicy:
+        """The policy of a day, whose decisions are noted."""
         return NotedPolicy(self.policy_for(now), self)
 
 

@@ -49,6 +49,7 @@ def cluster_color(label: int, n_clusters: int) -> str:
 
 
 def new_axes(width: float, height: float) -> Axes:
+    """Axes of a picture of their own, so many inches wide and high."""
     return Figure(figsize=(width, height), layout="constrained").add_subplot()
 
 
@@ -64,6 +65,7 @@ def date_axis(ax: Axes) -> None:
 
 
 def legend(ax: Axes, **where) -> None:
+    """A legend in the style of the page; ``where`` as matplotlib takes it."""
     ax.legend(frameon=False, fontsize=9, labelcolor=INK, **where)
 
 

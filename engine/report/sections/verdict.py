@@ -327,7 +327,8 @@ def _room(evidence: dict) -> list[tuple[str, str, str]]:
 
 
 def signed_number(value: float) -> str:
-    """
+    """Two decimals, with a sign.
+
     >>> signed_number(0.123), signed_number(-0.123)
     ('+0.12', '−0.12')
     """
