@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from clusterfolio.feeds.raw import RAW_COLUMNS, DataError
+from clusterfolio.feeds.units import unit_of
 
 #: Spellings, in small letters without accents, blanks, digits and punctuation, in order of preference.
 SPELLINGS = {
@@ -155,12 +156,13 @@ class NotPrices(DataError):
 
 
 def plain(name: object) -> str:
-    """A column's name without case, accents, blanks, digits and punctuation.
+    """A column's name without case, accents, blanks, digits, punctuation and what stands in brackets.
 
-    >>> plain("4. Close "), plain("Eröffn."), plain("收盘价")
-    ('close', 'eroffn', '收盘价')
+    >>> plain("4. Close "), plain("Eröffn."), plain("Price (EUR)"), plain("收盘价")
+    ('close', 'eroffn', 'price', '收盘价')
     """
-    text = unicodedata.normalize("NFKD", str(name).lower().replace("ł", "l"))
+    text = re.sub(r"\(.*\)|\[.*\]", "", str(name)) or str(name)
+    text = unicodedata.normalize("NFKD", text.lower().replace("ł", "l"))
     text = "".join(letter for letter in text if not unicodedata.combining(letter))
     return re.sub(r"[\W\d_]", "", unicodedata.normalize("NFC", text))
 
@@ -218,6 +220,20 @@ def roles_of(names: Sequence[str], dated: bool = False) -> dict[str, int]:
         column = names[spelt.index(log[0])]
         raise NotPrices(f"a table of trades rather than of prices: column {column!r}")
     return roles
+
+
+def unit_in(name: str) -> str:
+    """The currency that a column's name states in brackets, as a vendor writes it; empty = none.
+
+    >>> unit_in("Close (GBX)"), unit_in("Close (last)"), unit_in("Close")
+    ('GBX', '', '')
+    """
+    for text in re.findall(r"[(\[]\s*([^)\]]{1,6}?)\s*[)\]]", name):
+        try:
+            return text if unit_of(text) else ""
+        except DataError:
+            continue
+    return ""
 
 
 def shown(names: Sequence[object]) -> str:

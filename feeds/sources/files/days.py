@@ -216,10 +216,11 @@ def _reading(
     first, second = parts[0].astype(int), parts[2].astype(int)
     sign = parts[1].iloc[0]
     small = (first <= 12) & (second <= 12)
-    if not ((first != second) & ((first <= 12) | (second <= 12))).any():
+    short = bool((parts[3].str.len() == 2).all() and (parts[0].str.len() == 2).all())
+    if not short and not ((first != second) & ((first <= 12) | (second <= 12))).any():
         return ("dmy" if usual else "mdy"), {}
     readings = ["dmy", "mdy"] if (usual if order is None else order) else ["mdy", "dmy"]
-    if (parts[3].str.len() == 2).all() and (parts[0].str.len() == 2).all():
+    if short:
         readings.append("ymd")
     if small.any() and not small.all():
         readings.append("swapped")

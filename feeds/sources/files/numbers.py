@@ -28,8 +28,8 @@ GROUPED = r"[+-]?(?:\d{1,3}(?:T\d{3})+|\d{1,2}(?:T\d{2})*T\d{3}|\d+)?(?:D\d*)?(?
 
 
 #: What proves a decimal comma, and a decimal point.
-COMMA = r"^[^,]*\.[^,]*,\d*$|^[+-]?0?,\d|,\d{1,2}$|,\d{4,}$|\.\d{3}\."
-POINT = r"^[^.]*,[^.]*\.\d*$|^[+-]?0?\.\d|\.\d{1,2}$|\.\d{4,}$|,\d{3},|,\d\d,"
+COMMA = r"^[^,]*\.[^,]*,\d*$|^[+-]?0?,\d|,\d{1,2}$|,\d{4,}$|\.\d{3}\.|\d{4},"
+POINT = r"^[^.]*,[^.]*\.\d*$|^[+-]?0?\.\d|\.\d{1,2}$|\.\d{4,}$|,\d{3},|,\d\d,|\d{4}\."
 
 #: Rows that are looked at first.
 SAMPLE = 200
@@ -94,8 +94,6 @@ def _of_threes(texts: Sequence[pd.Series], sign: str, other: str, separator: str
     as_thousands = sum(_roughness(text, other, groups) for text in texts)
     if abs(as_decimal - as_thousands) > 3:
         return Signs(sign if as_decimal < as_thousands else other)
-    if sign == "." and separator in ("", ","):
-        return Signs()
     usual = "," if sign == "," and separator != "," else "."
     example = next(iter(pd.concat(texts)[lambda text: text.str.contains(sign, regex=False)]))
     return Signs(

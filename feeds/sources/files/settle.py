@@ -131,25 +131,41 @@ def _moved(symbol: str, stamps: pd.DatetimeIndex, notes: list[Note]) -> pd.Datet
 
 
 def _shift(symbol: str, weekday: np.ndarray, minute: np.ndarray, late: bool) -> tuple[int, Note | None]:
-    """By how many days stamps of one part of the day are off, and what is to be said about it."""
-    share = np.bincount(weekday, minlength=7) / len(weekday)
-    monday, friday, saturday, sunday = share[0], share[4], share[5], share[6]
-    n = len(weekday)
-    if saturday > 0.05 and sunday > 0.05:  # traded every day
-        if not late or np.median(minute) >= ENDS:
+    """By how many days stamps of one part of the day are off, and what is to be said about it.
+
+    A stretch of rows without Fridays proves it for all of them, or nothing does: rows that contradict it are refused.
+    """
+    n, monday, friday, saturday, sunday = len(weekday), *(weekday == day for day in (0, 4, 5, 6))
+    weekend = (saturday | sunday).mean()
+    if _stretch(sunday, friday | saturday, 1 if late or pair_of(symbol) else 10):
+        if symbol.endswith(SUNDAY_MARKETS) and not late:
             return 0, None
-        return 1, ("days moved", f"{n} bars of an asset traded every day that begin late in it: a day later", GUESSED)
-    if sunday > 0.05 and friday < 0.02 and saturday < 0.02:
-        if late or pair_of(symbol):
-            return 1, ("days moved", f"{n} bars on Sundays to Thursdays: a day later", MENDED)
-        if n < 10 or symbol.endswith(SUNDAY_MARKETS):
-            return 0, None
-        raise Refused("bars on Sundays and none on Fridays: dated a day early, or of a market that opens on Sundays")
-    if saturday > 0.05 and monday < 0.02 and sunday < 0.02 and n >= 10:
+        if friday.any() or not (late or pair_of(symbol)):
+            raise Refused(
+                "bars on Sundays and none on Fridays: dated a day early, or of a market that opens on Sundays"
+            )
+        return 1, ("days moved", f"{n} bars on Sundays to Thursdays: a day later", MENDED)
+    if _stretch(saturday, monday | sunday, 10):
+        if monday.any():
+            raise Refused("bars on Saturdays and none on Mondays, but not all along")
         return -1, ("days moved", f"{n} bars on Tuesdays to Saturdays: a day earlier", MENDED)
-    if late and sunday > 0.05:
-        raise Refused("stamps on Sundays and Fridays: which day they mean is not told")
-    return 0, None
+    if not late or weekend <= 0.01:
+        return 0, None
+    if weekend < 0.2 and n >= 10:
+        raise Refused("stamps late in the day, on some weekends: which day they mean is not told")
+    if np.median(minute) >= ENDS:
+        return 0, None
+    return 1, ("days moved", f"{n} bars of an asset traded every day that begin late in it: a day later", GUESSED)
+
+
+def _stretch(present: np.ndarray, absent: np.ndarray, fewest: int) -> bool:
+    """Whether in some stretch of four weeks the one day of the week stands regularly and the others never do."""
+    window = min(20, len(present))
+    if len(present) < fewest or not present.any():
+        return False
+    seen = pd.Series(present).rolling(window).sum().to_numpy()
+    others = pd.Series(absent).rolling(window).sum().to_numpy()
+    return bool(((seen >= max(1, window // 7)) & (others == 0)).any())
 
 
 # Which of several rows counts --------------------------------------------------------------------------------------
@@ -229,20 +245,20 @@ def _disagree(left: pd.DataFrame, right: pd.DataFrame) -> np.ndarray:
 
 def _at_seams(frames: list[tuple[str, pd.DataFrame]], notes: list[Note]) -> pd.DataFrame:
     """Files of different days behind each other; a later file's adjusted close continues the earlier one's basis."""
-    frame = pd.concat([frame for _, frame in frames]).sort_index(kind="stable")
-    if len(frames) > 60 or not {"close", "adj_close"} <= set(frame.columns):
-        return frame
-    scale, last, out = 1.0, None, []
-    for name, part in frames:
-        if {"close", "adj_close"} <= set(part.columns):
-            ratios = (part["adj_close"] / part["close"]).dropna()
-            if len(ratios):
-                if last is not None and ratios.iloc[0] * scale < last * (1 - 1e-4):
-                    scale = last / ratios.iloc[0]
-                    notes.append(("adjusted closes of another basis", f"{name} scaled by {scale:.6g} to go on", MENDED))
-                last = ratios.iloc[-1] * scale
-        out.append(part.assign(adj_close=part["adj_close"] * scale) if "adj_close" in part.columns else part)
-    return pd.concat(out).sort_index(kind="stable")
+    whole = pd.concat([frame for _, frame in frames])
+    if {"close", "adj_close"} <= set(whole.columns):
+        number = np.repeat(np.arange(len(frames)), [len(frame) for _, frame in frames])
+        ratios = (whole["adj_close"] / whole["close"]).groupby(number).agg(["first", "last"]).to_numpy()
+        scale, last, scales = 1.0, np.nan, np.ones(len(frames))
+        for at, (first, end) in enumerate(ratios):
+            if first * scale < last * (1 - 1e-4):
+                scale = last / first
+                text = f"{frames[at][0]} and later ones scaled by {scale:.6g} to go on"
+                notes.append(("adjusted closes of another basis", text, MENDED))
+            scales[at] = scale
+            last = end * scale if np.isfinite(end) else last
+        whole["adj_close"] *= scales[number]
+    return whole.sort_index(kind="stable")
 
 
 def _daily(frame: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
@@ -252,7 +268,7 @@ def _daily(frame: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
         return frame
     gaps = np.diff(days.to_numpy()) // np.timedelta64(1, "D")
     far = np.concatenate([[False], gaps >= WEEK])
-    if far.mean() < 0.02:
+    if not far.any():
         return frame
     run = pd.Series(far).rolling(WEEKLY_RUN, min_periods=WEEKLY_RUN).sum().to_numpy() == WEEKLY_RUN
     if far.mean() > 0.5 or run.mean() > 0.5:

@@ -20,6 +20,7 @@ from clusterfolio.feeds.sources.files.columns import (
     role_of,
     roles_of,
     shown,
+    unit_in,
 )
 from clusterfolio.feeds.sources.files.containers import Sheet
 from clusterfolio.feeds.sources.files.days import NO_ORDERS, Days, Orders, Unreadable, to_days
@@ -127,8 +128,13 @@ def _from_long(sheet: Sheet, names: Names, orders: Orders) -> Table:
     spare = [] if "symbol" in roles else [at for at, name in enumerate(sheet.names) if plain(name) in IDENTIFIERS]
     keep = None if "symbol" not in roles else (roles["symbol"], lambda text: names.of(str(text).strip()) is not None)
     cells = _stated_rows(sheet.read(sorted({*roles.values(), *spare}), symbols=keep), roles)
+    daily = _of_a_day(cells, roles)
+    if len(cells) and not daily.any():
+        raise NotPrices(f"bars of another length than a day: {cells[roles['interval']].iloc[0]!r}")
+    cells = cells if daily.all() else cells[daily].reset_index(drop=True)
     if not len(cells):
         return Table()
+    cells, roles = _payments(cells, roles)
     labels, codes = _symbols(cells, roles, sheet)
     found = Days(pd.DatetimeIndex([day] * len(cells))) if "date" not in roles else None
     groups = codes if len(labels) > 1 else None
@@ -150,8 +156,9 @@ def _from_long(sheet: Sheet, names: Names, orders: Orders) -> Table:
         notes.append(
             ("already adjusted", "yfinance's columns without Adj Close: prices taken as already adjusted", GUESSED)
         )
-    usable = _of_a_day(cells, roles)
     stated = _texts(cells[roles["currency"]]) if "currency" in roles else None
+    unit = unit or unit_in(sheet.names[roles["close" if "close" in roles else "adj_close"]])
+    unit = unit or sheet.above.get("currency", "")
     order = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[order], np.arange(len(labels) + 1))
     for code, label in enumerate(labels):
@@ -159,10 +166,7 @@ def _from_long(sheet: Sheet, names: Names, orders: Orders) -> Table:
         if name is None:
             continue
         rows = order[bounds[code] : bounds[code + 1]]
-        rows = rows[usable[rows] & ~stamps[rows].isna()] if len(rows) else rows
-        if not usable.all() and not len(rows):
-            table.refused[name] = "bars of another length than a day"
-            continue
+        rows = rows[~stamps[rows].isna()]
         close = numbers.get("close", numbers.get("adj_close"))[rows]
         if "symbol" in roles and several_prices(stamps[rows], close) > MANY:
             telling = _telling(sheet, rows, stamps, close, len(cells))
@@ -172,9 +176,7 @@ def _from_long(sheet: Sheet, names: Names, orders: Orders) -> Table:
                 )
                 continue
         try:
-            table.add(
-                name, _part(rows, stamps, numbers, stated, unit or sheet.above.get("currency", ""), adjusted, notes)
-            )
+            table.add(name, _part(rows, stamps, numbers, stated, unit, adjusted, notes))
         except DataError as fault:
             table.refused[name] = str(fault)
     return table
@@ -216,6 +218,22 @@ def _stated_rows(cells: pd.DataFrame, roles: dict[str, int]) -> pd.DataFrame:
     return cells[~(blank & beside.astype(str).apply(lambda column: column.str.strip() == "").all(axis=1))].reset_index(
         drop=True
     )
+
+
+def _payments(cells: pd.DataFrame, roles: dict[str, int]) -> tuple[pd.DataFrame, dict[str, int]]:
+    """With the dividends that stand in words in rows of their own (``0.24 Dividend``) in a column; splits are known."""
+    if "open" not in roles or "dividend" in roles or pd.api.types.is_numeric_dtype(cells[roles["open"]].dtype):
+        return cells, roles
+    said = cells[roles["open"]].astype(str)
+    paid = said.str.extract(r"^\D{0,2}([\d.,]+)\s*[Dd]ividend", expand=False)
+    split = said.str.contains(r"[Ss]tock [Ss]plit", regex=True)
+    if not paid.notna().any() and not split.any():
+        return cells, roles
+    spoken = paid.notna() | split
+    cells = cells.copy()
+    cells[roles["open"]] = said.where(~spoken, "")
+    cells[-1] = paid.fillna("")
+    return cells, roles | {"dividend": -1}
 
 
 def _symbols(cells: pd.DataFrame, roles: dict[str, int], sheet: Sheet) -> tuple[list[str], np.ndarray]:

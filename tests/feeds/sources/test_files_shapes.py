@@ -295,3 +295,18 @@ def test_row_numbers_are_no_dates(tmp_path):
     )
     raw = read_files([tmp_path])
     assert not raw.bars and raw.verdicts["REF.csv"][0] == "passed over"
+
+
+def test_dividends_in_words_between_the_rows_are_kept(tmp_path):
+    rows = titled(TRUTH).astype(object).assign(Date=DAYS.strftime("%b %d, %Y"))
+    paid = pd.DataFrame({"Date": [rows["Date"][99]], "Open": ["0.24 Dividend"]})
+    split = pd.DataFrame({"Date": [rows["Date"][50]], "Open": ["4:1 Stock Splits"]})
+    write(tmp_path / "ABC.csv", pd.concat([rows.iloc[:51], split, rows.iloc[51:100], paid, rows.iloc[100:]]))
+    frame = read_files([tmp_path]).bars["ABC"].frame
+    assert frame["dividend"].sum() == 0.24 and frame["dividend"].idxmax() == DAYS[99]
+    assert frame["close"].dropna().tolist() == TRUTH["close"].tolist()
+
+
+def test_a_currency_in_brackets_in_the_header_is_read(tmp_path):
+    write(tmp_path / "VOD.csv", titled(TRUTH).rename(columns={"Close": "Close (GBX)", "Open": "Open (GBX)"}))
+    assert read_right(tmp_path, "VOD", TRUTH, ("open", "close")).bars["VOD"].currency == "GBX"
