@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import backtrader as bt
 import pandas as pd
@@ -14,6 +12,7 @@ import pandas as pd
 from clusterfolio.feeds.calendar import sessions as exchange_sessions
 from clusterfolio.feeds.panel import STOPPED_AFTER
 from clusterfolio.strategies.bars import day_of, feed_names, has_bar, panel_from_feeds, since_priced
+from clusterfolio.strategies.holdings import Fill, Holdings, PricedOnly
 from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares
 from clusterfolio.strategies.policy import Decision, PortfolioState, ask
 
@@ -35,34 +34,6 @@ SENT_AGAIN = "rebalance, sent again after a margin refusal"
 
 #: Reason of a fill that no rebalance asked for: an order of a subclass's own.
 OTHER = "another order of the strategy"
-
-
-@dataclass(frozen=True)
-class Fill:
-    """One execution: the day, signed shares, price and commission in the account's currency, and why."""
-
-    date: pd.Timestamp
-    symbol: str
-    amount: float
-    price: float
-    commission: float
-    reason: str
-
-
-class PricedOnly:
-    """A broker's filler that fills nothing at a price that is not a number: the order waits for the next bar.
-
-    backtrader would book the fill, and the cash would be NaN for good.
-    """
-
-    def __init__(self, filler: Callable | None):
-        self.filler = filler
-
-    def __call__(self, order, price, ago):
-        """How much of an order fills at this price: nothing at one that is no number."""
-        if not math.isfinite(price):
-            return 0
-        return abs(order.executed.remsize) if self.filler is None else self.filler(order, price, ago)
 
 
 class RebalanceStrategy(bt.Strategy):
@@ -110,18 +81,21 @@ class RebalanceStrategy(bt.Strategy):
         if not callable(self.p.policy_for):
             raise TypeError(f"policy_for: got {self.p.policy_for!r}, expected a callable(now) that returns a policy")
         self.decisions: list[Decision] = []
-        self.fills: list[Fill] = []
         self.unfilled: list[tuple[pd.Timestamp, str, str]] = []
         self._due = deque(sorted({pd.Timestamp(day) for day in self.p.decision_dates}))
         self._by_name = feed_names(self.datas)
-        self._own: dict[str, float] = {}  # shares held, from this strategy's fills
+        self.holdings = Holdings()
         self._decided: pd.Timestamp | None = None
         self._targets: dict[str, float] = {}  # shares wanted, names still being worked on
         self._live: dict[str, bt.Order] = {}
         self._reason: dict[str, str] = {}
         self._since: pd.Timestamp | None = None  # when the current targets were set
-        self._entries: dict[str, pd.Timestamp] = {}
         self._sessions = self.p.sessions
+
+    @property
+    def fills(self) -> list[Fill]:
+        """Every execution of the strategy's own orders, part by part, in order."""
+        return self.holdings.fills
 
     def start(self):
         """Called before the first bar: what cannot be traded is refused."""
@@ -187,8 +161,8 @@ class RebalanceStrategy(bt.Strategy):
     def state(self) -> PortfolioState:
         """What is held now, valued at the last closes."""
         value = self._value()
-        weights = pd.Series({name: self._worth(name) / value for name in self._own}, dtype=float)
-        return PortfolioState(weights, self.broker.getcash() / value, dict(self._entries))
+        weights = pd.Series({name: self._worth(name) / value for name in self.holdings.shares}, dtype=float)
+        return PortfolioState(weights, self.broker.getcash() / value, dict(self.holdings.entries))
 
     def rebalance(self, decision: Decision, now: pd.Timestamp) -> None:
         """Set the target shares from the decision's weights and send the orders, sells first."""
@@ -203,7 +177,9 @@ class RebalanceStrategy(bt.Strategy):
         shares = target_shares(
             weights, prices, self._value(), cash_buffer=self.p.cash_buffer, fractional=self.p.fractional
         )
-        self._targets = dict.fromkeys(self._own, 0.0) | dict(zip(weights.index, shares.tolist(), strict=True))
+        self._targets = dict.fromkeys(self.holdings.shares, 0.0) | dict(
+            zip(weights.index, shares.tolist(), strict=True)
+        )
         for name, weight, price in zip(weights.index, weights, prices, strict=True):
             if self._targets[name] == 0.0 and weight > 0:
                 self._missed(now, name, f"its share of the value is less than one share at {price:,.2f}")
@@ -239,13 +215,13 @@ class RebalanceStrategy(bt.Strategy):
         if amount * price > DUST * self._value():
             self._send(name, amount)
         elif not any(order.issell() for order in self._live.values()):  # no more cash will come
-            reached = self._shares(name) / self._targets.pop(name)
+            reached = self.holdings[name] / self._targets.pop(name)
             if reached < ENOUGH:
                 self._missed(now, name, f"short of cash; {reached:.0%} of its target reached".replace("%", " %"))
 
     def _missing(self, name: str) -> float:
         tolerance = REACHED if self._reason[name] == SENT_AGAIN else SETTLED
-        return float(missing_shares(self._targets[name], self._shares(name), tolerance))
+        return float(missing_shares(self._targets[name], self.holdings[name], tolerance))
 
     def _send(self, name: str, amount: float) -> None:
         send = self.buy if amount > 0 else self.sell
@@ -257,19 +233,19 @@ class RebalanceStrategy(bt.Strategy):
         )
 
     def _sell_stopped(self, now: pd.Timestamp) -> None:
-        for name in list(self._own):
+        for name in list(self.holdings.shares):
             if self._stopped(name, now) and self._reason.get(name) != "stopped trading":
                 if name in self._live:
                     self.cancel(self._live.pop(name))
                 self._targets.pop(name, None)
                 self._reason[name] = "stopped trading"
-                self._send(name, -self._shares(name))
+                self._send(name, -self.holdings[name])
 
     def _give_up(self, now: pd.Timestamp) -> None:
         """Drop what could not be filled in ``GIVE_UP_AFTER`` sessions, and buys of feeds that fell silent."""
         waited = self._sessions_between(self._since, now)
         for name in list(self._targets):
-            buying = self._targets[name] > self._shares(name)
+            buying = self._targets[name] > self.holdings[name]
             silent = self._silent(name, now) >= STOPPED_AFTER // 2
             if waited >= GIVE_UP_AFTER or (buying and silent and name in self._live):
                 order = self._live.pop(name, None)
@@ -282,7 +258,7 @@ class RebalanceStrategy(bt.Strategy):
                 else:  # it had bars to fill on: a filler holds it back
                     part = "a part of the order" if order.executed.size else "nothing of the order"
                     why = f"the broker filled {part} in {waited} sessions"
-                reached = self._shares(name) / self._targets[name] if self._targets[name] else 0.0
+                reached = self.holdings[name] / self._targets[name] if self._targets[name] else 0.0
                 del self._targets[name]
                 self._missed(now, name, f"{why}; {reached:.0%} of its target reached".replace("%", " %"))
 
@@ -296,7 +272,8 @@ class RebalanceStrategy(bt.Strategy):
             return  # backtrader books an order history on whichever strategy is first
         name = order.data._name
         for part in order.executed.iterpending():  # what was filled since the last notice
-            self._record(name, part, dict.get(order.info, "reason", OTHER))
+            why = dict.get(order.info, "reason", OTHER)
+            self.holdings.add(Fill(self._day(part.dt), name, part.size, part.price, part.comm, why))
         if order.status == bt.Order.Completed:
             if self._reason.get(name) != SENT_AGAIN:
                 self._targets.pop(name, None)
@@ -306,21 +283,8 @@ class RebalanceStrategy(bt.Strategy):
         if not order.alive() and name in self._live and self._live[name].ref == order.ref:
             del self._live[name]
 
-    def _record(self, name: str, part, reason: str) -> None:
-        day = self._day(part.dt)
-        self.fills.append(Fill(day, name, part.size, part.price, part.comm, reason))
-        self._own[name] = self._own.get(name, 0.0) + part.size
-        if self._own[name]:
-            self._entries.setdefault(name, day)
-        else:
-            del self._own[name]
-            self._entries.pop(name, None)
-
     def _day(self, moment: float) -> pd.Timestamp:
         return day_of(moment, self.datetime._tz)
-
-    def _shares(self, name: str) -> float:
-        return self._own.get(name, 0.0)
 
     def _price(self, name: str) -> float:
         """The last close that is a number."""
@@ -329,18 +293,18 @@ class RebalanceStrategy(bt.Strategy):
 
     def _worth(self, name: str) -> float:
         scheme = self.broker.getcommissioninfo(self._by_name[name])
-        return scheme.getvaluesize(self._own[name], self._price(name))
+        return scheme.getvaluesize(self.holdings[name], self._price(name))
 
     def _value(self) -> float:
         """Of the account: the broker's, unless others hold positions in it or a price of today is no number."""
         value = self.broker.getvalue()
         positions = list(self.broker.positions.items())
-        if math.isfinite(value) and all(held.size == self._shares(data._name) for data, held in positions):
+        if math.isfinite(value) and all(held.size == self.holdings[data._name] for data, held in positions):
             return value
-        return self.broker.getcash() + sum(map(self._worth, self._own))
+        return self.broker.getcash() + sum(map(self._worth, self.holdings.shares))
 
     def _stopped(self, name: str, now: pd.Timestamp) -> bool:
-        return name in self._own and self._silent(name, now) >= STOPPED_AFTER
+        return name in self.holdings.shares and self._silent(name, now) >= STOPPED_AFTER
 
     def _silent(self, name: str, now: pd.Timestamp) -> int:
         """Sessions since the last bar with a price."""
