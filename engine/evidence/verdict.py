@@ -329,7 +329,7 @@ def data_caveats(run: dict, symbols: pd.DataFrame, metrics: dict) -> list[tuple[
     known += _of_another_engine(run)
     repaired = int((symbols["verdict"] == "repaired").sum())
     if repaired:
-        known.append(("Repaired prices", f"{repaired} of {len(held)} names had bad bars that were left out."))
+        known.append(("Repaired prices", f"{repaired} of {len(held)} names had bars that were mended or withheld."))
     return known
 
 

@@ -23,6 +23,9 @@ MOVES = 10
 #: Columns of the prices of a check.
 PRICES = ("date", "symbol", "close", "currency", "value", "traded")
 
+#: How the reason begins for which a file is passed over that can hold no prices: a text, or neither days nor prices.
+NO_PRICES = ("not a table", "no price table: no column for a date or a closing price")
+
 #: Columns of what is told of a symbol.
 DESCRIBED = ["read", "currency", "told_by", "first", "last", "bars", "withheld"]
 
@@ -118,11 +121,11 @@ def _told_by(name: str, delivered: RawBars, said: pd.Series) -> str:
     if delivered.currency:
         return "the source"
     if pair_of(name) is not None:
-        return "the pair's name"
+        return "the pair"
     if any(remark.kind == TOLD_BY_ENDING for remark in said["remarks"]):
-        return "the symbol's ending"
+        return "the ending"
     guessed = any(remark.kind.startswith(NOT_STATED) for remark in said["remarks"])
-    return "nothing, taken as the account's" if guessed else "the universe"
+    return "nothing: assumed" if guessed else "the universe"
 
 
 def _days(name: str, panel: Panel, raw: RawData) -> pd.DatetimeIndex:
@@ -180,11 +183,11 @@ def _prices(name: str, panel: Panel, raw: RawData) -> pd.DataFrame:
 
 
 def _problems(verdicts: pd.DataFrame) -> list[str]:
-    """What was dropped, refused, not found or left in doubt. A file that is no table of any kind is none of these."""
+    """What was dropped, refused, not found or left in doubt. A file that holds no prices is none of these."""
     said = []
     for name, row in verdicts.iterrows():
         lost = row["verdict"] in (DROPPED, ABSENT)
-        refused = row["verdict"] == PASSED_OVER and not row["why"].startswith("not a table")
+        refused = row["verdict"] == PASSED_OVER and not row["why"].startswith(NO_PRICES)
         if lost or refused:
             said.append(f"{row['verdict']}: {name}: {row['why']}")
         elif row["verdict"] in (USED, REPAIRED):

@@ -55,7 +55,12 @@ def describe_run(
         "processes": said.get("processes"),
         "cash": cash_source,
         "inputs": describe_inputs(config.inputs, panel),
-        "universe": {"tradable": len(panel.tradable), "rows": len(panel.dates), "sessions": len(panel.sessions)},
+        "universe": {
+            "tradable": len(panel.tradable),
+            "closes_only": closes_only(panel),
+            "rows": len(panel.dates),
+            "sessions": len(panel.sessions),
+        },
         "membership": describe_membership(
             membership_of(config), panel, [decision.asof for decision in result.decisions]
         ),
@@ -75,6 +80,13 @@ def describe_run(
         "notes": [note for decision in result.decisions for note in decision.notes],
         "versions": versions(),
     }
+
+
+def closes_only(panel: Panel) -> int:
+    """Symbols that may be held and of which no bar states an open of its own: they are filled at a close."""
+    close = panel.close[panel.tradable]
+    own = (panel.open[panel.tradable] != close) & close.notna()
+    return int((~own.any()).sum())
 
 
 def describe_membership(membership: Membership | None, panel: Panel, days: Sequence[pd.Timestamp]) -> dict | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from clusterfolio.feeds.raw import DOUBTED, GUESSED, MENDED, NOTED
+from clusterfolio.feeds.raw import DOUBTED, GUESSED, MENDED, NOTED, Remark
 
 #: Natures of a remark, those first that ask for a look.
 NATURES = (DOUBTED, GUESSED, MENDED, NOTED)
@@ -17,8 +17,8 @@ def grouped(verdicts: pd.DataFrame) -> list[dict]:
     """The remarks in a table of verdicts, a group per nature and kind, doubts first, then by the number of symbols.
 
     Returns:
-        Groups of ``nature``, ``kind``, ``symbols`` (all of them, in order), ``times`` and ``example`` (the words of the
-        first remark, with its day and factor).
+        Groups of ``nature``, ``kind``, ``symbols`` (all of them, in order), ``times`` and ``example`` (a symbol with
+        its day, factor and words; empty where there is nothing but the kind).
     """
     found: dict[tuple[str, str], list] = {}
     for said in verdicts["remarks"]:
@@ -30,11 +30,19 @@ def grouped(verdicts: pd.DataFrame) -> list[dict]:
             "kind": kind,
             "symbols": sorted({remark.symbol for remark in remarks}),
             "times": len(remarks),
-            "example": f"{remarks[0].symbol} {remarks[0]}".replace(f" {kind}", "", 1),
+            "example": _example(remarks),
         }
         for (nature, kind), remarks in found.items()
     ]
     return sorted(groups, key=lambda one: (NATURES.index(one["nature"]), -len(one["symbols"]), one["kind"]))
+
+
+def _example(remarks: list[Remark]) -> str:
+    for remark in remarks:
+        words = str(remark).removeprefix(remark.kind)
+        if words:
+            return f"{remark.symbol}{words}"
+    return ""
 
 
 def line(group: dict) -> str:
@@ -46,7 +54,9 @@ def line(group: dict) -> str:
     """
     names, times = group["symbols"], group["times"]
     if len(names) == times == 1:
-        return f"{group['nature']}: {group['kind']}: {group['example']}"
+        return f"{group['nature']}: {group['kind']}: {group['example'] or names[0]}"
     shown = ", ".join(names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")
     counted = f"{len(names)} symbol{'s' if len(names) > 1 else ''}" + (f", {times} times" if times > len(names) else "")
-    return f"{group['nature']}: {group['kind']}: {counted} ({shown}); {group['example']}"
+    return f"{group['nature']}: {group['kind']}: {counted} ({shown})" + (
+        f"; {group['example']}" if group["example"] else ""
+    )

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from clusterfolio.feeds.raw import PASSED_OVER, RATE
+
 CLUSTER_COLUMNS, EMBEDDING_COLUMNS = ["date", "symbol", "cluster", "sharpe", "selected"], ["date", "symbol"]
 
 
@@ -63,6 +65,11 @@ class ReportInputs:
     def last_clusters(self) -> pd.DataFrame:
         """Rows of ``clusters`` at the last decision that states some, by symbol."""
         return self.clusters[self.clusters["date"] == self.clusters["date"].max()].set_index("symbol")
+
+
+def asked_for(symbols: pd.DataFrame) -> pd.Series:
+    """Which rows of symbols.csv are symbols that the run asked for: neither a file nor a pair that only converts."""
+    return ~symbols["verdict"].isin([PASSED_OVER, RATE])
 
 
 def read_run(run_dir: Path) -> ReportInputs:

@@ -2,8 +2,9 @@
 
 Yahoo's prices, dividends and volumes are adjusted for every split up to the day of the request, so a split rescales
 what it said before. The cache holds what was really quoted and paid: each answer runs up to the present, and the
-splits it states are undone at once. An update asks for the last cached days again; where these disagree (a split that
-was stated late, a correction), the symbol is fetched anew in full.
+splits it states are undone at once. An update asks for the whole history, which is one request as well: vendors state
+dividends and splits late, fill in days and correct prices of any age, and nothing short of the history itself tells.
+What an answer lacks of days that were known is kept, as long as both agree on the others.
 
 Tested against recorded and faulty answers; unverified against the live service.
 """
@@ -31,9 +32,11 @@ from clusterfolio.feeds.sources.yahoo_cache import Cached, cache_file, cache_fol
 
 log = logging.getLogger(__name__)
 
-#: Calendar days before the last cached bar that an update asks for again, and how far closes may differ there.
-OVERLAP = pd.Timedelta(days=14)
+#: How far two answers may differ in a figure and state the same: they are rounded, before and after splits.
 AGREE = 1e-3
+
+#: Calendar days after the first cached bar on which a complete answer begins at the latest.
+BEGINS_WITHIN = pd.Timedelta(days=7)
 
 #: Seconds to wait before each further attempt when Yahoo refuses or cannot be reached.
 WAITS = (2.0, 5.0, 15.0, 45.0)
@@ -165,30 +168,49 @@ def _updated(
     symbol: str, cached: Cached | None, start: pd.Timestamp, yesterday: pd.Timestamp, download: Download
 ) -> tuple[Cached, str, str]:
     """What the cache should hold from now on, the outcome and why; nothing is written."""
-    if cached is None or start < cached.asked_from:
-        first = start if cached is None else min(start, cached.asked_from)
-        whole = _whole(symbol, first, yesterday, download)
-        return whole, "new" if cached is None else "updated", "" if cached is None else "earlier prices"
-    answer = download(symbol, cached.frame.index[-1] - OVERLAP)
+    first = start if cached is None else min(start, cached.asked_from)
+    answer = download(symbol, first)
     fresh = unadjusted(answer.frame).loc[:yesterday]
-    if not _agree(cached.frame, fresh) or answer.currency != cached.currency:
-        whole = _whole(symbol, cached.asked_from, yesterday, download)
-        return whole, "updated", "recent prices disagreed with the cache; fetched anew"
-    frame = pd.concat([cached.frame[cached.frame.index < fresh.index[0]], fresh])
-    n_new = int((fresh.index > cached.frame.index[-1]).sum())
-    merged = Cached(frame, cached.currency, cached.asked_from, yesterday)
-    return merged, "updated" if n_new else "unchanged", f"{n_new} new days" if n_new else "no new days"
-
-
-def _whole(symbol: str, start: pd.Timestamp, yesterday: pd.Timestamp, download: Download) -> Cached:
-    answer = download(symbol, start)
-    frame = unadjusted(answer.frame).loc[:yesterday]
-    if frame.empty:
+    if fresh.empty:
         raise NoPrices("the answer holds no day that is over")
-    return Cached(frame, answer.currency, start, yesterday)
+    if cached is None:
+        return Cached(fresh, answer.currency, first, yesterday), "new", ""
+    changed = restated(cached.frame, fresh)
+    whole = fresh.index[0] <= cached.frame.index[0] + BEGINS_WITHIN
+    lost = cached.frame[~cached.frame.index.isin(fresh.index)]
+    if (len(changed) or answer.currency != cached.currency) and not whole:
+        raise NoPrices(
+            f"the answer begins on {fresh.index[0].date()}, the cache on {cached.frame.index[0].date()}, and they "
+            "disagree since: kept as it was"
+        )
+    frame = fresh if len(changed) else pd.concat([fresh, lost]).sort_index()
+    said = _said(cached, fresh, changed, answer.currency)
+    outcome = "updated" if said else "unchanged"
+    return Cached(frame, answer.currency, first, yesterday), outcome, said or "no new days"
 
 
-def _agree(cached: pd.DataFrame, fresh: pd.DataFrame) -> bool:
-    """Whether closes match on the days in both; False where there is no such day."""
-    both = pd.concat([cached["close"], fresh["close"]], axis=1, join="inner", sort=False).dropna().to_numpy()
-    return len(both) > 0 and bool(np.allclose(both[:, 0], both[:, 1], rtol=AGREE, atol=0))
+def restated(cached: pd.DataFrame, fresh: pd.DataFrame) -> pd.DatetimeIndex:
+    """Days of which two answers, splits undone, state another close, dividend or split; a day in one only is none."""
+    days = cached.index.intersection(fresh.index)
+    differ = np.zeros(len(days), dtype=bool)
+    for name in ("close", "dividend", "split"):
+        before, after = cached.loc[days, name].to_numpy(), fresh.loc[days, name].to_numpy()
+        differ |= ~np.isclose(before, after, rtol=AGREE, atol=0, equal_nan=True)
+    return days[differ]
+
+
+def _said(cached: Cached, fresh: pd.DataFrame, changed: pd.DatetimeIndex, currency: str) -> str:
+    """What an answer changes, in words; empty = nothing."""
+    inside = fresh.index[(fresh.index > cached.frame.index[0]) & (fresh.index < cached.frame.index[-1])]
+    filled = inside.difference(cached.frame.index)
+    parts = []
+    if (fresh.index < cached.frame.index[0]).any():
+        parts.append("earlier prices")
+    if len(changed):
+        parts.append(f"{len(changed)} days restated, the first {changed[0].date()}")
+    if len(filled):
+        parts.append(f"{len(filled)} days filled in, the first {filled[0].date()}")
+    if currency != cached.currency:
+        parts.append(f"now in {currency or 'no stated currency'}, not {cached.currency or 'one not stated'}")
+    new = int((fresh.index > cached.frame.index[-1]).sum())
+    return "; ".join(parts + ([f"{new} new days"] if new else []))

@@ -19,10 +19,7 @@ SCORED = (
 )
 
 
-OURS = (
-    ("Taxes", "Taxes on gains, dividends and transactions are not deducted. Dividends count as reinvested."),
-    ("Fills", "Orders are decided after a close and filled at the next open, without moving the price."),
-)
+TAXES = "Taxes on gains, dividends and transactions are not deducted. Dividends count as reinvested."
 
 #: The same of a run that was made elsewhere and judged here.
 ELSEWHERE = (
@@ -47,7 +44,8 @@ def caveats(inputs: ReportInputs) -> list[tuple[str, str]]:
 
 def _of_any_run(inputs: ReportInputs) -> list[tuple[str, str]]:
     symbols, beside = inputs.symbols, inputs.config.get("inputs", {})
-    known = list(ELSEWHERE if inputs.run.get("judged") else OURS)
+    ours = (("Taxes", TAXES), ("Fills", fills(inputs.run.get("universe") or {})))
+    known = list(ELSEWHERE if inputs.run.get("judged") else ours)
     if "asset_class" in symbols and symbols["asset_class"].str.lower().isin({"forex", "fx", "currency"}).any():
         known.append(("No carry", "Forex positions earn the change of the rate only, no interest on either leg."))
     known.append(
@@ -58,6 +56,15 @@ def _of_any_run(inputs: ReportInputs) -> list[tuple[str, str]]:
     if beside.get("sentiment"):
         known.append(("Scored texts", SCORED))
     return known
+
+
+def fills(universe: dict) -> str:
+    """Where orders fill, as far as the prices have opens: ``universe`` as in run.json."""
+    closes, tradable = universe.get("closes_only", 0), universe.get("tradable", 0)
+    said = "Orders are decided after a close and filled at the next {}, without moving the price{}."
+    if closes and closes == tradable:
+        return said.format("one", ": no opens are known")
+    return said.format("open", f"; {closes} of {tradable} symbols have closes only" if closes else "")
 
 
 SECTION = Section("caveats", "Caveats", Path(__file__).with_suffix(".html"), build)

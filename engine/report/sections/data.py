@@ -6,7 +6,8 @@ from pathlib import Path
 
 from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.run_dir.remarks import line
-from clusterfolio.engine.run_dir.tables import ReportInputs
+from clusterfolio.engine.run_dir.tables import ReportInputs, asked_for
+from clusterfolio.feeds.raw import RATE, USED
 
 
 def build(inputs: ReportInputs) -> dict:
@@ -14,8 +15,8 @@ def build(inputs: ReportInputs) -> dict:
     symbols = inputs.symbols
     return {
         "verdicts": symbols["verdict"].value_counts().to_dict(),
-        "asked": len(symbols),
-        "questioned": symbols[symbols["verdict"] != "used"],
+        "asked": int(asked_for(symbols).sum()),
+        "questioned": symbols[~symbols["verdict"].isin([USED, RATE])],
         "remarks": [line(group) for group in inputs.run.get("remarks") or []],
         "excluded": inputs.run.get("excluded") or {},
     }

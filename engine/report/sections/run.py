@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.report.layout.text import money
-from clusterfolio.engine.run_dir.tables import ReportInputs
+from clusterfolio.engine.run_dir.tables import ReportInputs, asked_for
 
 
 def build(inputs: ReportInputs) -> dict:
@@ -25,7 +25,7 @@ def facts(inputs: ReportInputs) -> list[tuple[str, str]]:
     training = run.get("training") or {}
     lines = [
         ("Prices", "simulated" if run["simulated"] else inputs.config.get("data", {}).get("source")),
-        ("Symbols asked for", f"{len(inputs.symbols):,}"),
+        ("Symbols asked for", f"{int(asked_for(inputs.symbols).sum()):,}"),
         ("Clustered at the last decision", f"{len(inputs.last_clusters()):,}" if len(inputs.clusters) else None),
         ("Ever held", f"{int((held != 0).any().sum()):,}"),
         ("Benchmark", run["benchmark"]),

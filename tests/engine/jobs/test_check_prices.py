@@ -37,7 +37,7 @@ def run(folder, *more):
 def test_everything_about_a_symbol_is_told(folder):
     found = check_prices(config(folder))
     row, frame = found.symbols.loc["SHEL.L"], pd.read_csv(folder / "SHEL.L.csv", parse_dates=["Date"])
-    assert row["currency"] == "GBp" and row["told_by"] == "the symbol's ending"
+    assert row["currency"] == "GBp" and row["told_by"] == "the ending"
     assert row["last"] == frame["Date"].iloc[-1]
     assert found.symbols.loc["AAA", "told_by"] != row["told_by"]
     assert found.actions.loc[found.actions["symbol"] == "SHEL.L", ["day", "what", "size"]].to_numpy().tolist() == [
@@ -95,6 +95,16 @@ def test_remarks_are_grouped_by_kind_with_doubts_first():
         "doubted: level in doubt: B 2024-06-10 x100: why",
         "mended: split undone: 2 symbols, 3 times (A, B); A 2024-06-10 x0.1",
     ]
+
+
+def test_a_kind_that_says_everything_needs_no_example():
+    said = [
+        (Remark("A", "currency not stated", nature="guessed"),),
+        (Remark("B", "currency not stated", nature="guessed"),),
+    ]
+    groups = grouped(pd.DataFrame({"remarks": said}))
+    assert line(groups[0]) == "guessed: currency not stated: 2 symbols (A, B)"
+    assert line(grouped(pd.DataFrame({"remarks": said[:1]}))[0]) == "guessed: currency not stated: A"
 
 
 def test_withheld_days_are_in_the_file_without_a_value(tmp_path):

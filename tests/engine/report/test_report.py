@@ -20,13 +20,13 @@ from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.report.page import Picture, left_out, render, write_report
 from clusterfolio.engine.report.sections.calendar import calendar_table
-from clusterfolio.engine.report.sections.caveats import caveats
+from clusterfolio.engine.report.sections.caveats import caveats, fills
 from clusterfolio.engine.report.sections.clusters import lasting, plot_stability, project
 from clusterfolio.engine.report.sections.holdings import picks
 from clusterfolio.engine.report.sections.performance import plot_drawdowns, plot_equity
 from clusterfolio.engine.report.sections.tear_sheets import LOTS, Sheet, in_lots, tear_sheets
 from clusterfolio.engine.report.sections.trading import transaction_summary
-from clusterfolio.engine.run_dir.tables import ReportInputs, read_run
+from clusterfolio.engine.run_dir.tables import ReportInputs, asked_for, read_run
 from clusterfolio.engine.trading.metrics import compute_metrics
 
 #: Anchors of what every page has.
@@ -533,3 +533,13 @@ def test_a_walk_forward_shows_its_trainings_and_how_clusters_last(inputs):
     page = strictly(render, rolling, {})
     assert "20.0% of the assets moved" in page and "99,000" in page and page.count("2025-01-02 to 2025-01-31") == 2
     assert "From decision to decision" not in render(inputs, {})
+
+
+def test_the_page_says_where_orders_fill_and_counts_symbols_and_not_files():
+    assert "filled at the next open, without moving the price." in fills({"tradable": 9, "closes_only": 0})
+    some = fills({"tradable": 9, "closes_only": 2})
+    assert "next open" in some and "2 of 9 symbols" in some
+    assert "next open" not in fills({"tradable": 9, "closes_only": 9})
+    verdicts = ["used", "absent", "passed over", "exchange rate"]
+    symbols = pd.DataFrame({"verdict": verdicts}, index=["A", "B", "README.md", "JPY=X"])
+    assert asked_for(symbols).tolist() == [True, True, False, False]

@@ -85,17 +85,54 @@ def test_the_first_fetch_stores_what_was_quoted_and_paid(tmp_path):
     assert outcome["n_bars"] == len(frame)
 
 
-def test_an_update_asks_for_the_last_days_only_and_appends(tmp_path):
+def test_an_update_asks_once_for_the_whole_history_and_says_what_is_new(tmp_path):
     yahoo = Yahoo("2024-03-01", dividends={"2024-04-10": 0.5})
     filled(yahoo, tmp_path)
     yahoo.today = pd.Timestamp("2024-05-01")
     outcome = filled(yahoo, tmp_path).loc["AAA"]
-    assert outcome["outcome"] == "updated"
-    assert [str(start.date()) for _, start in yahoo.calls] == ["2024-01-01", "2024-02-15"]
+    assert (outcome["outcome"], outcome["why"]) == ("updated", "43 new days")
+    assert [str(start.date()) for _, start in yahoo.calls] == ["2024-01-01"] * 2
     pd.testing.assert_series_equal(
         cached(tmp_path)["close"], yahoo.quoted.loc[:"2024-04-30", "close"], check_names=False, check_freq=False
     )
     assert cached(tmp_path).loc["2024-04-10", "dividend"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("late", "said"),
+    [
+        ({"dividends": {"2024-01-22": 2.0}}, "1 days restated, the first 2024-01-22"),
+        ({"splits": {"2024-01-22": 2.0}}, "days restated, the first 2024-01-22"),
+    ],
+)
+def test_an_action_stated_months_late_arrives(tmp_path, late, said):
+    yahoo = Yahoo("2024-03-01")
+    filled(yahoo, tmp_path)
+    yahoo.quoted, yahoo.today = quoted(**late), pd.Timestamp("2024-08-01")
+    outcome = filled(yahoo, tmp_path).loc["AAA"]
+    assert outcome["outcome"] == "updated" and said in outcome["why"]
+    for name in ("close", "dividend", "split"):
+        np.testing.assert_allclose(cached(tmp_path)[name], yahoo.quoted.loc[:"2024-07-31", name], rtol=1e-12)
+
+
+def test_a_day_filled_in_late_arrives_and_one_that_goes_missing_is_kept(tmp_path):
+    yahoo = Yahoo("2024-03-01")
+    complete = yahoo.quoted
+    yahoo.quoted = complete.drop(pd.Timestamp("2024-01-17"))
+    filled(yahoo, tmp_path)
+    yahoo.quoted, yahoo.today = complete.drop(pd.Timestamp("2024-02-14")), pd.Timestamp("2024-08-01")
+    assert "1 days filled in, the first 2024-01-17" in filled(yahoo, tmp_path).loc["AAA", "why"]
+    assert list(cached(tmp_path).index) == list(complete.loc[:"2024-07-31"].index)
+
+
+def test_an_answer_that_lacks_the_early_history_and_disagrees_replaces_nothing(tmp_path):
+    yahoo = Yahoo("2024-03-01")
+    filled(yahoo, tmp_path)
+    before = cached(tmp_path)
+    yahoo.quoted, yahoo.today = quoted(dividends={"2024-02-20": 2.0}).loc["2024-02-01":], pd.Timestamp("2024-08-01")
+    outcome = filled(yahoo, tmp_path).loc["AAA"]
+    assert outcome["outcome"] == "unchanged" and "begins on 2024-02-01" in outcome["why"]
+    pd.testing.assert_frame_equal(cached(tmp_path), before)
 
 
 def test_updates_across_a_split_equal_one_fetch_at_the_end(tmp_path):
@@ -106,16 +143,16 @@ def test_updates_across_a_split_equal_one_fetch_at_the_end(tmp_path):
         filled(yahoo, piecemeal)
     filled(yahoo, at_once)
     pd.testing.assert_frame_equal(cached(piecemeal), cached(at_once), rtol=1e-9)
-    assert len(yahoo.calls) == 5  # no update needed a second look
+    assert len(yahoo.calls) == 5
 
 
-def test_a_split_that_yahoo_states_late_makes_it_fetch_everything_anew(tmp_path):
+def test_a_split_that_yahoo_states_late_is_undone_in_everything_before_it(tmp_path):
     yahoo = Yahoo("2024-03-01")
     filled(yahoo, tmp_path)
     yahoo.quoted = quoted({"2024-02-26": 2.0})
     yahoo.today = pd.Timestamp("2024-03-08")
     outcome = filled(yahoo, tmp_path).loc["AAA"]
-    assert outcome["outcome"] == "updated" and "disagreed" in outcome["why"]
+    assert outcome["outcome"] == "updated" and "restated" in outcome["why"]
     np.testing.assert_allclose(cached(tmp_path)["close"], yahoo.quoted.loc[:"2024-03-07", "close"])
 
 
