@@ -48,11 +48,13 @@ def compare_command(run_dir, names, n_seeds, n_offsets, workers, trust, quiet):
     """
     from clusterfolio.engine.jobs.compare import compare_run, known_names
     from clusterfolio.engine.jobs.report import renew_report
+    from clusterfolio.engine.run_dir.artifacts import read_own_run
     from clusterfolio.engine.run_dir.finished import reopen
 
     with faults(), reporter(quiet) as progress:
         known_names(names or None)
         progress.stage("load")
+        read_own_run(run_dir, "compare with")
         found = compare_run(reopen(run_dir), names or None, n_seeds, n_offsets, workers, progress, trust)
         reported = renew_report(run_dir, progress)
     if not quiet:

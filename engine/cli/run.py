@@ -53,13 +53,13 @@ def run_command(ctx, preset, config_file, settings, out, model_from, trust, repo
     from clusterfolio.engine.config.trust import check_trust
     from clusterfolio.engine.folds.fitting import training_team
     from clusterfolio.engine.jobs.run import run
-    from clusterfolio.engine.run_dir.artifacts import read_run_json
+    from clusterfolio.engine.run_dir.artifacts import read_own_run
 
     with faults(), training_team() as leads:
         if not leads:  # started by torchrun to help with the training, which is done
             return
         if model_from and not config_file and ctx.get_parameter_source("preset") is not ParameterSource.COMMANDLINE:
-            read_run_json(model_from)  # that it is a run
+            read_own_run(model_from, "run again")
             config_file = model_from / "config.toml"  # the same run again, but for what is asked for here
             own = layered(ctx, preset, None, settings)
             check_trust(model_from, read_toml(config_file), trust, own)

@@ -11,8 +11,9 @@ Where a strategy states no clusters, the comparator is the mean of all portfolio
 the strategy's own exposure on every day (``engine.evidence.exposure``); where there is one name only, holding it at the
 strategy's average exposure. The test is the same.
 
-Skill is claimed only where the plain difference of the mean returns is above 0 too: a low exposure to what the
-comparator holds can have alpha while it earns less.
+Skill is claimed only where the plain difference of the mean returns passes the same test too: picks of a low beta have
+alpha wherever betas differ and mean returns do not, while they earn no more. The p-value is the larger of the two,
+which keeps its level whichever of the two is null (an intersection-union test, Berger 1982).
 
 That clusters diversify, that the whole beats 1/N, the benchmark or the best classical clustering net of costs: those
 are further claims, tested by their Sharpe ratios and adjusted for being several (Holm). They never make the headline.
@@ -114,8 +115,9 @@ def primary(record: Record, effective: float = 1.0) -> dict | None:
     if record.comparator is None:
         return None
     test = st.alpha_test(record.gross - record.cash, (record.comparator - record.cash).to_frame("comparator"))
-    adjusted = st.sidak(test.p, effective)
-    difference = float((record.gross - record.comparator).mean())
+    plain = st.alpha_test(record.gross - record.comparator, pd.DataFrame(index=record.gross.index))
+    p = max(test.p, plain.p)
+    adjusted = st.sidak(p, effective)
     year, width = SESSIONS_PER_YEAR, 1.96 * test.error
     needed = {power: st.sessions_needed(test.appraisal, effective, LEVEL, power) / year for power in (0.5, 0.8)}
     return {
@@ -123,13 +125,15 @@ def primary(record: Record, effective: float = 1.0) -> dict | None:
         "low_year": (test.alpha - width) * year,
         "high_year": (test.alpha + width) * year,
         "net_alpha_year": test.alpha * year - float((record.gross - record.net).mean()) * year,
-        "difference_year": difference * year,
+        "difference_year": plain.alpha * year,
         "information_ratio": test.appraisal,
         "beta": test.betas.get("comparator", 0.0),
         "t": test.t,
-        "p": test.p,
+        "p": p,
+        "p_alpha": test.p,
+        "p_difference": plain.p,
         "p_adjusted": adjusted,
-        "found": bool(adjusted <= LEVEL and difference > 0),
+        "found": bool(adjusted <= LEVEL),
         "years_needed": finite(needed[0.5]),
         "years_needed_80": finite(needed[0.8]),
     }

@@ -137,7 +137,9 @@ def cannot_be_compared(panel: Panel, decisions: Sequence[Decision]) -> dict[str,
     found = unavailable(panel)
     if not states_clusters(decisions):
         found |= dict.fromkeys(set(RULES) - set(WITHOUT_CLUSTERS), "the strategy states no clusters")
-        if len(decisions) > MANY:
+        if len(panel.tradable) == 1:
+            found |= dict.fromkeys(WITHOUT_CLUSTERS[1:], "there is one name only")
+        elif len(decisions) > MANY:
             found |= dict.fromkeys(WITHOUT_CLUSTERS[1:], f"{len(decisions):,} decisions take it too long")
     return found
 

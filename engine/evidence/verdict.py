@@ -75,12 +75,14 @@ class Against:
         theirs: what it is tested against.
         mean: what that earns in the mean, as the comparator of the test.
         skill: what there would be skill at.
+        tilt: what it means when the first earned more at equal exposure only.
     """
 
     mine: str
     theirs: str
     mean: str
     skill: str
+    tilt: str = "What was picked moves less than the others: that is a tilt to calm names, and no skill at picking."
 
 
 def against(evidence: dict) -> Against:
@@ -93,7 +95,11 @@ def against(evidence: dict) -> Against:
     kind, pool = found["kind"], found.get("pool", "")
     if kind == "holding":
         return Against(
-            "its entries and exits", f"holding {pool}", f"holding {pool} all the time", f"entering and leaving {pool}"
+            "its entries and exits",
+            f"holding {pool}",
+            f"holding {pool} all the time",
+            f"entering and leaving {pool}",
+            "It was invested on calmer days than others: that is less risk, and no more return.",
         )
     if kind == "names":
         return Against(
@@ -127,10 +133,10 @@ def _headline(evidence: dict) -> str:
             f"{market} no evidence of skill: over {over} {sides.mine} earned no more, at equal exposure, than "
             f"{sides.theirs} ({signed(test['alpha_year'])} a year)."
         )
-    if test["p_adjusted"] <= evidence["level"]:
+    if test.get("p_alpha", 1.0) <= evidence["level"] < test["p_difference"]:
         return (
-            f"{market} no evidence of skill: {earned}, but plainly {signed(test['difference_year'])} a year. What was "
-            "held moved less than what it is compared with; that is a low exposure, and no skill."
+            f"{market} no evidence of skill: {earned}, but plainly {signed(test['difference_year'])} a year, which "
+            f"luck alone gives {often(test['p_difference'])}. {sides.tilt}"
         )
     return f"{market} no evidence of skill: {earned}, and luck alone does as well as that {_by_luck(test)}."
 
@@ -147,7 +153,8 @@ def _reading(evidence: dict) -> str:
         return "No test was made, so nothing is claimed."
     reading = (
         f"The test was fixed beforehand: alpha against {against(evidence).mean}, at equal exposure and equal costs, "
-        f"one-sided at {evidence['level'] * 100:.0f} %. p = {p_value(test['p'])}"
+        f"and the plain difference, both one-sided at {evidence['level'] * 100:.0f} %. p = {p_value(test['p'])}, the "
+        "larger of the two"
     )
     if trials["count"] > 1:
         reading += (
@@ -157,7 +164,7 @@ def _reading(evidence: dict) -> str:
     low, high = signed(test["low_year"]), signed(test["high_year"])
     reading += f". The true figure lies between {low} and {high} a year with 95 % confidence."
     if "difference_year" in test:
-        reading += f" Without regard to exposure the difference was {signed(test['difference_year'])} a year."
+        reading += f" The plain difference was {signed(test['difference_year'])} a year."
     return reading
 
 
@@ -402,6 +409,8 @@ def _stopped(run: dict, symbols: pd.DataFrame) -> tuple[int, int, float]:
 def survivorship(run: dict, symbols: pd.DataFrame) -> str:
     """What the verdicts on symbols tell about names that failed: how many stopped trading, how many are absent."""
     held, gone, years = _stopped(run, symbols)
+    if held == 1:
+        return "One name, chosen with today's knowledge of how it did; holding it shares that, timing it need not."
     absent = sorted(symbols.index[symbols["verdict"] == "absent"])
     text = (
         f"{gone or 'None'} of {held} names stopped trading in the {years:.1f} years of the data"

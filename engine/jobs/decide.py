@@ -42,7 +42,7 @@ def decide(
     Returns:
         The decision, and its orders: symbol, side, shares, price (the last close), value, weight_now, weight_target.
     """
-    facts = artifacts.read_run_json(run_dir)
+    facts = artifacts.read_own_run(run_dir, "decide with")
     settings = read_toml(Path(run_dir) / "config.toml")
     check_trust(run_dir, settings, trust)
     config = make_config(merge(settings, {"data": {"path": list(paths)}}) if paths else settings)

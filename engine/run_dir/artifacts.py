@@ -146,6 +146,21 @@ def embeddings_table(decisions: list[Decision]) -> pd.DataFrame:
     return table
 
 
+def read_own_run(run_dir: Path, purpose: str) -> dict:
+    """A run directory's run.json, for what only a run that this program made can do.
+
+    Raises:
+        ValueError: the run was made elsewhere and judged here (``engine.jobs.judge``).
+    """
+    facts = read_run_json(run_dir)
+    if "judged" in facts:
+        raise ValueError(
+            f"{run_dir}: a run made elsewhere and judged here; it can be assessed (significance) and drawn (report) "
+            f"anew, but it has no policy and no source of prices to {purpose}"
+        )
+    return facts
+
+
 def read_run_json(run_dir: Path) -> dict:
     """A run directory's run.json; a clear error where there is none."""
     path = Path(run_dir) / "run.json"

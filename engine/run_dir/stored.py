@@ -18,7 +18,7 @@ from clusterfolio.strategies.policy import Policy, learns
 
 def check_model(config: RunConfig, run_dir: Path) -> None:
     """Refuse what was learned for other inputs, or by another policy, than this run would ask."""
-    theirs = artifacts.read_run_json(run_dir)["config"]
+    theirs = artifacts.read_own_run(run_dir, "run again")["config"]
     ours = to_dict(config)
     usual = to_dict(
         replace(make_config({}), model=type(config.model)(), policy=config.policy)

@@ -113,6 +113,19 @@ def _table(baselines: pd.DataFrame | None, evidence: dict) -> list[dict]:
     return rows
 
 
+def _plainly(test: dict) -> list[tuple[str, str, str]]:
+    if "p_difference" not in test:  # a run assessed before it was tested
+        return []
+    return [
+        (
+            "The plain difference",
+            f"{signed(test['difference_year'])} a year, p = {p_value(test['p_difference'])}",
+            "Without regard to exposure; it has to pass the test too. Where calm and wild names earn the same, calm "
+            "ones earn more than their exposure gives, and that is no skill.",
+        )
+    ]
+
+
 def _picking(evidence: dict) -> list[tuple[str, str, str]]:
     test = evidence["primary"]
     if test is None:
@@ -125,6 +138,7 @@ def _picking(evidence: dict) -> list[tuple[str, str, str]]:
             "how often luck alone does at least as well; at 0.05 or less the verdict speaks of evidence. "
             f"Newey-West errors; information ratio {number(test['information_ratio'])}.",
         ),
+        *_plainly(test),
         (
             "The same after the run's costs",
             f"{signed(test['net_alpha_year'])} a year",

@@ -1,7 +1,6 @@
 """A finished run beside its baselines, other seeds and other days; a walk-forward run, so that folds matter."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -178,17 +177,6 @@ def test_decisions_put_off_start_later_and_keep_the_encoders(finished, monkeypat
         shifted = sessions.get_indexer(dates)
         np.testing.assert_array_equal(shifted, own[: len(shifted)] + offset)
     assert np.isfinite(table.to_numpy()).all()
-
-
-def test_comparisons_are_joined_over_equal_sessions(finished):
-    one, other = (
-        compare(finished.panel, finished.config, finished.cash, finished.decisions, [name])
-        for name in ("1/N", "momentum 12-1")
-    )
-    both = one.joined(other)
-    assert list(both.returns) == ["1/N", "momentum 12-1"] and list(both.turnover.index) == list(both.returns)
-    with pytest.raises(ValueError, match="its sessions differ"):
-        one.joined(replace(other, returns=other.returns.iloc[1:]))
 
 
 def test_of_a_backtest_costs_are_the_transactions(finished):

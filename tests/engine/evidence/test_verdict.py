@@ -54,6 +54,13 @@ def test_what_is_not_found_is_called_no_evidence_and_never_significant(p, alpha)
     assert "significant" not in everything.lower() and "nan" not in everything
 
 
+def test_more_at_equal_exposure_only_is_called_a_tilt():
+    low_beta = evidence(p=0.4, alpha=0.04)
+    low_beta["primary"] |= {"p_alpha": 0.001, "p_difference": 0.4, "difference_year": 0.002}
+    words = verdict(low_beta)
+    assert not words.claim and "a tilt to calm names, and no skill" in words.headline and "+0.2 %" in words.headline
+
+
 def test_what_would_be_needed_is_years_or_nothing_that_years_can_give():
     assert any("About 58 more years" in point for point in verdict(evidence()).needed)
     assert any("would not help" in point for point in verdict(evidence(0.9, -0.01)).needed)

@@ -152,6 +152,19 @@ def names_record(seed: int, information_ratio: float = 0.0, years: int = 10) -> 
     return _names_record(returns, held)
 
 
+def tilted_record(seed: int, years: int = 10) -> Record:
+    """Five names of the lowest exposure to the market among sixty with equal true means: a tilt, and no skill."""
+    rng = np.random.default_rng(seed)
+    days, deviation = years * YEAR, 0.2 / YEAR**0.5
+    beta = np.sort(rng.uniform(0.4, 1.6, N_ASSETS))
+    market_moves = rng.standard_t(6, (days, 1)) / 1.5**0.5
+    own = rng.standard_t(6, (days, N_ASSETS)) / 1.5**0.5
+    returns = deviation * (SHARPE / YEAR**0.5 + 0.7 * beta * market_moves + own)
+    held = np.zeros((days, N_ASSETS))
+    held[:, :5] = 0.2
+    return _names_record(returns, held)
+
+
 def _names_record(returns: np.ndarray, held: np.ndarray) -> Record:
     """The record of an account that holds these fractions each day, bought at the open, which is the close before."""
     sessions = pd.bdate_range("2010-01-04", periods=len(returns) + 1)

@@ -6,7 +6,9 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from clusterfolio.engine.cli.main import main
 from clusterfolio.engine.evidence.assessment import assess_run
 from clusterfolio.engine.evidence.exposure import exposure_of
 from clusterfolio.engine.jobs.judge import judge
@@ -227,6 +229,15 @@ def test_a_finished_directory_is_not_written_over(strategy, tmp_path, ledger):
     with pytest.raises(FileExistsError):
         judge(strategy, tmp_path / "run", ledger=ledger, **FAST)
     assert (tmp_path / "run" / "mine.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    "command", [["decide", "RUN", "--asof", "2023-01-31"], ["compare", "RUN"], ["run", "--model", "RUN"]]
+)
+def test_what_needs_a_policy_refuses_a_judged_run(judged, command, tmp_path):
+    arguments = [str(judged.folder) if part == "RUN" else part for part in command]
+    result = CliRunner().invoke(main, [*arguments, *(["--out", str(tmp_path / "x")] if command[0] == "run" else [])])
+    assert result.exit_code == 2 and "a run made elsewhere and judged here" in result.output
 
 
 def test_run_json_tells_what_was_judged(judged):
