@@ -19,6 +19,7 @@ from clusterfolio.feeds.levels import BREAK
 from clusterfolio.feeds.panel import ASSET_DEFAULTS, FIELDS, STOPPED_AFTER, Panel, make_assets
 from clusterfolio.feeds.quality import QualityConfig, clean
 from clusterfolio.feeds.raw import ABSENT, DROPPED, GUESSED, MENDED, RATE, REPAIRED, USED, DataError, RawData, Remark
+from clusterfolio.feeds.symbols import later_history
 
 log = logging.getLogger(__name__)
 
@@ -185,11 +186,6 @@ def _ingest(
     if symbol in raw.verdicts:
         asset.notes.insert(0, raw.verdicts[symbol][1])
     return histories
-
-
-def later_history(symbol: str, number: int) -> str:
-    """The name of a symbol's second or later history."""
-    return f"{symbol}~{number}"
 
 
 def _later(symbol: str, taken: dict[str, _Ingested]) -> list[str]:

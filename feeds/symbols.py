@@ -42,3 +42,17 @@ def former(symbol: str) -> list[tuple[str, pd.Timestamp]]:
             return found
         new, before = rows.iloc[-1][["old", "day"]]
         found.append((new, before))
+
+
+def later_history(symbol: str, number: int) -> str:
+    """The name of a symbol's second or later history: what stands under it once nothing relates its prices any more."""
+    return f"{symbol}~{number}"
+
+
+def first_history(name: str) -> str:
+    """The symbol that a later history stands under.
+
+    >>> first_history(later_history("XYZ", 2)), first_history("XYZ")
+    ('XYZ', 'XYZ')
+    """
+    return re.sub(r"~\d+$", "", name)

@@ -20,6 +20,7 @@ from clusterfolio.feeds.membership import Membership, read_membership, spells_in
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.feeds.raw import DataError, RawData
 from clusterfolio.feeds.sources.catalogue import SOURCES, Request
+from clusterfolio.feeds.symbols import first_history
 from clusterfolio.feeds.universe import describe, load_universe, rates_needed
 
 #: Share of the universe that still trades where a test ends by itself.
@@ -77,7 +78,9 @@ def panel_of(config: RunConfig, raw: RawData) -> tuple[Panel, pd.DataFrame]:
         verdicts = _with_calendar_doubt(verdicts, panel, data.calendar)
     membership = membership_of(config)
     if membership is not None:
-        panel = replace(panel, member=membership.on(panel.dates, panel.symbols))
+        listed = panel.symbols.map(first_history)  # a later history is a member as its symbol is
+        member = membership.on(panel.dates, listed.unique())[listed].set_axis(panel.symbols, axis=1)
+        panel = replace(panel, member=member)
     return with_inputs(panel, config.inputs, data.calendar, data.path), verdicts
 
 

@@ -26,7 +26,7 @@ from clusterfolio.engine.report.page import write_report
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.description import describe_folds, describe_run, versions
 from clusterfolio.engine.run_dir.finished import FinishedRun
-from clusterfolio.engine.run_dir.remarks import grouped
+from clusterfolio.engine.run_dir.remarks import broken_positions, grouped
 from clusterfolio.engine.run_dir.stored import check_model, stored_folds
 from clusterfolio.engine.run_dir.tables import read_run
 from clusterfolio.engine.run_dir.work import work_folder, work_key
@@ -136,7 +136,8 @@ def run(
                     config, panel, planned[-1], policies[planned[-1].number], result, cash_source, fingerprint
                 )
                 facts["remarks"] = grouped(verdicts)
-                facts["notes"] = [*market.notes, *facts["notes"]]
+                broken = broken_positions(verdicts, result.positions)
+                facts["notes"] = [*market.notes, *broken, *facts["notes"]]
                 facts["folds"] = describe_folds(planned, policies, apart)
                 facts["fingerprint"] |= {"code": code, "returns": fingerprint_of_returns(result.returns)}
                 # Before anyone sees the result; killed from here on, the same command is the same trial.
@@ -152,7 +153,7 @@ def run(
                 with clock.stage("report"):
                     write_report(draft)
             write_json(draft / "run.json", facts | clock.measured())
-    return Outcome(Path(out), metrics, verdicts, result, facts["ledger"], assessed, market.notes)
+    return Outcome(Path(out), metrics, verdicts, result, facts["ledger"], assessed, (*market.notes, *broken))
 
 
 def write_clusters(

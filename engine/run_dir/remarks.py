@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from clusterfolio.feeds.levels import BREAK
 from clusterfolio.feeds.raw import DOUBTED, GUESSED, MENDED, NOTED, Remark
 
 #: Natures of a remark, those first that ask for a look.
@@ -60,3 +61,26 @@ def line(group: dict) -> str:
     return f"{group['nature']}: {group['kind']}: {counted} ({shown})" + (
         f"; {group['example']}" if group["example"] else ""
     )
+
+
+def broken_positions(verdicts: pd.DataFrame, positions: pd.DataFrame) -> list[str]:
+    """What was held over a price level that nothing explains, and the account had it been worth nothing.
+
+    Args:
+        positions: value by symbol and ``cash`` at each session's close (``engine.trading.backtest.Result.positions``).
+    """
+    found, value = [], positions.sum(axis=1)
+    for symbol, said in verdicts["remarks"].items():
+        for remark in said:
+            before = positions.index.searchsorted(remark.day, side="left") - 1 if remark.kind == BREAK else -1
+            if symbol not in positions.columns or before < 0 or not positions[symbol].iloc[before] > 0:
+                continue
+            held, account = positions[symbol].iloc[before], value.iloc[before]
+            left = value.iloc[-1] * (1 - held / account)
+            found.append(
+                f"{symbol}: held at {held:,.0f} ({held / account:.1%} of the account) on {value.index[before].date()}; "
+                f"its prices then break (x{remark.factor:.4g} on {remark.day.date()}) and it leaves at the last "
+                "believed close. Had it been worth nothing, the account would end at "
+                f"{left:,.0f}, not {value.iloc[-1]:,.0f}."
+            )
+    return found

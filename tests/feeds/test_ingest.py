@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clusterfolio.feeds.bt_feed import terminal_bars
 from clusterfolio.feeds.calendar import last_common_session
 from clusterfolio.feeds.ingest import build_panel
 from clusterfolio.feeds.raw import MENDED, DataError, RawBars, RawData, Remark
@@ -165,6 +166,34 @@ def test_repairs_are_counted_in_words():
     _, verdicts = build_panel(raw_data(BBB=spiked), benchmark="SPY")
     assert verdicts.loc["BBB", "verdict"] == "repaired"
     assert "suspect bars withheld 2024-02-26 x10" in verdicts.loc["BBB", "why"]
+
+
+def other_company(seed: int = 3) -> pd.DataFrame:
+    """A series that goes on as another company after its 30th row, sixteen months later."""
+    later = walk(seed=seed + 50) * [5.0, 5.0, 5.0, 5.0, 1.0]
+    rows = pd.concat([walk(seed=seed).iloc[:30], later.iloc[:30]])
+    return rows.set_axis(DAYS[:30].append(pd.bdate_range("2025-06-02", periods=30)))
+
+
+def test_a_level_that_nothing_explains_begins_a_history_of_its_own():
+    long = {"SPY": walk(420, seed=1), "AAA": walk(420, seed=2), "OLD": (other_company(), "USD")}
+    panel, verdicts = build_panel(raw_data(**long), benchmark="SPY")
+    first, second = panel.close["OLD"].dropna(), panel.close["OLD~2"].dropna()
+    assert first.index[-1] == DAYS[29] and first.iloc[-1] == other_company()["close"].iloc[29]
+    assert second.index[0] == pd.Timestamp("2025-06-16") and second.iloc[0] == other_company()["close"].iloc[40]
+    assert list(panel.symbols) == ["SPY", "AAA", "OLD", "OLD~2"] and "OLD~2" in panel.tradable
+    assert "price level breaks 2025-06-02 x" in verdicts.loc["OLD", "why"]
+    exits = terminal_bars(panel).set_index("symbol")  # who holds it leaves at the last believed close
+    assert exits.loc["OLD", "price"] == first.iloc[-1]
+    day = pd.Timestamp("2025-06-10")
+    short = {name: frame.loc[:day] for name, frame in long.items() if name != "OLD"}
+    before, _ = build_panel(raw_data(**short, OLD=other_company().loc[:day]), benchmark="SPY")
+    pd.testing.assert_frame_equal(panel.until(day).close[before.symbols], before.close, check_exact=True)
+
+
+def test_a_benchmark_is_not_measured_over_a_break():
+    with pytest.raises(DataError, match=r"benchmark 'OLD' cannot be measured across price level breaks 2025-06-02"):
+        build_panel(raw_data(OLD=other_company()), benchmark="OLD")
 
 
 def test_without_its_benchmark_or_with_too_few_assets_there_is_no_panel():
