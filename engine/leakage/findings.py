@@ -170,14 +170,22 @@ def findings_of(hits: Sequence[Hit]) -> list[Finding]:
 
 
 def told_once(said: Sequence[Finding], found: Sequence[Finding]) -> list[Finding]:
-    """Both, where the same cause shows in the same place the one that is said in words, with the other's changes."""
-    place = {(finding.stage, finding.shows_in): finding for finding in found}
-    known = {(finding.stage, finding.shows_in) for finding in said}
-    told = []
+    """Both, where the same cause shows in the same place the one that is said in words, with the other's changes.
+
+    What differs shows in the first place it reaches; what is said in words may look at one further on.
+    """
+    told, known = [], set()
     for finding in said:
-        same = place.get((finding.stage, finding.shows_in))
-        told.append(finding if same is None else replace(finding, changes=same.changes, reaches=same.reaches))
-    return [*told, *(finding for finding in found if (finding.stage, finding.shows_in) not in known)]
+        same = [n for n, other in enumerate(found) if _is_same(finding, other)]
+        known |= set(same)
+        told.append(
+            replace(finding, changes=found[same[0]].changes, reaches=found[same[0]].reaches) if same else finding
+        )
+    return [*told, *(finding for n, finding in enumerate(found) if n not in known)]
+
+
+def _is_same(said: Finding, found: Finding) -> bool:
+    return said.stage == found.stage and said.shows_in in (found.shows_in, *found.reaches)
 
 
 def _number(value: Any) -> str:

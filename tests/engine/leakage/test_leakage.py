@@ -27,6 +27,7 @@ from clusterfolio.models.networks.transformer import TransformerConfig
 from clusterfolio.models.train_config import TrainConfig
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.embedding import EmbeddingConfig
+from clusterfolio.strategies.holding import Holding
 from clusterfolio.strategies.policy import Decision
 from clusterfolio.strategies.selection import SelectionConfig
 from clusterfolio.strategies.sharpe import sharpe_ratios
@@ -163,9 +164,14 @@ def test_a_sharpe_ratio_of_the_whole_sample_is_found():
     def make(panel):
         returns = panel.session_returns()
 
-        class Leaky(ClusterPolicy):
-            def _sharpe(self, known, config):
+        class OfAll(Holding):
+            def rank(self, known):
                 return sharpe_ratios(returns[known.columns])
+
+        class Leaky(ClusterPolicy):
+            @property
+            def holding(self):
+                return OfAll(**vars(super().holding))
 
         return cluster_policy(Leaky)
 
