@@ -1,15 +1,12 @@
-"""The product as a whole, in minutes: the main job twice, on real prices, and installed from its wheel."""
+"""The product as a whole, in minutes: the main job twice, and on real prices."""
 
 import json
-import os
 import subprocess
 import sys
-import venv
 
 import pandas as pd
 import pytest
 
-from tests import pages
 from tests.conftest import data_folder
 from tests.pages import ROOT
 
@@ -67,26 +64,3 @@ def test_on_real_prices_the_stock_clock_gives_the_same_bytes(real_run, tmp_path)
     command("run", *options, "--model", real_run, "--set", "engine.clock=stock", "--out", out)
     for name in ("weights.csv", "returns.csv", "transactions.csv", "positions.csv"):
         assert (out / name).read_bytes() == (real_run / name).read_bytes()
-
-
-def test_the_wheel_alone_is_enough(tmp_path):
-    """Installed into an empty environment, the README's own-Cerebro program and the command run outside the tree."""
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, str(ROOT)]
-    subprocess.run(build, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    venv.create(tmp_path / "env", with_pip=True)
-    binaries = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
-    install = [binaries / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", wheel]
-    subprocess.run(install, check=True)
-    program = tmp_path / "own.py"
-    program.write_text(pages.program(ROOT / "README.md", "own_cerebro.py"))
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    own = subprocess.run(
-        [binaries / "python", program], cwd=tmp_path, env=clean, capture_output=True, text=True, check=True
-    )
-    assert "fills" in own.stdout
-    quick = ["--set", "simulated.n_assets=60", "--set", "train.epochs=1", "--quiet", "--out", "first"]
-    run = subprocess.run(
-        [binaries / "clusterfolio", "run", *quick], cwd=tmp_path, env=clean, capture_output=True, text=True, check=True
-    )
-    assert (tmp_path / run.stdout.strip()).stat().st_size > 100_000
