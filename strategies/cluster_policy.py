@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,6 @@ import pandas as pd
 from clusterfolio.feeds.features import FeatureConfig, with_features
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.models.clustering import Ward
-from clusterfolio.models.encoder import Encoder
-from clusterfolio.models.training import Progress
 from clusterfolio.models.windows import Windows
 from clusterfolio.strategies.allocation import equal_weight
 from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder
@@ -21,6 +20,10 @@ from clusterfolio.strategies.holding import Holding
 from clusterfolio.strategies.policy import Clusters, Decision, Held, PortfolioState
 from clusterfolio.strategies.selection import SelectionConfig, ineligible
 from clusterfolio.strategies.windows import panel_windows
+
+if TYPE_CHECKING:
+    from clusterfolio.models.encoder import Encoder
+    from clusterfolio.models.training import Progress
 
 #: Anchors of an alignment: windows that end in so many last rows of the earlier training span, one every so many bars.
 #: More than these many are thinned out evenly.
@@ -185,7 +188,7 @@ class ClusterPolicy:
 
     def load(self, folder: Path) -> ClusterPolicy:
         """Take the trained encoder from a folder; ``trained_on`` says what it was trained on."""
-        self.encoder = Encoder.load(folder, self.encoder.device, self.encoder.encoder)
+        self.encoder = type(self.encoder).load(folder, self.encoder.device, self.encoder.encoder)
         return self
 
     def describe(self) -> dict:

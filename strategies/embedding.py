@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,12 @@ import pandas as pd
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.models.clustering import coordinates, trajectory, unit_sphere
 from clusterfolio.models.cross_attention import cross_attention
-from clusterfolio.models.encoder import Encoder
 from clusterfolio.models.windows import Windows
 from clusterfolio.strategies.windows import panel_windows
+
+if TYPE_CHECKING:
+    from clusterfolio.models.encoder import Encoder
+    from clusterfolio.models.reference import WindowPCA
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class PanelEmbedder:
     encodes only the dates that are new since the last, and a changed panel can never meet a stale answer.
     """
 
-    def __init__(self, encoder: Encoder, config: EmbeddingConfig):
+    def __init__(self, encoder: Encoder | WindowPCA, config: EmbeddingConfig):
         self.encoder = encoder
         self.config = config
         self._known: dict[bytes, tuple[np.ndarray, np.ndarray | None]] = {}
@@ -156,12 +160,13 @@ class PanelEmbedder:
         present = chosen >= 0
         values, observed = windows.gather(chosen[present])
         content = values.tobytes() + np.packbits(observed).tobytes() + present.tobytes()
-        if isinstance(self.encoder, Encoder):
+        trained = hasattr(self.encoder, "transform_with_variance")  # which may see more than bars, and be uncertain
+        if trained:
             content += self.encoder.covariates_.content(windows, chosen[present])
         key = hashlib.blake2b(content).digest()
         if key not in self._known:
             taken = windows.take(chosen[present])
-            if isinstance(self.encoder, Encoder):
+            if trained:
                 mean, var = self.encoder.transform_with_variance(taken)
             else:
                 mean, var = self.encoder.transform(taken), None

@@ -56,3 +56,10 @@ def test_importing_the_package_loads_the_standard_library_only():
 )  # fmt: skip
 def test_what_trades_loads_nothing_that_learns_or_draws(module):
     assert not loaded_by(f"import clusterfolio.{module}") & {"torch", "sklearn", "matplotlib"}
+
+
+@pytest.mark.parametrize(
+    "module", ["strategies.cluster_policy", "strategies.baselines.policies", "engine.evidence.luck"]
+)
+def test_what_clusters_and_holds_needs_no_torch_before_it_is_handed_an_encoder(module):
+    assert not loaded_by(f"import clusterfolio.{module}") & {"torch", "matplotlib"}
