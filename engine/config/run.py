@@ -159,7 +159,7 @@ def _check_inputs(inputs: InputsConfig, name: str, network: type) -> None:
 
 def _build_model(encoder: str, network: type, values: dict) -> Any:
     """The section ``model``: the encoder's own ``config_class``; a class without one has no keys."""
-    if not hasattr(network, "config_class"):
+    if getattr(network, "config_class", None) is None:
         if values:
             raise ValueError(
                 f"unknown key model.{next(iter(values))}: encoder {encoder!r} has no keys of its own; give its class "

@@ -124,12 +124,17 @@ def test_an_encoder_of_ones_own_brings_its_own_keys():
         make_config({"encoder": {"name": name}, "model": {"width": "much"}})
 
 
-def test_an_encoder_without_a_configuration_class_has_no_keys():
-    encoder = {"encoder": {"name": f"{__name__}:Small"}}
+class Emptied(Large):
+    config_class = None
+
+
+@pytest.mark.parametrize("name", ["Small", "Emptied"])
+def test_an_encoder_without_a_configuration_class_has_no_keys(name):
+    encoder = {"encoder": {"name": f"{__name__}:{name}"}}
     config = make_config(encoder)
     assert config.model == {} and make_config(tomllib.loads(dump(config))) == config
     assert not [row for row in describe(config) if row[0] == "model"]
-    with pytest.raises(ValueError, match=r"unknown key model\.width: encoder .*:Small' has no keys .*config_class"):
+    with pytest.raises(ValueError, match=rf"unknown key model\.width: encoder .*:{name}' has no keys .*config_class"):
         make_config(encoder | {"model": {"width": 16}})
 
 
