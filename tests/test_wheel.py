@@ -157,6 +157,6 @@ def test_the_command_runs_and_decides_beside_them(project, name):
         assert json.loads(next((here / name).glob("model/**/encoder.json")).read_text())["config"] == {"width": 7}
     if name == "policy":
         assert (weights.drop(columns="CASH", errors="ignore").gt(0).sum(axis=1) == 4).all()
-    decided = call("clusterfolio", "decide", name, "--asof", weights.index[1], "--quiet")
+    decided = call("clusterfolio", "decide", name, "--asof", weights.index[1], "--trust", "--quiet")
     for symbol in weights.columns[weights.iloc[1] > 0].drop("CASH", errors="ignore"):
         assert symbol in decided

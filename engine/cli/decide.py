@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from clusterfolio.engine.cli.console import reporter
+from clusterfolio.engine.cli.console import reporter, wide_console
 from clusterfolio.engine.cli.faults import EXIT_CODES, faults
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @click.command("decide", epilog=EXIT_CODES)
@@ -30,9 +33,16 @@ def decide_command(run_dir, asof, holdings, paths, csv_file, trust, quiet):
             decision, orders = decide(run_dir, asof, holdings, paths, progress, trust)
         if csv_file:
             write_table(csv_file, orders, index=False)
-    table = Table(title=f"Orders for the open after {decision.asof.date()}", title_justify="left")
+    wide_console().print(_orders_table(orders, f"Orders for the open after {decision.asof.date()}"))
+
+
+def _orders_table(orders: pd.DataFrame, title: str) -> Table:
+    """The order list; on a narrow screen a cell goes on below, and nothing of it is cut off."""
+    from pandas.api.types import is_numeric_dtype
+
+    table = Table(title=title, title_justify="left")
     for name in orders.columns:
-        table.add_column(name, justify="left" if orders[name].dtype == object else "right")
+        table.add_column(name, justify="right" if is_numeric_dtype(orders[name]) else "left", overflow="fold")
     for row in orders.itertuples(index=False):
         table.add_row(*[f"{cell:,.4f}" if isinstance(cell, float) else str(cell) for cell in row])
-    Console().print(table)
+    return table

@@ -88,9 +88,8 @@ def test_the_installed_command_finds_an_encoder_of_the_current_folder(tmp_path):
     )
     (tmp_path / "my_layers.py").write_text("class Layer: ...\n")
     command = "from clusterfolio.engine.cli.main import main; main()"
-    words = ["config", "show", "--toml", "--set", "encoder.name=my_enc:Net"]
+    words = ["run", "--set", "encoder.name=my_enc:Net", "--source", "files", "--path", "no_prices_here"]
     done = subprocess.run(
         [sys.executable, "-P", "-c", command, *words], cwd=tmp_path, capture_output=True, text=True, check=False
     )  # -P: as for a console script, the current folder is not on the path
-    assert done.returncode == 0, done.stderr
-    assert 'name = "my_enc:Net"' in done.stdout
+    assert done.returncode == 3 and "no_prices_here does not exist" in done.stderr  # after the configuration

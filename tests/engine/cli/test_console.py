@@ -1,0 +1,16 @@
+import pandas as pd
+from rich.console import Console
+
+from clusterfolio.engine.cli.decide import _orders_table
+
+
+def test_an_order_list_on_a_narrow_screen_loses_nothing():
+    symbols = ["SIM.CMD001", "SIM.CMD002"]
+    orders = pd.DataFrame({"symbol": symbols, "side": "buy", "shares": 348851.2345, "price": 0.014})
+    console = Console(width=34, force_terminal=False)
+    with console.capture() as taken:
+        console.print(_orders_table(orders, "Orders"))
+    assert "…" not in taken.get()
+    cells = [[part.strip() for part in line.split("│")[1:-1]] for line in taken.get().splitlines() if "│" in line]
+    assert "".join(cell[0] for cell in cells) == "".join(symbols)
+    assert "".join(cell[2] for cell in cells) == "348,851.2345" * 2
