@@ -21,14 +21,19 @@ from clusterfolio.feeds.panel import FIELDS, Panel, make_assets
 #: backtrader counts days as ``datetime.date.toordinal`` does; this is 1970-01-01.
 UNIX_EPOCH = 719163
 
+#: backtrader's moments come in steps of about 10 microseconds (floats near 738,000); this is half of one, in days. It
+#: stamps ends of sessions 23:59:59.99999, one step before midnight.
+HALF_STEP = 2.0**-34
+
 
 def days_of(moments: Sequence[float], tz: tzinfo | None = None) -> pd.DatetimeIndex:
     """The days of backtrader's moments (day numbers with a fraction), in a time zone."""
     numbers = np.asarray(moments, dtype=float) - UNIX_EPOCH
-    if tz is None:  # not through times of day: backtrader's 23:59:59.99999 must not be rounded up to the next day
+    if tz is None:
         return pd.DatetimeIndex(np.floor(numbers).astype("datetime64[D]").astype("datetime64[ns]"))
-    stamps = pd.to_datetime(numbers, unit="D", utc=True).round("us")
-    return stamps.tz_convert(tz).tz_localize(None).normalize().as_unit("ns")
+    # A midnight elsewhere is no whole number and may lie half a step early; the end of a session must stay before it.
+    stamps = np.rint((numbers + HALF_STEP) * 86_400e9).astype("datetime64[ns]")
+    return pd.DatetimeIndex(stamps, tz="UTC").tz_convert(tz).tz_localize(None).normalize()
 
 
 @lru_cache(maxsize=4096)
@@ -66,8 +71,9 @@ def has_bar(data, day: pd.Timestamp, tz: tzinfo | None = None) -> bool:
     """Whether a preloaded feed has a bar on a day; only its stamps are looked at."""
     begin, end = (_moment(day + pd.Timedelta(days=n), tz) for n in (0, 1))
     stamps, n_bars = data.datetime.array, data.buflen()
-    found = bisect_left(stamps, begin, 0, n_bars)
-    return found < n_bars and stamps[found] < end
+    first = bisect_left(stamps, begin - 2 * HALF_STEP, 0, n_bars)
+    last = bisect_left(stamps, end + 2 * HALF_STEP, first, n_bars)
+    return any(day_of(stamps[bar], tz) == day for bar in range(first, last))
 
 
 def _moment(day: pd.Timestamp, tz: tzinfo | None) -> float:

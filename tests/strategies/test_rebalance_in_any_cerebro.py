@@ -1,5 +1,7 @@
 """RebalanceStrategy among feeds, brokers and other strategies that are not ours."""
 
+from types import SimpleNamespace
+
 import backtrader as bt
 import numpy as np
 import pandas as pd
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from clusterfolio.engine.trading.clock import ClockCerebro
 from clusterfolio.feeds.bt_feed import frame_feed
-from clusterfolio.strategies.bars import day_of, days_of
+from clusterfolio.strategies.bars import day_of, days_of, has_bar
 from clusterfolio.strategies.rebalance import RebalanceStrategy
 from tests.conftest import FixedPolicy, make_panel
 
@@ -152,10 +154,21 @@ def test_days_are_counted_in_cerebros_time_zone():
     assert [fill.date for fill in strategy.fills] == [frame.index[31]]
 
 
-def test_the_last_microsecond_of_a_day_belongs_to_it():
-    stamp = bt.date2num(pd.Timestamp("2024-03-01 23:59:59.999990").to_pydatetime())
-    assert day_of(stamp) == pd.Timestamp("2024-03-01")
-    assert list(days_of([stamp, float(int(stamp) + 1)])) == [pd.Timestamp("2024-03-01"), pd.Timestamp("2024-03-02")]
+@pytest.mark.parametrize("zone", [None, "America/New_York", "Asia/Tokyo", "Asia/Kolkata", "Pacific/Chatham"])
+@pytest.mark.parametrize("time", ["00:00:00", "00:00:01", "09:30:00", "16:00:00", "23:59:59", "23:59:59.999990"])
+def test_a_stamp_from_midnight_to_backtraders_end_of_the_session_belongs_to_its_day(zone, time):
+    days = pd.date_range("2010-01-01", "2026-12-31", freq="7D")
+    stamps = days + pd.Timedelta(time)
+    tz = None
+    if zone is not None:
+        stamps = stamps.tz_localize(zone).tz_convert("UTC").tz_localize(None)
+        tz = bt.utils.date.tzparse(zone)
+    moments = [bt.date2num(stamp) for stamp in stamps.to_pydatetime()]
+    assert days_of(moments, tz).equals(pd.DatetimeIndex(days.as_unit("ns")))
+    assert day_of(moments[-1], tz) == days[-1]
+    feed = SimpleNamespace(datetime=SimpleNamespace(array=moments), buflen=lambda: len(moments))
+    assert all(has_bar(feed, day, tz) for day in days[::50])
+    assert not any(has_bar(feed, day + pd.Timedelta(days=step), tz) for day in days[::50] for step in (-1, 1))
 
 
 # What cannot be decided is said ------------------------------------------------------------------------------------
