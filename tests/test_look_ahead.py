@@ -104,6 +104,38 @@ def test_the_poison_does_reach_what_comes_after(market, clean, tmp_path):
     assert "clusters" in differences(clean, poisoned, decision_days(clean).iloc[5])
 
 
+def structure(frames, day, folder):
+    """Write the files anew with the same bars up to ``day``, in a structure that only what comes later has.
+
+    A third of the symbols get a column of adjusted closes that begins later, a third a second file that begins later
+    and has one more column; rows stand in another order, and a symbol begins that comes first in the alphabet.
+    """
+    rng = np.random.default_rng(0)
+    (folder / "more").mkdir(parents=True)
+    free = sorted(name for name in frames if name != BENCHMARK and not name.endswith("=X"))
+    for name, frame in frames.items():
+        frame = frame.rename_axis("date").reset_index()
+        later = frame["date"] > day
+        if name in free[::3]:
+            frame["adj_close"] = (frame["close"] * 0.5).where(later)
+        elif name in free[1::3]:
+            more = frame[later].assign(adj_close=7.0)
+            more.to_parquet(folder / "more" / f"{name}.parquet", index=False)
+            frame = frame[frame["date"] <= day + pd.Timedelta(days=30)]
+        frame.iloc[rng.permutation(len(frame))].to_parquet(folder / f"{name}.parquet", index=False)
+    listed = frames[free[0]].loc[frames[free[0]].index > day]
+    listed.rename_axis("date").to_parquet(folder / "AAA.NEW.parquet")
+
+
+def test_a_structure_that_appears_later_changes_nothing_up_to_a_decision_day(market, clean, tmp_path):
+    day = decision_days(clean).iloc[3]
+    structure(market[1], day, tmp_path / "data")
+    poisoned = run(tmp_path / "data", tmp_path / "run")
+    assert not differences(clean, poisoned, day)
+    symbols = pd.read_csv(poisoned / "symbols.csv", index_col="symbol")
+    assert symbols.index[0] == "AAA.NEW" and symbols["why"].str.contains("adjusted close not used").sum() >= 12
+
+
 def with_macro(frames, folder, poisoned_from=None):
     """The market beside a macro file: a policy rate for every calendar day, absurd from a day on."""
     folder.mkdir()
