@@ -26,6 +26,8 @@ SAMPLE = 0.1
 #: Bars in a row with a gap of ``WEEK`` days or more before each, from which on they are no daily bars.
 WEEKLY_RUN, WEEK = 4, 5
 
+DAY_NS = 86_400_000_000_000
+
 #: Minutes of the day: from ``LATE`` on a stamp may be midnight of a zone farther east, from ``ENDS`` on it is the end.
 LATE, ENDS = 600, 1430
 
@@ -95,8 +97,9 @@ def _placed(symbol: str, name: str, part: Part, notes: list[Note]) -> pd.DataFra
     """The rows by day, in order. Several moments of a day are no daily bars."""
     frame = part.frame.sort_index(kind="stable") if not part.frame.index.is_monotonic_increasing else part.frame
     stamps = frame.index
-    days = stamps.normalize()
-    if not days.equals(stamps):
+    number = stamps.as_unit("ns").asi8
+    if (number % DAY_NS).any():
+        days = stamps.normalize()
         moments = pd.Series(stamps).groupby(days.to_numpy()).nunique()
         intraday = moments.index[moments > 1]
         if len(intraday) == len(moments):
@@ -116,11 +119,12 @@ def _moved(symbol: str, stamps: pd.DatetimeIndex, notes: list[Note]) -> pd.Datet
     A bar that begins at midnight of its exchange bears the day before in another zone: then bars stand on Sundays and
     none on Fridays. One that bears the moment of its end, midnight, stands on Saturdays and not on Mondays.
     """
-    days = stamps.normalize()
-    weekday = days.day_of_week.to_numpy()
-    minute = ((stamps - days) // pd.Timedelta(minutes=1)).to_numpy()
-    if not np.isin(weekday, (5, 6)).any():
+    number, rest = np.divmod(stamps.as_unit("ns").asi8, DAY_NS)
+    weekday = (number + 3) % 7  # 1970 began on a Thursday
+    days = stamps.normalize() if rest.any() else stamps
+    if not (weekday > 4).any():
         return days
+    minute = rest // 60_000_000_000
     shift = np.zeros(len(days), dtype=int)
     for late in (False, True):
         rows = (minute >= LATE) == late
@@ -289,8 +293,10 @@ def _one_basis(frame: pd.DataFrame, adjusted: bool, notes: list[Note]) -> pd.Dat
         begins = has.argmax() if has.any() else len(has)
         if closes[:begins].any():
             day = f" from {frame.index[begins].date()} on" if has.any() else ""
-            notes.append(("adjusted close not used", f"stated only{day}, after dividends and splits", NOTED))
+            notes.append(("adjusted close not used", f"stated only{day}: dividends and splits count instead", NOTED))
             frame = frame.drop(columns="adj_close")
     if adjusted and "adj_close" not in frame.columns:
         frame = frame.assign(adj_close=frame["close"])
-    return frame.drop(columns=actions) if "adj_close" in frame.columns else frame
+    if not actions or "adj_close" not in frame.columns:
+        return frame
+    return frame[[name for name in frame.columns if name not in actions]]

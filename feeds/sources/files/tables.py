@@ -209,7 +209,11 @@ def _part(
 
 def _stated_rows(cells: pd.DataFrame, roles: dict[str, int]) -> pd.DataFrame:
     """Without rows in which nothing stands, as spreadsheets leave below a table."""
-    if "date" not in roles or pd.api.types.is_numeric_dtype(cells[roles["date"]].dtype):
+    if (
+        "date" not in roles
+        or cells[roles["date"]].dtype.kind in "iufM"
+        or not pd.api.types.is_string_dtype(cells[roles["date"]].dtype)
+    ):
         return cells
     blank = cells[roles["date"]].astype(str).str.strip() == ""
     if not blank.any():
