@@ -39,10 +39,12 @@ def read_files(paths: Sequence[Path], symbols: Sequence[str] | None = None, name
     wanted = None if symbols is None else list(dict.fromkeys(symbols))
     found: dict[str, list[tuple[str, Part]]] = {}
     refused: dict[str, list[str]] = {}
+    readings: dict[str, list[str]] = {}
     verdicts: dict[str, tuple[str, str]] = {}
     for name, table in _tables(_files(paths), Names(wanted, names), verdicts):
         for symbol, part in table.parts.items():
             found.setdefault(symbol, []).append((name, part))
+            readings.setdefault(symbol, []).append(f"{name} ({table.reading})")
         for symbol, why in table.refused.items():
             refused.setdefault(symbol, []).append(f"{name}: {why}")
     bars: dict[str, RawBars] = {}
@@ -63,7 +65,12 @@ def read_files(paths: Sequence[Path], symbols: Sequence[str] | None = None, name
     for symbol in wanted or ():
         if symbol not in bars:
             verdicts.setdefault(symbol, (ABSENT, "in none of the files"))
-    return RawData(bars, None, verdicts, remarks=remarks)
+    told = {symbol: _told(readings[symbol]) for symbol in bars}
+    return RawData(bars, None, verdicts, remarks=remarks, readings=told)
+
+
+def _told(readings: list[str], shown: int = 3) -> str:
+    return ", ".join(readings[:shown]) + (f" and {len(readings) - shown} more files" if len(readings) > shown else "")
 
 
 def _files(paths: Iterable[Path]) -> list[tuple[str, Path]]:

@@ -26,6 +26,7 @@ from clusterfolio.feeds.sources.files.containers import Sheet
 from clusterfolio.feeds.sources.files.days import NO_ORDERS, Days, Orders, Unreadable, to_days
 from clusterfolio.feeds.sources.files.names import DATE, ENDINGS, Names, date_in, labels_of
 from clusterfolio.feeds.sources.files.numbers import Ambiguous, Signs, signs_of, to_numbers, to_ratios
+from clusterfolio.feeds.sources.files.readings import reading
 from clusterfolio.feeds.sources.files.shapes import (
     TICKER,
     flat_pairs,
@@ -76,12 +77,14 @@ class Table:
         refused: why a symbol's rows could not be taken.
         day_first: as ``days.Days.day_first``.
         nameless: rows that belong to no symbol.
+        reading: how it was read, in words.
     """
 
     parts: dict[str, Part] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     day_first: dict[str, bool | None] = field(default_factory=dict)
     nameless: int = 0
+    reading: str = ""
 
     def add(self, symbol: str, part: Part) -> None:
         """Take one symbol's rows; a second spelling of it is refused."""
@@ -144,12 +147,13 @@ def _from_long(sheet: Sheet, names: Names, orders: Orders) -> Table:
     if "clock" in roles:  # a moment of its own for every time of the day; which one does not matter
         stamps += pd.to_timedelta(pd.factorize(cells[roles["clock"]].astype(str))[0], unit="ns")
     prices = {role: cells[at] for role, at in roles.items() if role in RAW_COLUMNS}
-    numbers, notes, unit = _numbers(prices, sheet.separator, groups)
+    numbers, notes, unit, decimal = _numbers(prices, sheet.separator, groups)
     notes += [("dates read anew", days.remark, MENDED)] if days.remark else []
     if "symbol" not in roles or not any(labels):
         labels, codes = _whose(sheet, cells, spare, stamps, numbers)
         notes += _said_of(labels, sheet)
-    table = Table(day_first=days.day_first, nameless=int((codes == -1).sum()))
+    said = reading({role: sheet.names[at] for role, at in roles.items()}, days, sheet.separator, decimal)
+    table = Table(day_first=days.day_first, nameless=int((codes == -1).sum()), reading=said)
     rest = {plain(name) for name in sheet.names}
     adjusted = bool(YFINANCE_ACTIONS & rest) and not {"adjclose"} & rest
     if adjusted:
@@ -344,8 +348,8 @@ def _texts(column: pd.Series) -> np.ndarray:
 
 def _numbers(
     cells: dict[str, pd.Series], separator: str, groups: np.ndarray | None
-) -> tuple[dict[str, np.ndarray], list[Note], str]:
-    """The columns as float64, what is to be said about them, and the currency in the cells."""
+) -> tuple[dict[str, np.ndarray], list[Note], str, str]:
+    """The columns as float64, what is to be said about them, the currency in the cells and the decimal sign."""
     notes: list[Note] = []
     signs = signs_of([column for role, column in cells.items() if role in PRICES], separator, groups)
     if signs.remark:
@@ -359,7 +363,7 @@ def _numbers(
         notes.append(("cells that are no numbers", f"{strange} in its file", NOTED))
     if len(currencies) > 1:
         raise NotPrices(f"prices in several currencies: {', '.join(sorted(currencies))}")
-    return numbers, notes, next(iter(currencies), "")
+    return numbers, notes, next(iter(currencies), ""), signs.decimal
 
 
 def _column(role: str, column: pd.Series, signs: Signs) -> tuple[np.ndarray, int, set[str]]:
@@ -392,6 +396,8 @@ def _from_wide(sheet: Sheet, pairs: Sequence[tuple[str, str]], names: Names, ord
     prices = [cells[at] for roles in by_symbol.values() for role, at in roles.items() if role in PRICES]
     signs = signs_of(prices, sheet.separator)
     notes += [("decimal sign guessed", signs.remark, GUESSED)] if signs.remark else []
+    fields = {role_of(name): name for name, _ in pairs if role_of(name)}
+    table.reading = f"a column per field and symbol; {reading(fields, days, sheet.separator, signs.decimal)}"
     rest = {plain(name) for name, _ in pairs}
     adjusted = bool(YFINANCE_ACTIONS & rest) and "adjclose" not in rest
     if adjusted:
@@ -428,7 +434,8 @@ def _from_pivot(sheet: Sheet, names: Names, orders: Orders) -> Table | None:
     notes: list[Note] = [("columns taken as symbols", f"{sheet.path}: {role} by symbol", GUESSED)]
     notes += [("dates read anew", days.remark, MENDED)] if days.remark else []
     notes += [("decimal sign guessed", signs.remark, GUESSED)] if signs.remark else []
-    table = Table(day_first=days.day_first)
+    said = reading({}, days, sheet.separator, signs.decimal).removeprefix("; ")
+    table = Table(day_first=days.day_first, reading=f"a column per symbol, {role}; {said}")
     for at in symbols:
         label = sheet.names[at].strip()
         name = names.of(f"{base}{label}=X" if base else label)

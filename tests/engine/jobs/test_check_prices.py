@@ -121,3 +121,17 @@ def test_withheld_days_are_in_the_file_without_a_value(tmp_path):
     )
     assert rows["traded"].sum() == found.symbols.loc["AAA", "bars"]
     assert rows.index[0] >= pd.Timestamp(START) and rows.index[-1] <= pd.Timestamp(END)
+
+
+def test_how_a_file_was_read_is_told(folder, tmp_path):
+    found = check_prices(config(folder), ["AAA"])
+    read = found.symbols.loc["AAA", "read"]
+    assert read.startswith("AAA.csv (") and "date" in read and "close" in read
+    assert "commas" in read and "decimal sign '.'" in read
+    german = pd.read_csv(folder / "BBB.csv", parse_dates=["Date"])
+    german = german.assign(Date=german["Date"].dt.strftime("%d.%m.%Y")).rename(columns={"Close": "Last"})
+    for name in ("AAA", "SPY"):
+        pd.read_csv(folder / f"{name}.csv").to_csv(tmp_path / f"{name}.csv", index=False)
+    german.to_csv(tmp_path / "BBB.csv", sep=";", decimal=",", index=False)
+    read = check_prices(config(tmp_path), ["BBB"]).symbols.loc["BBB", "read"]
+    assert "Last is close" in read and "semicolons, decimal sign ','" in read and "day before month" in read
