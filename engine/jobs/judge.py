@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +23,7 @@ from clusterfolio.engine.evidence.assessment import Assessment, assess
 from clusterfolio.engine.evidence.assessment import write as write_assessment
 from clusterfolio.engine.evidence.verdict import Verdict
 from clusterfolio.engine.ledger.ledger import Ledger, enter
-from clusterfolio.engine.ledger.trials import fingerprint_of_returns, trial_of
+from clusterfolio.engine.ledger.trials import Trial, fingerprint_of_returns, trial_of
 from clusterfolio.engine.report.page import write_report
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.description import versions
@@ -67,6 +68,7 @@ def judge(
     run,
     out: str | Path | None = None,
     *,
+    tried: Sequence = (),
     benchmark: str | pd.Series | None = None,
     universe: Sequence[str] | None = None,
     cash: float | pd.Series = 0.0,
@@ -83,6 +85,8 @@ def judge(
         run: the strategy that ``cerebro.run()`` returned (with a ``RunRecorder`` among its analyzers), such a recorder,
             or an ``Account``.
         out: the run directory; must not exist or be empty. None = ``runs/judged/NAME-TIME``.
+        tried: the runs that this one was chosen among, as an optimisation returns them: each is entered in the ledger
+            as a trial and gets no directory. The chosen one may be among them.
         benchmark: the name of a feed, or a Series of prices or of simple returns. None = all feeds held equally stand
             in, and of a single feed itself.
         universe: names that could have been held; None = every feed, but for a benchmark that never was.
@@ -116,33 +120,75 @@ def judge(
     >>> found.assessment.evidence["comparator"]["kind"], found.verdict.claim
     ('names', False)
     """
-    account = account_of(run)
-    out = Path(out) if out is not None else _usual_folder(account)
+    looked_at = partial(
+        look_at, benchmark=benchmark, universe=universe, currency=currency, simulated=simulated, cash=cash,
+        portfolios=portfolios, seed=seed,
+    )  # fmt: skip
+    seen = looked_at(account_of(run))
+    others = [looked_at(account) for account in map(account_of, tried) if account.held]
+    out = Path(out) if out is not None else _usual_folder(seen.facts["judged"]["strategy"])
     artifacts.check_free(out)
-    market = market_of(account, benchmark, universe, currency, simulated)
-    result = result_of(account, market.panel)
-    per_session = _cash(cash, market.panel.sessions)
-    closes = market.panel.session_closes()[market.panel.benchmark]
-    metrics = compute_metrics(result, per_session, closes)
-    facts = describe(account, market, result, cash, portfolios, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with artifacts.new_run_dir(out, out.parent / f".judging-{facts['fingerprint']['returns'][:16]}") as draft:
-        artifacts.write_tables(draft, result, market.symbols)
-        write_prices(draft, market.panel, per_session)
-        write_table(draft / "benchmark.csv", closes.rename("close").to_frame())
-        (draft / "config.toml").write_text(tomli_w.dumps(facts["config"]), encoding="utf-8")
-        write_json(draft / "metrics.json", metrics)
-        facts["ledger"] = enter(trial_of(facts, result.returns, metrics, out), ledger)
+    with artifacts.new_run_dir(out, out.parent / f".judging-{seen.facts['fingerprint']['returns'][:16]}") as draft:
+        for other in others:
+            enter(other.trial(out / "tried"), ledger)
+        facts = seen.facts | {"ledger": enter(seen.trial(out), ledger)}
+        seen.write(draft)
         write_json(draft / "run.json", facts)
         tables = read_run(draft)
-        finished = FinishedRun(
-            draft, judged_config(facts), market.panel, per_session, recorded_decisions(tables), tables
-        )
-        assessed = assess(finished, ledger)
+        panel, decisions = seen.market.panel, recorded_decisions(tables)
+        assessed = assess(FinishedRun(draft, judged_config(facts), panel, seen.cash, decisions, tables), ledger)
         write_assessment(assessed, draft)
         if report:
             write_report(draft)
-    return Judged(out, metrics, assessed, facts["ledger"])
+    return Judged(out, seen.metrics, assessed, facts["ledger"])
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An account in its market, with everything that a run directory says of it but the verdict.
+
+    Attributes:
+        cash: simple return of cash per session.
+        facts: see ``describe``.
+    """
+
+    market: Market
+    result: BacktestResult
+    cash: pd.Series
+    metrics: dict
+    facts: dict
+
+    def trial(self, out: Path) -> Trial:
+        """What the ledger keeps of it."""
+        return trial_of(self.facts, self.result.returns, self.metrics, out)
+
+    def write(self, folder: Path) -> None:
+        """Write its tables."""
+        panel = self.market.panel
+        artifacts.write_tables(folder, self.result, self.market.symbols)
+        write_prices(folder, panel, self.cash)
+        write_table(folder / "benchmark.csv", panel.session_closes()[panel.benchmark].rename("close").to_frame())
+        (folder / "config.toml").write_text(tomli_w.dumps(self.facts["config"]), encoding="utf-8")
+        write_json(folder / "metrics.json", self.metrics)
+
+
+def look_at(
+    account: Account,
+    benchmark: str | pd.Series | None,
+    universe: Sequence[str] | None,
+    currency: str,
+    simulated: bool,
+    cash: float | pd.Series,
+    portfolios: int,
+    seed: int,
+) -> Seen:
+    """What is to be said of an account before it is judged; arguments as ``judge`` takes them."""
+    market = market_of(account, benchmark, universe, currency, simulated)
+    result = result_of(account, market.panel)
+    per_session = _cash(cash, market.panel.sessions)
+    metrics = compute_metrics(result, per_session, market.panel.session_closes()[market.panel.benchmark])
+    return Seen(market, result, per_session, metrics, describe(account, market, result, cash, portfolios, seed))
 
 
 def account_of(run) -> Account:
@@ -231,6 +277,6 @@ def _cash_words(cash: float | pd.Series) -> str:
     return f"a constant {cash * 100:g} % a year" if cash else "nothing, as in the account"
 
 
-def _usual_folder(account: Account) -> Path:
-    name = re.sub(r"\W+", "-", account.name.rpartition(".")[2]).strip("-") or "run"
+def _usual_folder(strategy: str) -> Path:
+    name = re.sub(r"\W+", "-", strategy.rpartition(".")[2]).strip("-") or "run"
     return Path("runs") / "judged" / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"

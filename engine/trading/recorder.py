@@ -187,6 +187,10 @@ class RunRecorder(bt.Analyzer):
             return f"of {self._unkept[0]} only the last bars were kept; run the Cerebro without exactbars"
         if self._unseen:
             return f"no order of the strategy opened its position in {self._unseen[0]}"
+        unknown = [int(moment) for moment, _, value, *_ in self._rows if not np.isfinite(value)]
+        if unknown:
+            day = _stamps(pd.Series(unknown[:1]))[0].date()
+            return f"the account's value on {day} is no number: a feed that was held has a bar without a close"
         held = set(self.positions.columns) | {fill[1] for fill in self._fills}
         within = [name for name, frame in self.bars.items() if name in held and _several_a_day(frame)]
         if within:
@@ -253,10 +257,8 @@ def _read(feed) -> pd.DataFrame:
         return pd.DataFrame(columns=list(BAR_COLUMNS), index=pd.DatetimeIndex([]), dtype=float)
     lines = {name: np.asarray(getattr(feed.lines, name).get(size=n_bars), dtype=float) for name in BAR_COLUMNS}
     numbers = np.asarray(feed.lines.datetime.get(size=n_bars), dtype=float)
-    if feed._tz is not None:
-        moments = pd.DatetimeIndex([bt.num2date(number, feed._tz) for number in numbers])
-    else:
-        moments = pd.DatetimeIndex(np.round((numbers - EPOCH) * 86_400_000).astype("datetime64[ms]"))
+    # In backtrader's own time, as the days of the account are: a feed's time zone only changes how they are shown.
+    moments = pd.DatetimeIndex(np.round((numbers - EPOCH) * 86_400_000).astype("datetime64[ms]"))
     bars = pd.DataFrame(lines, moments.as_unit("ns"))
     # The bar on which a stopped asset is sold (feeds.bt_feed) is no trade of anyone.
     terminal = np.asarray(feed.lines.terminal.get(size=n_bars)) > 0 if hasattr(feed.lines, "terminal") else None

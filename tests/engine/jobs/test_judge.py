@@ -91,6 +91,16 @@ def test_tuning_makes_trials_and_a_stricter_test(tmp_path, ledger):
     assert audit(ledger, [tmp_path / "runs"]).problems == []
 
 
+def test_what_an_optimisation_tried_counts(tmp_path, ledger):
+    cerebro = cerebro_of(bars(2), Crossover, bt.Cerebro(maxcpus=1))
+    cerebro.strats.clear()
+    cerebro.optstrategy(Crossover, slow=[50, 60, 399])  # the last never trades
+    runs = cerebro.run()
+    found = judge(runs[1], tmp_path / "run", tried=runs, ledger=ledger, **FAST)
+    assert found.assessment.evidence["trials"]["count"] == ledger.count() == 2
+    assert audit(ledger, [tmp_path]).problems == []
+
+
 def judge_alone(tmp_path, **params) -> dict:
     alone = Ledger(tmp_path / "alone.sqlite")
     run = cerebro_of(bars(), Crossover, **params).run()
