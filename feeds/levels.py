@@ -112,7 +112,7 @@ class Limits:
         if within is NEAR and np.isnan(sigma):
             factors = [factor for factor in factors if factor >= 2]  # nothing tells yet what an ordinary move is
         best = min(factors, key=lambda factor: abs(abs(move) - np.log(factor)))
-        sigmas, least, most = SPOKEN_OF if best >= min(UNITS) else within  # nothing else moves a price so far
+        sigmas, least, most = SPOKEN_OF if best in UNITS else within  # hardly anything else moves a price so far
         near = most if np.isnan(sigma) else min(max(sigmas * sigma, least), most)
         if abs(abs(move) - np.log(best)) > near or abs(move) < FACTOR_SIGMAS * np.nan_to_num(sigma):
             return 1.0

@@ -10,7 +10,11 @@ import pandas as pd
 
 from clusterfolio.feeds.adjust import PRICES, rows_of, total_return
 from clusterfolio.feeds.levels import judge
-from clusterfolio.feeds.raw import MENDED, NOTED, Remark
+from clusterfolio.feeds.raw import DOUBTED, MENDED, NOTED, Remark
+
+#: The kind of remark on days with a volume of 0, and the share of an asset's days above which they are doubtful: it
+#: hardly trades, or its volumes are wrong.
+UNTRADED, RARELY_TRADED = "days without a trade left out", 0.2
 
 #: A high or low off by less than this fraction is rounding: mended without a word.
 ROUNDING = 1e-5
@@ -114,21 +118,28 @@ def clean(
     dates, columns, counts = one_row_per_day(raw)
     if not pair:
         if not index:
-            counts["days without a trade left out"] = _leave_out(columns, _untraded(columns))
+            counts[UNTRADED] = _leave_out(columns, _untraded(columns))
         counts["stale bars withheld"] = _leave_out(columns, _stale(columns, config.stale_after))
     rows, at = rows_of(dates, columns)
     judged = judge(rows, config, symbol, pair)
     bars = total_return(rows, judged.growth, judged.shares, judged.begins)
     bars = {name: values[judged.believed] for name, values in bars.items()}
     counts |= _mend_ranges(bars) | _cut_wicks(bars, judged.ordinary[judged.believed])
-    remarks = [Remark(symbol, kind, text=str(n), nature=_nature(kind)) for kind, n in counts.items() if n]
+    remarks = [
+        Remark(symbol, kind, text=str(n), nature=_nature(kind, n / max(len(dates), 1)))
+        for kind, n in counts.items()
+        if n
+    ]
     table = np.column_stack([bars[name] for name in (*PRICES, "volume")])
     frame = pd.DataFrame(table, dates[at[judged.believed]], [*PRICES, "volume"], copy=False)
     return Cleaned(frame, tuple(dates[at[judged.begins]]), (*remarks, *judged.remarks))
 
 
-def _nature(kind: str) -> str:
-    return NOTED if kind.startswith("days without a trade") else MENDED
+def _nature(kind: str, share: float) -> str:
+    """What leaving out so many of an asset's rows amounts to."""
+    if kind != UNTRADED:
+        return MENDED
+    return DOUBTED if share > RARELY_TRADED else NOTED
 
 
 Columns = dict[str, np.ndarray]
