@@ -105,7 +105,8 @@ def build_panel(
     if benchmark not in raw.bars:  # before anything slow
         absent = raw.verdicts.get(benchmark, (ABSENT, "the source has no such symbol"))
         _check_enough({}, raw.verdicts | {benchmark: absent}, benchmark, config, list(raw.bars))
-    taken, verdicts = {}, {}
+    taken: dict[str, _Ingested] = {}
+    verdicts: dict[str, tuple[str, str]] = {}
     for symbol, currency_known, asset_class in zip(wanted, facts["currency"], facts["asset_class"], strict=True):
         if symbol not in raw.bars:
             verdicts[symbol] = raw.verdicts.get(symbol, (ABSENT, "the source has no such symbol"))

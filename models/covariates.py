@@ -59,7 +59,7 @@ class Covariates(BaseEstimator):
             fitted = RobustScaler().fit(np.where(never, 0.0, known))
             self.center_ = np.where(never, np.nan, fitted.center_)
             self.scale_ = np.where(never, 1.0, fitted.scale_)
-        self.categories_ = []
+        self.categories_: list[list[str]] = []
         if self.statics and init is not None:
             self.categories_ = [list(known) for known in init.categories_]
         elif self.statics:

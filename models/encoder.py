@@ -58,7 +58,7 @@ WEIGHTS, DESCRIPTION, ROTATION = "weights.safetensors", "encoder.json", "rotatio
 INCIDENTAL = ("train", "history", "versions", "fingerprint")
 
 #: What it says of an encoder that sees bars only: nothing, so that such an encoder keeps its fingerprint.
-NO_COVARIATES = {"exog": [], "statics": [], "center": [], "scale": [], "categories": []}
+NO_COVARIATES: dict[str, list] = {"exog": [], "statics": [], "center": [], "scale": [], "categories": []}
 
 
 def encoder_class(encoder: str | type[nn.Module]) -> type[nn.Module]:

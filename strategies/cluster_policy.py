@@ -156,7 +156,7 @@ class ClusterPolicy:
             return Clusters(excluded=excluded, notes=("no asset is eligible: all in cash",))
         embeddings = embedded.rows(eligible)
         self.clusterer.fit(embeddings.to_numpy())
-        notes = ()
+        notes: tuple[str, ...] = ()
         if len(eligible) < self.clusterer.n_clusters:
             notes = (
                 f"{len(eligible)} eligible assets are fewer than the {self.clusterer.n_clusters} clusters asked for: "

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -165,7 +165,7 @@ class Learner(Policy, Protocol):
         """Take back what ``save`` wrote."""
 
 
-def learns(policy: Policy) -> bool:
+def learns(policy: Policy) -> TypeGuard[Learner]:
     """Whether there is something to fit."""
     return callable(getattr(policy, "fit", None))
 

@@ -71,7 +71,7 @@ def make_config(settings: dict, trust: bool = True) -> RunConfig:
     for name in settings:
         if name not in sections:
             raise ValueError(f"unknown section {name!r}; available: {', '.join(sections)}")
-    built = {}
+    built: dict[str, Any] = {}
     settings = _with_training_span(settings)
     unseen = set() if trust else {key for key, _ in foreign(settings)}
     for name, values in settings.items():

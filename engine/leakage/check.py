@@ -157,7 +157,10 @@ def examine(
             progress(step, steps, text)
 
     truth = build(None, None, 0)
-    rows, hits, early, fills = [], [], [], []
+    rows: list[dict] = []
+    hits: list[Hit] = []
+    early: list[Finding] = []
+    fills: list[Finding] = []
     unstable: dict[str, Difference] | None = None
     for number, day in enumerate(days):
         known, decision = _trace(truth, day, span_for(day))
@@ -187,8 +190,8 @@ def examine(
             tell(f"{day.date()} {change}")
     notes = [f"{stage}: not the same twice on the same data, so not compared" for stage in unstable or ()]
     checked = pd.DataFrame(rows, columns=["day", "change", "stage", "values", "differ"])
-    found = told_once(early[:1], findings_of(hits))
-    return LeakageReport([*found, *fills[:1]], checked, notes, time.monotonic() - began)
+    findings = told_once(early[:1], findings_of(hits))
+    return LeakageReport([*findings, *fills[:1]], checked, notes, time.monotonic() - began)
 
 
 def called(factory: Callable[..., Policy], **offered: Any) -> Policy:
@@ -247,7 +250,7 @@ def _differences(
     known: dict[str, Items], other: dict[str, Items], tolerance: float, rows: list[dict]
 ) -> dict[str, Difference]:
     """First difference by stage; ``rows`` takes in how much was compared."""
-    found = {}
+    found: dict[str, Difference] = {}
     for stage in STAGES:
         if stage not in known:
             continue

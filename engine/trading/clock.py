@@ -40,7 +40,7 @@ class Ticker:
     def __init__(self, moments: list[float]):
         self.row = 0
         self.moments = moments
-        self.dates = {}
+        self.dates: dict[float, dt.datetime] = {}
 
     @property
     def next_moment(self) -> float:

@@ -208,7 +208,7 @@ class RunRecorder(bt.Analyzer):
 
     def _by_day(self) -> dict[int, tuple]:
         """The last row of each day, without its moment."""
-        return {int(moment): row for moment, *row in self._rows}
+        return {int(moment): tuple(row) for moment, *row in self._rows}
 
 
 def describe_strategy(strategy: bt.Strategy) -> dict:

@@ -216,7 +216,8 @@ def _standardised(values: pd.Series) -> pd.Series:
 
 
 def _symbols(asset_class: pd.Series, bills: pd.Index) -> list[str]:
-    counts, symbols, pairs = {}, [], iter(FOREX)
+    counts: dict[str, int] = {}
+    symbols, pairs = [], iter(FOREX)
     for row, name in asset_class.items():
         letters = "BIL" if row in bills else CLASS_TRAITS[name][0]
         counts[letters] = counts.get(letters, 0) + 1

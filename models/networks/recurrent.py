@@ -67,7 +67,7 @@ class RecurrentAutoencoder(Autoencoder):
     """
 
     config_class = RecurrentConfig
-    cell: type[nn.RNNBase]
+    cell: type[nn.LSTM] | type[nn.GRU]
 
     def __init__(
         self,

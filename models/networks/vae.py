@@ -65,6 +65,9 @@ class VariationalAutoencoder(Autoencoder):
     """
 
     config_class = VAEConfig
+    steps: torch.Tensor
+    usual_mean: torch.Tensor
+    usual_var: torch.Tensor
 
     def __init__(
         self, n_features: int, lookback: int, config: VAEConfig, n_exog: int = 0, static_sizes: tuple[int, ...] = ()
@@ -100,7 +103,7 @@ class VariationalAutoencoder(Autoencoder):
         """
         mean, log_evidence = self.read(batch)
         log_var = logsigmoid(-log_evidence.float())  # log 1 / (1 + exp(log_evidence))
-        weight = self.config.beta
+        weight: float | torch.Tensor = self.config.beta
         if self.training:
             self.steps += 1
             weight = weight * (self.steps / self.config.anneal_steps).clamp(max=1)

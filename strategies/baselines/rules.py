@@ -217,7 +217,7 @@ CLASSICAL = ("correlation clusters", "PCA clusters", "SVD clusters")
 
 def unavailable(panel: Panel) -> dict[str, str]:
     """Rules that cannot be carried out here, and why."""
-    found = {}
+    found: dict[str, str] = {}
     if find_spec("skfolio") is None:
         found |= dict.fromkeys(SLOW, "skfolio is not installed; pip install 'clusterfolio[baselines]'")
     if (panel.assets.loc[panel.tradable, "asset_class"] == "unknown").all():
