@@ -8,13 +8,16 @@ import pytest
 from click.testing import CliRunner
 
 from clusterfolio.engine.cli.main import main
+from clusterfolio.engine.evidence.assessment import policy_table
 from clusterfolio.engine.evidence.rivals import Replay, compare, decide_all, figures, of_backtest, trade, trade_wide
 from clusterfolio.engine.jobs import compare as retraining
+from clusterfolio.engine.jobs.compare import with_earlier
 from clusterfolio.engine.progress import Silent
 from clusterfolio.engine.run_dir.finished import reopen
 from clusterfolio.engine.trading.backtest import run_backtest
 from clusterfolio.engine.trading.metrics import annual_turnover, trading_costs
 from clusterfolio.feeds.raw import DataError
+from clusterfolio.feeds.writing import write_table
 from clusterfolio.strategies.baselines.fitted import FITTED
 from clusterfolio.strategies.baselines.rules import RULES, SLOW
 from tests.market_files import write_market
@@ -177,6 +180,20 @@ def test_decisions_put_off_start_later_and_keep_the_encoders(finished, monkeypat
         shifted = sessions.get_indexer(dates)
         np.testing.assert_array_equal(shifted, own[: len(shifted)] + offset)
     assert np.isfinite(table.to_numpy()).all()
+
+
+def test_the_table_of_policies_has_the_strategy_the_benchmark_and_what_an_earlier_one_found(finished, tmp_path):
+    found = compare(finished.panel, finished.config, finished.cash, finished.decisions, ["1/N"])
+    own = {"total_return": 0.2, "sharpe": 9.0, "costs": {"bps_per_year": 12.0}, "by_year": {"2024": 0.2}}
+    table = policy_table(found, {"strategy": own, "benchmark": {"sharpe": -9.0}}, "MKT")
+    assert list(table.index) == ["this strategy", "1/N", "benchmark MKT"] and table.index.name == "policy"
+    assert table.loc["this strategy", "cost_bps"] == 12.0 and set(table.dtypes) == {np.dtype(float)}
+    path = tmp_path / "baselines.csv"
+    assert with_earlier(table, path) is table
+    write_table(path, table.rename(index={"1/N": "other"}).assign(sharpe=[1.0, 99.0, 1.0]))
+    both = with_earlier(table, path)
+    assert list(both.index) == ["other", "this strategy", "1/N", "benchmark MKT"]
+    assert both.loc["this strategy", "sharpe"] == 9.0  # what was found now counts
 
 
 def test_of_a_backtest_costs_are_the_transactions(finished):
