@@ -40,15 +40,16 @@ class Membership:
     def tickers_of(self, symbols: Iterable[str]) -> dict[str, list[tuple[str, pd.Timestamp]]]:
         """By symbol that the list names: its tickers there, each with the day before which a spell of it began.
 
-        A ticker that was changed (``feeds.symbols.former``) counts for its successor, unless it is itself among
-        ``symbols``: then it is the one that has the prices.
+        A ticker that was changed (``feeds.symbols.former``) counts for its successor; where it is among ``symbols`` too
+        it has prices of its own, and counts only for a successor that the list does not name.
         """
         symbols = list(symbols)
         listed, own = set(self.spells["ticker"]), {_ticker(symbol) for symbol in symbols}
         found = {}
         for symbol in symbols:
-            tickers = [(_ticker(symbol), pd.Timestamp.max)]
-            tickers += [(old, day) for old, day in former(tickers[0][0]) if old not in own]
+            ticker = _ticker(symbol)
+            tickers = [(ticker, pd.Timestamp.max)]
+            tickers += [(old, day) for old, day in former(ticker) if old not in own or ticker not in listed]
             named = [(ticker, day) for ticker, day in tickers if ticker in listed]
             if named:
                 found[symbol] = named

@@ -55,6 +55,8 @@ def test_a_changed_ticker_counts_for_its_successor_but_not_when_it_has_prices_of
     assert on(listed, "META")["META"].equals(pd.Series(DAYS >= "2020-02-03", DAYS, name="META"))
     both = on(listed, "META", "FB")
     assert both["META"].equals(pd.Series(DAYS >= "2020-06-01", DAYS, name="META"))
+    before_the_change = on(of(("FB", "2020-02-03", None)), "META", "FB")
+    assert before_the_change["META"].equals(pd.Series(DAYS >= "2020-02-03", DAYS, name="META"))
 
 
 def test_a_ticker_given_to_another_company_later_does_not_count_for_the_first_ones_successor():
