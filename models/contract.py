@@ -43,7 +43,7 @@ def check_network(module: nn.Module, batch: Batch, name: str) -> None:
 def _check_encoding(encoding: object, n_windows: int, returned: str) -> None:
     if not isinstance(encoding, Encoding):
         raise ValueError(
-            f"{returned} {_described(encoding)}; expected clusterfolio.models.batch.Encoding(mean), with "
+            f"{returned} {_described(encoding)}; expected clusterfolio.Encoding(mean), with "
             "Encoding(mean, var) where it states a variance"
         )
     mean, var = encoding.mean, encoding.var

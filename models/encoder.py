@@ -68,7 +68,7 @@ def encoder_class(encoder: str | type[nn.Module]) -> type[nn.Module]:
     'TransformerAutoencoder'
     """
     if isinstance(encoder, str) and ":" in encoder:
-        found = find_named(encoder, "encoder")
+        found = find_named(encoder, "encoder.name")
     elif isinstance(encoder, str):
         if encoder not in ENCODERS:
             raise ValueError(f"unknown encoder {encoder!r}; available: {', '.join(sorted(ENCODERS))}")

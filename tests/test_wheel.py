@@ -32,7 +32,7 @@ def tower(n, width):
     "models/my_net.py": """
 from dataclasses import dataclass
 
-from clusterfolio.models.batch import Encoding
+from clusterfolio import Encoding
 from models.layers import tower
 from torch import nn
 
