@@ -215,8 +215,10 @@ class _Walk:
     def _too_long(self, gap: int) -> bool:
         return gap > TOO_LONG_A_GAP_DAYS and not self.pair
 
-    def _settle(self, row: int, reading: Reading, undone: float = 1.0, split: bool = False) -> None:
-        """Believe a row; ``undone``: by which the price level is divided from here on."""
+    def _settle(
+        self, row: int, reading: Reading, undone: float = 1.0, split: bool = False, named: bool = False
+    ) -> None:
+        """Believe a row; ``undone``: by which prices are divided from here on; ``named``: its move is, already."""
         self.out.growth[row] = reading.growth / undone
         self.out.shares[row] = reading.shares / (undone if split else 1.0)
         for remark in reading.said:
@@ -227,7 +229,7 @@ class _Walk:
                 self._say("long gap bridged", row, float(np.exp(reading.move)), f"no row for {gap} days", DOUBTED)
             limit = self.config.jump_floor if np.isnan(self.limits.sigma[row]) else self.limits.ordinary[row]
             spoken_of = self.limits.factor_of(reading.move, row, self.pair, SPOKEN_OF) != 1.0
-            if undone == 1.0 and row == self.reference + 1 and (spoken_of or abs(reading.move) > limit):
+            if not named and (spoken_of or abs(reading.move) > limit):
                 why, nature = self._why(row)
                 self._say("large move believed", row, float(np.exp(reading.move)), why, nature)
         self.reference = row
@@ -255,13 +257,13 @@ class _Walk:
                 if self._same_level(row):
                     following += 1
                 else:
-                    candidate, following, verdict = row, 0, verdict_now
+                    candidate, following, verdict = row, 0, SPIKE if verdict_now == SPIKE else LEVEL
                 if following >= (self.config.confirmations if verdict == LEVEL else self.config.settled_after):
                     self._resolve(begun, candidate, row, reading)
                     return row
             self.out.believed[row] = False
         if self.reference >= 0:
-            self._say_withheld(begun, len(self.rows.log_level), "not settled by the last row")
+            self._say_withheld(begun, len(self.rows.log_level), "not settled by the last row", DOUBTED)
         return len(self.rows.log_level) - 1
 
     def _same_level(self, row: int) -> bool:
@@ -288,15 +290,15 @@ class _Walk:
             text = f"{why}; last believed close on {_day(rows.days[last])}, a new history begins {_day(rows.days[row])}"
             self._say(BREAK, candidate, times, text, DOUBTED)
             self.out.begins[row] = True
-            self._settle(row, Reading(0.0))
+            self._settle(row, Reading(0.0), named=True)
         elif factor != 1.0 and gap <= LONG_GAP_DAYS:
             split = self._looks_like_split(candidate, row, factor)
             kind = "unstated split undone" if split else "another unit undone"
             self._say(kind, candidate, times, f"taken as x{factor:.4g}; {row - candidate + 1} rows agree", GUESSED)
-            self._settle(row, reading, factor, split)
+            self._settle(row, reading, factor, split, named=True)
         else:
             self._say("large move believed", candidate, times, f"{row - candidate + 1} rows agree", DOUBTED)
-            self._settle(row, reading)
+            self._settle(row, reading, named=True)
 
     def _looks_like_split(self, candidate: int, row: int, factor: float) -> bool:
         """A factor that is no unit is a split; of the others, a split if the volume moved the other way."""
@@ -309,12 +311,12 @@ class _Walk:
         now = np.nanmedian(self.rows.volume[candidate : row + 1])
         return now > 0 and abs(np.log(now / usual * factor)) < abs(np.log(now / usual))
 
-    def _say_withheld(self, begun: int, until: int, why: str, spare: int = 0) -> None:
+    def _say_withheld(self, begun: int, until: int, why: str, nature: str = MENDED, spare: int = 0) -> None:
         times = 1.0
         if self.reference >= 0:
             times = float(np.exp(self.rows.log_level[begun] - self.rows.log_level[self.reference]))
         text = f"{until - begun - spare} bars, {why}"
-        self._say("suspect bars withheld", begun, times if self.reference >= 0 else None, text, MENDED)
+        self._say("suspect bars withheld", begun, times if self.reference >= 0 else None, text, nature)
 
     def _say(self, kind: str, row: int, factor: float | None, text: str, nature: str) -> None:
         day = pd.Timestamp(int(self.rows.days[row]), unit="D").as_unit("ns")
