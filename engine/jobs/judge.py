@@ -77,7 +77,7 @@ def judge(
     report: bool = True,
     portfolios: int = 1000,
     seed: int = 0,
-    ledger: Ledger | None = None,
+    ledger: Ledger | str | Path | None = None,
 ) -> Judged:
     """Judge a run that is over, and write its directory, whole or not at all.
 
@@ -97,7 +97,7 @@ def judge(
         report: write the page and its pictures too.
         portfolios: how many are drawn by lot.
         seed: of what is drawn by lot.
-        ledger: where the trial is counted; None = the user's own.
+        ledger: where the trial is counted, or the file of such a ledger; None = the user's own.
 
     Raises:
         FileExistsError: ``out`` is not empty.
@@ -120,6 +120,7 @@ def judge(
     >>> found.assessment.evidence["comparator"]["kind"], found.verdict.claim
     ('names', False)
     """
+    ledger = Ledger(Path(ledger)) if isinstance(ledger, str | Path) else ledger
     looked_at = partial(
         look_at, benchmark=benchmark, universe=universe, currency=currency, simulated=simulated, cash=cash,
         portfolios=portfolios, seed=seed,

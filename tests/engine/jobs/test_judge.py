@@ -1,6 +1,7 @@
 """A run of one's own, from a stock Cerebro or from plain tables, becomes a run directory with a verdict."""
 
 import json
+from dataclasses import replace
 
 import backtrader as bt
 import numpy as np
@@ -9,13 +10,21 @@ import pytest
 from click.testing import CliRunner
 
 from clusterfolio.engine.cli.main import main
-from clusterfolio.engine.evidence.assessment import assess_run
+from clusterfolio.engine.evidence.assessment import assess, assess_run
 from clusterfolio.engine.evidence.exposure import exposure_of
+from clusterfolio.engine.evidence.rivals import Replay
 from clusterfolio.engine.jobs.judge import judge
 from clusterfolio.engine.ledger.audit import audit
 from clusterfolio.engine.ledger.ledger import Ledger
 from clusterfolio.engine.run_dir.finished import reopen
 from clusterfolio.engine.trading.account import Account
+from clusterfolio.engine.trading.clock import ClockCerebro
+from clusterfolio.engine.trading.recorder import RunRecorder
+from clusterfolio.feeds.bt_feed import panel_feeds
+from clusterfolio.strategies.policy import Decision
+from clusterfolio.strategies.rebalance import RebalanceStrategy
+from tests.conftest import three_clusters
+from tests.engine.evidence.test_exposure import finished_run
 from tests.engine.trading.own_runs import Crossover, Orders, bars, cerebro_of, recorded
 
 FAST = {"simulated": True, "report": False, "portfolios": 100}
@@ -99,6 +108,36 @@ def test_what_an_optimisation_tried_counts(tmp_path, ledger):
     found = judge(runs[1], tmp_path / "run", tried=runs, ledger=ledger, **FAST)
     assert found.assessment.evidence["trials"]["count"] == ledger.count() == 2
     assert audit(ledger, [tmp_path]).problems == []
+
+
+def test_a_run_of_ours_is_judged_as_it_judges_itself(tmp_path, ledger):
+    """The same decisions: once through the engine's own run directory, once through a recorder in a Cerebro."""
+    panel, rng, made = replace(three_clusters(), simulated=True), np.random.default_rng(4), []
+    for day in panel.sessions[np.arange(150, 410, 21)]:
+        made.append(Decision(day, pd.Series(0.4, rng.choice(panel.tradable, 2, replace=False))))
+    (tmp_path / "ours").mkdir()
+    ours = finished_run(tmp_path / "ours", panel, made)
+    cerebro = ClockCerebro()
+    for feed in panel_feeds(panel):
+        cerebro.adddata(feed)
+        cerebro.broker.setcommission(1.5e-4, name=feed._name, stocklike=True, percabs=True, commtype=0)
+    cerebro.broker.setcash(ours.config.trading.capital)
+    days = tuple(decision.asof for decision in made)
+    cerebro.addstrategy(
+        RebalanceStrategy, policy_for=lambda now: Replay(made), decision_dates=days, panel=panel,
+        sessions=panel.sessions, cash_buffer=ours.config.trading.cash_buffer,
+    )  # fmt: skip
+    cerebro.addanalyzer(RunRecorder)
+    theirs = judge(
+        cerebro.run(), tmp_path / "theirs", benchmark="MKT", cash=ours.cash, simulated=True, report=False,
+        portfolios=200, ledger=ledger,
+    )  # fmt: skip
+    own = ours.tables.returns["strategy"]
+    assert reopen(theirs.folder).tables.returns["strategy"].to_numpy() == pytest.approx(own.to_numpy(), abs=1e-12)
+    one, two = assess(ours, Ledger(tmp_path / "none.sqlite")), theirs.assessment
+    for figure in ("alpha_year", "difference_year", "net_alpha_year", "p", "beta"):
+        assert two.evidence["primary"][figure] == pytest.approx(one.evidence["primary"][figure], rel=1e-6), figure
+    assert two.luck["total_return"].to_numpy() == pytest.approx(one.luck["total_return"].to_numpy(), rel=1e-6)
 
 
 def judge_alone(tmp_path, **params) -> dict:
