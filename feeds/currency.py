@@ -142,7 +142,10 @@ def _as_known(closes: pd.Series | None, dates: pd.DatetimeIndex) -> np.ndarray:
 def convert(
     bars: pd.DataFrame, currency: str, account: str, closes: Mapping[tuple[str, str], pd.Series]
 ) -> pd.DataFrame:
-    """Bars quoted in ``currency``, in ``account``'s; days without an exchange rate have no row. Volume stays."""
+    """Bars quoted in ``currency``, in ``account``'s; days without an exchange rate have no row. Volume stays.
+
+    A column ``rate`` is multiplied too: it becomes what one unit of ``currency`` is worth.
+    """
     code, unit = major(currency)
     if code == account:
         return bars if unit == 1.0 else _scaled(bars, np.full(len(bars), unit))
@@ -152,7 +155,8 @@ def convert(
 
 
 def _scaled(bars: pd.DataFrame, by: np.ndarray) -> pd.DataFrame:
-    return bars.assign(**{name: bars[name] * by for name in ("open", "high", "low", "close")})
+    names = [name for name in ("open", "high", "low", "close", "rate") if name in bars.columns]
+    return bars.assign(**{name: bars[name] * by for name in names})
 
 
 def convert_pair(bars: pd.DataFrame, pair: tuple[str, str], account: str) -> tuple[pd.DataFrame, str]:

@@ -222,10 +222,10 @@ def _convert(taken: dict[str, _Ingested], raw: RawData, account: str, config: Qu
         if asset.unusable:
             continue
         if pair is not None:
-            asset.bars, note = fx.convert_pair(asset.bars, pair, account)
+            asset.bars, note = fx.convert_pair(asset.bars.assign(rate=1.0), pair, account)
             asset.notes += [note] if note else []
             continue
-        converted = fx.convert(asset.bars, asset.currency, account, closes)
+        converted = fx.convert(asset.bars.assign(rate=1.0), asset.currency, account, closes)
         stated, served = asset.bars.loc[span], converted.loc[span]
         code = units.major(asset.currency)[0]
         ends = ""
@@ -293,16 +293,19 @@ def _assemble(
     days = np.unique(np.concatenate([asset.bars.index.asi8 for asset in taken.values()]))
     dates = pd.DatetimeIndex(days.view("datetime64[ns]"))
     values = {name: np.full((len(dates), len(symbols)), np.nan) for name in FIELDS}
+    stated = {name: np.full((len(dates), len(symbols)), np.nan) for name in ("market", "rate")}
     for column, asset in enumerate(taken.values()):
         rows = np.searchsorted(days, asset.bars.index.asi8)
         for name in FIELDS:
             values[name][rows, column] = asset.bars[name].to_numpy()
+        for name in stated:
+            stated[name][rows, column] = asset.bars[name].to_numpy()
     origins = pd.Index([asset.symbol for asset in taken.values()], dtype=object)
     assets = facts.loc[origins].assign(currency=[asset.currency for asset in taken.values()])
     assets["tradable"] &= origins.isin(asked)
     assets.index = symbols
     return Panel(
-        **{name: pd.DataFrame(frame, dates, symbols, copy=False) for name, frame in values.items()},
+        **{name: pd.DataFrame(frame, dates, symbols, copy=False) for name, frame in (values | stated).items()},
         assets=assets,
         sessions=exchange_sessions(calendar, dates[0], dates[-1]),
         benchmark=benchmark,

@@ -17,6 +17,9 @@ SESSIONS_PER_YEAR = 252
 
 FIELDS = ("open", "high", "low", "close", "volume")
 
+#: Frames of the same shape that a panel may carry beside them.
+BESIDE = ("member", "market", "rate")
+
 #: Columns of ``Panel.assets`` and what stands in them where nothing is known.
 ASSET_DEFAULTS = {
     "name": "",
@@ -56,6 +59,10 @@ class Panel:
             what was known by the close of the row's day, NaN where nothing was; or None.
         member: bool, same shape as the frames: whether the asset was in the universe that day, as known at its close
             (``feeds.membership``); None = always. What is no member is not held and not learned from.
+        market: the close as the source states it, in the listing's currency (``assets["currency"]``) and on the share
+            basis of the source, same shape as the frames; NaN where there is no bar or none is stated. Nothing
+            rescales it: orders are priced and sized by it. None = not known.
+        rate: units of the account's currency for one of the listing's, same shape; None = not known.
     """
 
     open: pd.DataFrame
@@ -71,6 +78,8 @@ class Panel:
     features: Features | None = field(default=None, repr=False)
     exog: pd.DataFrame | None = field(default=None, repr=False)
     member: pd.DataFrame | None = field(default=None, repr=False)
+    market: pd.DataFrame | None = field(default=None, repr=False)
+    rate: pd.DataFrame | None = field(default=None, repr=False)
 
     def __post_init__(self):
         for name in FIELDS:
@@ -83,10 +92,10 @@ class Panel:
             raise ValueError("panel.assets: its index must equal the columns of panel.close")
         if self.exog is not None and not self.exog.index.equals(self.dates):
             raise ValueError("panel.exog: its dates differ from panel.close's")
-        if self.member is not None and not (
-            self.member.index.equals(self.dates) and self.member.columns.equals(self.symbols)
-        ):
-            raise ValueError("panel.member: its dates or columns differ from panel.close's")
+        for name in BESIDE:
+            frame = getattr(self, name)
+            if frame is not None and not (frame.index.equals(self.dates) and frame.columns.equals(self.symbols)):
+                raise ValueError(f"panel.{name}: its dates or columns differ from panel.close's")
         missing = [name for name in ASSET_DEFAULTS if name not in self.assets.columns]
         if missing:
             raise ValueError(f"panel.assets: columns missing: {', '.join(missing)}")
@@ -115,8 +124,8 @@ class Panel:
         sessions = self.sessions[: self.sessions.searchsorted(pd.Timestamp(asof), side="right")]
         features = None if self.features is None else self.features.rows(stop)
         exog = None if self.exog is None else self.exog.iloc[:stop]
-        member = None if self.member is None else self.member.iloc[:stop]
-        return replace(self, **cut, sessions=sessions, features=features, exog=exog, member=member)
+        cut |= {name: getattr(self, name).iloc[:stop] for name in BESIDE if getattr(self, name) is not None}
+        return replace(self, **cut, sessions=sessions, features=features, exog=exog)
 
     def select(self, symbols: list[str]) -> Panel:
         """The same panel with these columns only, in this order; features are dropped."""
@@ -124,8 +133,8 @@ class Panel:
         if unknown:
             raise KeyError(f"symbols: not in the panel: {', '.join(unknown[:5])}")
         cut = {name: getattr(self, name)[list(symbols)] for name in FIELDS}
-        member = None if self.member is None else self.member[list(symbols)]
-        return replace(self, **cut, assets=self.assets.loc[list(symbols)], features=None, member=member)
+        cut |= {name: getattr(self, name)[list(symbols)] for name in BESIDE if getattr(self, name) is not None}
+        return replace(self, **cut, assets=self.assets.loc[list(symbols)], features=None)
 
     def members(self) -> pd.Series:
         """Whether each asset is in the universe at the panel's last row, bool by symbol."""

@@ -85,7 +85,8 @@ class Cleaned:
 
     Attributes:
         bars: sorted, unique days (naive, ns) with columns open, high, low, close, volume; total-return levels,
-            ``low <= open, close <= high``, finite and above 0. A day that is withheld has no row.
+            ``low <= open, close <= high``, finite and above 0. A day that is withheld has no row. Column market is the
+            close as the source states it, which nothing rescales; NaN where only an adjusted one is stated.
         begins: days with which a later history begins: no return leads there from the bar before, and the level is
             anew that day's price.
         remarks: what was mended, guessed or doubted.
@@ -130,8 +131,9 @@ def clean(
         for kind, n in counts.items()
         if n
     ]
-    table = np.column_stack([bars[name] for name in (*PRICES, "volume")])
-    frame = pd.DataFrame(table, dates[at[judged.believed]], [*PRICES, "volume"], copy=False)
+    bars["market"] = rows.close[judged.believed]
+    names = [*PRICES, "volume", "market"]
+    frame = pd.DataFrame(np.column_stack([bars[name] for name in names]), dates[at[judged.believed]], names, copy=False)
     return Cleaned(frame, tuple(dates[at[judged.begins]]), (*remarks, *judged.remarks))
 
 

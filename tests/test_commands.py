@@ -312,6 +312,7 @@ def test_another_runs_settings_come_with_its_model(finished, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_one_clear_line(finished, tmp_path):
     day = pd.read_csv(finished / "weights.csv", index_col="date").index[1]
+    (tmp_path / "no").write_text("a file, no folder")
     output = invoke("decide", finished, "--asof", day, "--quiet", "--csv", tmp_path / "no" / "x.csv", code=2).output
     assert "Traceback" not in output and "Error" in output
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -35,11 +35,26 @@ class Market:
         panel: up to the run's last session.
         verdicts: indexed by symbol: verdict, why, remarks (tuples of ``feeds.raw.Remark``), what is known of the asset.
         notes: what is to be said about the whole: where the test ends and why.
+        splits: by symbol, splits after the panel's last day that the source's closes already count: new shares per old
+            one, by day.
     """
 
     panel: Panel
     verdicts: pd.DataFrame
     notes: tuple[str, ...] = ()
+    splits: Mapping[str, pd.Series] = field(default_factory=dict)
+
+    def later_splits(self, symbols: Collection[str]) -> tuple[str, ...]:
+        """In which shares the stated closes of the panel's last day are, where a split came after it."""
+        return tuple(
+            f"{name}: in shares of after " + ", ".join(f"{_ratio(by)}, {day.date()}" for day, by in found.items())
+            for name, found in sorted(self.splits.items())
+            if name in symbols
+        )
+
+
+def _ratio(by: float) -> str:
+    return f"{by:g}:1" if by >= 1 else f"1:{1 / by:g}"
 
 
 def load_market(config: RunConfig, asof: pd.Timestamp | None = None) -> Market:
@@ -52,7 +67,20 @@ def load_market(config: RunConfig, asof: pd.Timestamp | None = None) -> Market:
     whole, verdicts = panel_of(config, raw)
     panel = up_to_end(config, whole, asof)
     described = panel.assets.drop(columns="tradable").reindex(verdicts.index)
-    return Market(panel, verdicts.join(described), end_notes(config, whole, panel) if asof is None else ())
+    notes = end_notes(config, whole, panel) if asof is None else ()
+    return Market(panel, verdicts.join(described), notes, _splits_after(raw, panel.dates[-1]))
+
+
+def _splits_after(raw: RawData, day: pd.Timestamp) -> dict[str, pd.Series]:
+    """Splits after a day in sources that state an adjusted close: such a source's closes are split-adjusted."""
+    found = {}
+    for symbol, delivered in raw.bars.items():
+        if {"adj_close", "split"} <= set(delivered.frame.columns):
+            split = delivered.frame["split"]
+            later = split[(split.index > day) & (split > 0) & (split != 1)]
+            if len(later):
+                found[symbol] = later.sort_index()
+    return found
 
 
 def panel_of(config: RunConfig, raw: RawData) -> tuple[Panel, pd.DataFrame]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
-from clusterfolio.engine.cli.console import reporter, wide_console
+from clusterfolio.engine.cli.console import reporter
 from clusterfolio.engine.cli.faults import EXIT_CODES, faults
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from clusterfolio.engine.jobs.decide import Orders
+
+#: How the numbers of an order list are written; no figure of an order is ever shortened.
+FORMS = {
+    "shares": ",.6f", "price": ",.6f", "rate": ",.6f", "value": ",.2f", "cost": ",.2f", "weight_now": ".2%",
+    "weight_target": ".2%",
+}  # fmt: skip
 
 
 @click.command("decide", epilog=EXIT_CODES)
@@ -21,28 +28,49 @@ if TYPE_CHECKING:
 @click.option("--holdings", type=click.Path(path_type=Path), help="CSV: symbol, shares; the symbol CASH holds money.")
 @click.option("--path", "paths", multiple=True, metavar="FILE_OR_DIR", help="Newer prices than the run's own.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the order list here too.")
+@click.option("--json", "as_json", is_flag=True, help="Orders, refusals and notes as JSON.")
 @click.option("--trust", is_flag=True, help="Import the classes that RUN_DIR names: it may run any code.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def decide_command(run_dir, asof, holdings, paths, csv_file, trust, quiet):
-    """What to hold after the close of a day, and the orders that get you there, with RUN_DIR's trained model."""
+def decide_command(run_dir, asof, holdings, paths, csv_file, as_json, trust, quiet):
+    """What to hold after the close of a day, and the orders that get you there, with RUN_DIR's policy.
+
+    Orders are priced and sized by the close as its source states it, in the listing's currency. A pair is named as it
+    is quoted, with side and amount of its base currency. What cannot be ordered is named, its weight stays in cash.
+    """
     from clusterfolio.engine.jobs.decide import decide
-    from clusterfolio.feeds.writing import write_table
+    from clusterfolio.feeds.writing import finite, write_table
 
     with faults():
         with reporter(quiet) as progress:
-            decision, orders = decide(run_dir, asof, holdings, paths, progress, trust)
+            found = decide(run_dir, asof, holdings, paths, progress, trust)
         if csv_file:
-            write_table(csv_file, orders, index=False)
-    wide_console().print(_orders_table(orders, f"Orders for the open after {decision.asof.date()}"))
+            write_table(csv_file, found.orders, index=False)
+    if as_json:
+        said = {"asof": str(found.decision.asof.date()), "value": found.value, "currency": found.currency}
+        said |= {"orders": found.orders.to_dict("records"), "refused": found.refused.to_dict("records")}
+        click.echo(json.dumps(finite(said | {"notes": list(found.notes)}), indent=2))
+        return
+    _show(found)
 
 
-def _orders_table(orders: pd.DataFrame, title: str) -> Table:
-    """The order list; on a narrow screen a cell goes on below, and nothing of it is cut off."""
-    from pandas.api.types import is_numeric_dtype
+def _show(found: Orders) -> None:
+    title = f"Orders for the open after {found.decision.asof.date()}, account {found.value:,.2f} {found.currency}"
+    table = Table(title=title, title_justify="left", box=None)
+    for name in found.orders.columns:
+        table.add_column(name.replace("_", " "), justify="right" if name in FORMS else "left", no_wrap=True)
+    for row in found.orders.to_dict("records"):
+        table.add_row(*[_cell(name, value) for name, value in row.items()])
+    Console(width=1000).print(table, markup=False)
+    for row in found.refused.itertuples():
+        click.echo(f"not ordered: {row.symbol}: {row.why}; its weight of {row.weight:.2%} stays in cash")
+    for note in found.notes:
+        click.echo(f"note: {note}")
 
-    table = Table(title=title, title_justify="left")
-    for name in orders.columns:
-        table.add_column(name, justify="right" if is_numeric_dtype(orders[name]) else "left", overflow="fold")
-    for row in orders.itertuples(index=False):
-        table.add_row(*[f"{cell:,.4f}" if isinstance(cell, float) else str(cell) for cell in row])
-    return table
+
+def _cell(name: str, value: object) -> str:
+    if name not in FORMS:
+        return str(value)
+    if value != value:  # NaN: a pair has no rate of its own
+        return "-"
+    text = format(value, FORMS[name])
+    return text.rstrip("0").rstrip(".") if FORMS[name].endswith("f") and name not in ("value", "cost") else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -26,6 +27,16 @@ from clusterfolio.models.train_config import TrainConfig
 from clusterfolio.strategies.cluster_policy import EncoderConfig
 from clusterfolio.strategies.embedding import EmbeddingConfig
 from clusterfolio.strategies.selection import SelectionConfig
+
+#: Keys that name files or folders; a word that names no file (``universe = "seed"``) stays as it is.
+PATHS = (
+    ("data", "path"), ("data", "universe"), ("data", "membership"), ("cash", "path"), ("inputs", "macro_path"),
+    ("inputs", "sentiment"),
+)  # fmt: skip
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).resolve()) if path and Path(path).exists() else path
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,17 @@ class RunConfig:
     trading: TradingConfig = field(default_factory=TradingConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     significance: SignificanceConfig = field(default_factory=SignificanceConfig)
+
+    def with_absolute_paths(self) -> RunConfig:
+        """The same with every file and folder named from the root, so that it means the same in any folder."""
+        found = self
+        for section, key in PATHS:
+            part = getattr(found, section)
+            stated = getattr(part, key)
+            many = isinstance(stated, tuple)
+            paths = tuple(_absolute(path) for path in (stated if many else (stated,)))
+            found = replace(found, **{section: replace(part, **{key: paths if many else paths[0]})})
+        return found
 
     def with_seed(self, seed: int) -> RunConfig:
         """The same with another seed."""

@@ -1,8 +1,9 @@
-"""What the smaller commands do, apart from printing."""
+"""What to hold after a day's close, and the orders that get there, with a finished run's policy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,29 @@ from clusterfolio.engine.config.trust import check_trust
 from clusterfolio.engine.progress import Reporter
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.stored import use_model
-from clusterfolio.feeds.panel import Panel
-from clusterfolio.strategies.orders import missing_shares, target_shares
+from clusterfolio.strategies.order_list import order_list, quotes_of
 from clusterfolio.strategies.policy import Decision, PortfolioState, ask
 
 CASH = "CASH"
+
+
+@dataclass(frozen=True)
+class Orders:
+    """A decision and how to get there.
+
+    Attributes:
+        orders: columns ``strategies.order_list.COLUMNS``; money in the account's currency but for ``price``.
+        refused: what cannot be ordered: symbol, weight, why.
+        value: of the account, in its currency.
+        notes: what else is to be known before the orders are sent.
+    """
+
+    decision: Decision
+    orders: pd.DataFrame
+    refused: pd.DataFrame
+    value: float
+    currency: str
+    notes: tuple[str, ...] = ()
 
 
 def decide(
@@ -31,16 +50,13 @@ def decide(
     paths: Sequence[str],
     reporter: Reporter,
     trust: bool = False,
-) -> tuple[Decision, pd.DataFrame]:
+) -> Orders:
     """What a run's policy would hold after the close of ``asof``, and the orders from ``holdings`` to there.
 
     Args:
-        holdings: CSV with columns symbol and shares; the symbol CASH states money. None = the run's capital in cash.
-        trust: import the classes that the run directory names.
+        holdings: CSV with columns symbol and shares (``read_holdings``). None = the run's capital in cash.
         paths: newer prices for source "files"; empty = where the run found its own.
-
-    Returns:
-        The decision, and its orders: symbol, side, shares, price (the last close), value, weight_now, weight_target.
+        trust: import the classes that the run directory names.
     """
     facts = artifacts.read_own_run(run_dir, "decide with")
     settings = read_toml(Path(run_dir) / "config.toml")
@@ -49,65 +65,70 @@ def decide(
     day = pd.to_datetime(asof, format="%Y-%m-%d", errors="coerce")
     if pd.isna(day):
         raise ValueError(f"--asof: got {asof!r}, expected a day as YYYY-MM-DD")
+    held = read_holdings(holdings) if holdings else pd.Series({CASH: config.trading.capital})
+    _check_places(run_dir, config)
     reporter.stage("load")
-    panel = load_market(config, asof=day).panel
+    market = load_market(config, asof=day)
+    panel = market.panel
     if day not in panel.sessions or day != panel.dates[-1]:
         raise ValueError(f"--asof {asof}: the last session before it with prices is {panel.sessions[-1].date()}")
+    units = held.drop(CASH, errors="ignore")
+    unknown = [name for name in units.index if name not in panel.symbols]
+    if unknown:
+        raise ValueError(f"--holdings {holdings}: no prices for {', '.join(unknown[:5])}")
     panel, cash, _ = prepare(config, panel)
     policy = make_policy(config, cash)
     use_model(policy, run_dir, day)
     reporter.stage("decide")
-    held = read_holdings(holdings, panel) if holdings else pd.Series({CASH: config.trading.capital})
-    prices = panel.session_closes().iloc[-1]
-    shares = held.drop(CASH, errors="ignore")
-    value = float((shares * prices[shares.index]).sum() + held.get(CASH, 0.0))
+    quotes = quotes_of(panel)
+    worth = units * quotes["each"].reindex(units.index)
+    unpriced = worth.index[worth.isna()]
+    if len(unpriced):
+        raise ValueError(
+            f"--holdings {holdings}: {unpriced[0]} cannot be valued: {quotes['why_not'][unpriced[0]] or 'no price'}"
+        )
+    value = float(worth.sum() + held.get(CASH, 0.0))
     if value <= 0:
         raise ValueError(f"--holdings {holdings}: worth {value:,.2f} {facts['currency']}, expected more than 0")
-    weights = shares * prices[shares.index] / value
-    state = PortfolioState(weights, held.get(CASH, 0.0) / value)
-    decision = ask(policy, panel, state)
-    return decision, order_list(decision.weights, shares, prices, value, config)
+    decision = ask(policy, panel, PortfolioState(worth / value, held.get(CASH, 0.0) / value))
+    costs = (panel.assets["commission_bps"] + panel.assets["half_spread_bps"]) * config.trading.cost_multiplier
+    orders, refused = order_list(
+        decision.weights, units, quotes, value, cash_buffer=config.trading.cash_buffer,
+        fractional=config.trading.fractional, cost_bps=costs if config.trading.costs else None,
+    )  # fmt: skip
+    notes = _stale(quotes, orders, day) + market.later_splits(set(orders["symbol"]))
+    return Orders(decision, orders, refused, value, panel.currency, notes)
 
 
-def order_list(
-    target: pd.Series, shares: pd.Series, prices: pd.Series, value: float, config: RunConfig
-) -> pd.DataFrame:
-    """Orders from the shares held to the target weights, sells first; sized as the backtest sizes them."""
-    names = sorted({*target.index, *shares.index})
-    weights, held, price = (
-        series.reindex(names).fillna(fill).to_numpy(dtype=float)
-        for series, fill in ((target, 0.0), (shares, 0.0), (prices, np.nan))
-    )
-    trading = config.trading
-    wanted = target_shares(weights, price, value, cash_buffer=trading.cash_buffer, fractional=trading.fractional)
-    change = missing_shares(wanted, held)
-    table = pd.DataFrame(
-        {
-            "symbol": names,
-            "side": np.where(change > 0, "buy", "sell"),
-            "shares": np.abs(change),
-            "price": price,
-            "value": np.abs(change) * price,
-            "weight_now": held * price / value,
-            "weight_target": weights,
-        }
-    )
-    table = table[table["shares"] > 0]
-    return table.sort_values(["side", "symbol"], ascending=[False, True], ignore_index=True)
+def _stale(quotes: pd.DataFrame, orders: pd.DataFrame, day: pd.Timestamp) -> tuple[str, ...]:
+    """Orders priced by a close of an earlier day."""
+    days = quotes.loc[orders["symbol"], "day"]
+    return tuple(f"{name}: priced by its close of {last.date()}" for name, last in days[days < day].items())
 
 
-def read_holdings(path: Path, panel: Panel) -> pd.Series:
-    """Shares by symbol from a CSV with columns symbol and shares; CASH is money in the account's currency."""
+def _check_places(run_dir: Path, config: RunConfig) -> None:
+    """Name a source that is not where the run found it, before anything is read."""
+    for path in config.data.path:
+        if not Path(path).exists():
+            raise FileNotFoundError(
+                f"{run_dir}: its prices were read from {path}, which is not there any more; --path names another place"
+            )
+
+
+def read_holdings(path: Path) -> pd.Series:
+    """What is held by symbol, from a CSV with columns symbol and shares.
+
+    CASH is money in the account's currency. Of a pair it is the amount of the currency that is not the account's
+    (JPY=X in an account in dollars: yen).
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"--holdings {path}: no such file")
     table = pd.read_csv(path, dtype={"symbol": str}, keep_default_na=False)
     if not {"symbol", "shares"} <= set(table.columns):
         raise ValueError(f"--holdings {path}: columns {', '.join(table.columns)}; expected symbol, shares")
     shares = pd.to_numeric(table["shares"], errors="coerce")
-    if shares.isna().any() or (shares < 0).any():
-        row = table[shares.isna() | (shares < 0)].iloc[0]
+    wrong = ~(np.isfinite(shares) & (shares >= 0))
+    if wrong.any():
+        row = table[wrong].iloc[0]
         raise ValueError(f"--holdings {path}: {row['symbol']} has shares {row['shares']!r}, expected a number >= 0")
-    unknown = [name for name in table["symbol"] if name != CASH and name not in panel.symbols]
-    if unknown:
-        raise ValueError(f"--holdings {path}: no prices for {', '.join(unknown[:5])}")
     return shares.groupby(table["symbol"]).sum()

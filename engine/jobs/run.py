@@ -82,6 +82,7 @@ def run(
         ValueError: the configuration cannot be carried out; the message names the key.
     """
     reporter = reporter or Silent()
+    config = config.with_absolute_paths()
     artifacts.check_free(out)
     if model_from is not None:
         check_model(config, model_from)

@@ -168,6 +168,8 @@ def poison_panel(panel: Panel, day: pd.Timestamp, way: Way | None, rng: np.rando
         features=None,
         exog=_poisoned_series(panel.exog, day, dates),
         member=_poisoned_members(panel.member, day, dates, symbols),
+        market=None,  # of the prices before they were changed
+        rate=None,
     )
 
 

@@ -68,6 +68,9 @@ def of_panel(panel: Panel, day: pd.Timestamp) -> dict[str, Items]:
         | ({} if known.member is None else {"members": known.member.loc[:, symbols]}),
         "prices": {field: getattr(known, field).loc[:, symbols] for field in FIELDS},
     }
+    for name in ("market", "rate"):
+        if getattr(known, name) is not None:
+            items["prices"][name] = getattr(known, name).loc[:, symbols]
     # Sessions are those of a calendar that the data's end cuts off.
     items["prices"]["sessions"] = pd.DataFrame({"session": True}, index=known.sessions)
     if known.features is not None:

@@ -137,6 +137,8 @@ def traded_part(panel: Panel, first_decision: pd.Timestamp) -> Panel:
         features=None,
         exog=None,
         member=None,  # decided on, not traded on
+        market=None,
+        rate=None,
     )
     alive = cut.close.notna().any()
     # The benchmark first: backtrader's own analyzers take their dates from the first feed.

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusterfolio.engine.config.run import make_config
-from clusterfolio.engine.jobs.decide import order_list
 from clusterfolio.engine.leakage.check import _fills
 from clusterfolio.engine.trading.backtest import run_backtest
 from clusterfolio.engine.trading.vectorised import Targets, simulate
+from clusterfolio.strategies.order_list import order_list, quotes_of
 from tests.conftest import FixedPolicy, make_panel
 
 NAMES = list("ABCD")
@@ -50,6 +50,14 @@ def by_name(orders: pd.DataFrame) -> dict[str, float]:
     return dict(zip(orders["symbol"], orders["shares"] * np.where(orders["side"] == "buy", 1, -1), strict=True))
 
 
+def list_orders(panel, day, target, held, value, trading) -> pd.DataFrame:
+    orders, refused = order_list(
+        target, held, quotes_of(panel.until(day)), value, cash_buffer=trading.cash_buffer, fractional=trading.fractional
+    )
+    assert refused.empty
+    return orders
+
+
 def alone(panel, weights, day, trading) -> dict[str, float]:
     """Shares that the vectorised path buys of each name, each in an account of its own."""
     columns = panel.symbols.get_indexer(weights.index)
@@ -74,14 +82,14 @@ def test_engine_vectorised_path_order_list_and_leakage_check_give_the_same_share
     fills = result.transactions
     bought = fills[fills["date"] == panel.sessions[FIRST + 1]].set_index("symbol")["amount"]
 
-    prices, nothing = panel.close.loc[days[0]], pd.Series(dtype=float)
-    listed = by_name(order_list(first, nothing, prices, trading.capital, config))
+    nothing = pd.Series(dtype=float)
+    listed = by_name(list_orders(panel, days[0], first, nothing, trading.capital, trading))
     same(listed, bought.to_dict())
     same(listed, alone(panel, first, days[:1], trading))
 
     again = fills[fills["date"] == panel.sessions[SECOND + 1]].groupby("symbol")["amount"].sum()
-    prices, value = panel.close.loc[days[1]], result.value[days[1]]
-    same(by_name(order_list(second, bought, prices, value, config)), again.to_dict())
+    listed = list_orders(panel, days[1], second, bought, result.value[days[1]], trading)
+    same(by_name(listed), again.to_dict())
 
     columns = np.tile(panel.symbols.get_indexer(first.index), (1, 2, 1))
     both = simulate(panel, Targets(columns, np.array([[first, second]])), days, trading)

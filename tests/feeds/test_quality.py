@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clusterfolio.feeds.panel import FIELDS
 from clusterfolio.feeds.quality import QualityConfig, clean
 
 CONFIG = QualityConfig()
@@ -20,7 +21,7 @@ def counted(raw: pd.DataFrame, config: QualityConfig = CONFIG, **kwargs) -> tupl
     for remark in cleaned.remarks:
         number = re.match(r"(\d+)( bars|$)", remark.text)
         counts[remark.kind] = counts.get(remark.kind, 0) + (int(number[1]) if number else 1)
-    return cleaned.bars, counts
+    return cleaned.bars[list(FIELDS)], counts
 
 
 def walk(n: int = 60, seed: int = 0, volatility: float = 0.01) -> pd.DataFrame:
@@ -228,3 +229,13 @@ def test_clean_bars_are_bars(raw, pair):
 def test_impossible_settings_are_refused_by_name(wrong):
     with pytest.raises(ValueError, match=rf"quality\.{next(iter(wrong))}"):
         QualityConfig(**wrong)
+
+
+def test_the_close_as_stated_travels_beside_the_level():
+    raw = walk().assign(dividend=0.0)
+    raw.iloc[20, raw.columns.get_loc("dividend")] = 0.5
+    bars = clean(raw, CONFIG).bars
+    pd.testing.assert_series_equal(
+        bars["market"], raw["close"].iloc[1:], check_names=False, check_freq=False, check_index_type=False
+    )
+    assert bars["close"].iloc[-1] > bars["market"].iloc[-1]

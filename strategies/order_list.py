@@ -1,0 +1,139 @@
+"""From weights to an order list a person or a venue can act on: market prices, shares, pairs as they are quoted.
+
+Returns are total returns, so a panel's prices are levels in which dividends are re-invested; nobody trades at those. An
+order is priced and sized by the close that the source states, in the listing's currency and on its share basis.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from clusterfolio.feeds.currency import pair_of
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.strategies.orders import missing_shares, target_shares
+
+#: Columns of an order list.
+COLUMNS = (
+    "symbol", "side", "shares", "unit", "price", "currency", "rate", "value", "cost", "weight_now", "weight_target",
+    "reason",
+)  # fmt: skip
+
+
+def quotes_of(panel: Panel) -> pd.DataFrame:
+    """What one share costs at the close of the panel's last day, by symbol.
+
+    Columns ``price`` (the last close as stated, in the listing's currency) and ``currency``; ``rate``, the account's
+    currency for one of it; ``each``, the account's currency for one share; ``day`` of the close; ``unit``: "shares", or
+    the currency of a pair's amounts; ``why_not``: why there can be no order, else empty.
+
+    A panel without market prices (made by hand, or from a feed) has only its levels, and they count as such.
+    """
+    if panel.market is None or panel.rate is None:
+        price, rate = panel.close.ffill().iloc[-1], pd.Series(1.0, panel.symbols)
+        last = panel.close.notna()
+    else:
+        price, rate = panel.market.ffill().iloc[-1], panel.rate.ffill().iloc[-1]
+        last = panel.market.notna()
+    table = pd.DataFrame({"price": price, "currency": panel.assets["currency"].to_numpy(), "rate": rate})
+    table["currency"] = table["currency"].where(table["currency"] != "", panel.currency)
+    table["each"] = table["price"] * table["rate"]
+    table["day"] = _last_days(last)
+    table["unit"], table["why_not"] = "shares", ""
+    for symbol in table.index[table["day"] < _last_days(panel.close.notna())]:  # it trades on, and no close is stated
+        since = table.loc[symbol, "day"].date()
+        table.loc[symbol, "why_not"] = f"no market price is stated since {since}, only adjusted ones"
+    table.loc[~(table["price"] > 0), "why_not"] = "no market price is stated, only an adjusted one"
+    for symbol in panel.symbols:
+        pair = pair_of(symbol)
+        if pair is not None and panel.market is not None:
+            _quote_pair(table, symbol, pair, panel.currency)
+    return table
+
+
+def _last_days(known: pd.DataFrame) -> pd.DatetimeIndex:
+    """The last day on which each column is known; the first day of all where it never is."""
+    return known.index[(len(known) - 1 - known.to_numpy()[::-1].argmax(axis=0)) * known.to_numpy().any(axis=0)]
+
+
+def _quote_pair(table: pd.DataFrame, symbol: str, pair: tuple[str, str], account: str) -> None:
+    """A pair's row: an asset of the account is the currency that is not the account's."""
+    base, quote = pair
+    price = table.loc[symbol, "price"]
+    if quote == account:
+        table.loc[symbol, ["currency", "rate", "unit", "each"]] = [quote, 1.0, base, price]
+    elif base == account:
+        table.loc[symbol, ["currency", "rate", "unit", "each"]] = [quote, 1.0 / price, quote, 1.0 / price]
+    else:
+        why = f"{base}/{quote} has no leg in {account}: its return is an index, not a holding"
+        table.loc[symbol, ["currency", "rate", "why_not"]] = [quote, np.nan, why]
+
+
+def order_list(
+    target: pd.Series,
+    held: pd.Series,
+    quotes: pd.DataFrame,
+    value: float,
+    *,
+    cash_buffer: float,
+    fractional: bool,
+    cost_bps: pd.Series | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Orders from what is held to the target weights, sells first; sized as the backtest sizes them.
+
+    A pair is named as it is quoted, with side and amount of its base currency: to hold ringgit in an account in dollars
+    is to sell USD/MYR.
+
+    Args:
+        target: fraction of the account's value by symbol.
+        held: by symbol, in the units of ``quotes``: shares, or the foreign currency of a pair.
+        quotes: ``quotes_of``.
+        value: of the account, in its currency.
+        cost_bps: commission and half the spread by symbol, in basis points of the traded value; None = 0.
+
+    Returns:
+        The orders, columns ``COLUMNS``, and what cannot be ordered: columns symbol, weight and why; its weight stays in
+        cash.
+    """
+    names = sorted({*target.index, *held.index})
+    rows = quotes.loc[names]
+    weights, have = (series.reindex(names).fillna(0.0).to_numpy(dtype=float) for series in (target, held))
+    possible = (rows["why_not"] == "").to_numpy()
+    each = rows["each"].to_numpy(dtype=float)
+    aimed = np.where(possible, weights, 0.0)
+    wanted = target_shares(aimed, each, value, cash_buffer=cash_buffer, fractional=fractional)
+    change = np.where(possible, missing_shares(wanted, have), 0.0)
+    traded = np.abs(change) * each
+    costs = 0.0 if cost_bps is None else cost_bps.reindex(names).fillna(0.0).to_numpy(dtype=float)
+    table = pd.DataFrame(
+        {
+            "symbol": names,
+            "side": np.where(change > 0, "buy", "sell"),
+            "shares": np.abs(change),
+            "unit": rows["unit"].to_numpy(),
+            "price": rows["price"].to_numpy(dtype=float),
+            "currency": rows["currency"].to_numpy(),
+            "rate": rows["rate"].to_numpy(dtype=float),
+            "value": traded,
+            "cost": traded * costs / 1e4,
+            "weight_now": have * np.where(possible, each, 0.0) / value,
+            "weight_target": aimed,
+            "reason": [_reason(now, then) for now, then in zip(have, wanted, strict=True)],
+        }
+    )
+    for at, name in enumerate(names):
+        pair = pair_of(name)
+        if pair is not None and rows["unit"].iloc[at] == pair[1]:  # held by selling the account's own currency
+            table.loc[at, "side"] = "sell" if change[at] > 0 else "buy"
+            table.loc[at, ["shares", "unit"]] = [traded[at], pair[0]]
+    refused = pd.DataFrame({"symbol": names, "weight": weights, "why": rows["why_not"].to_numpy()})
+    refused = refused[~possible & ((weights != 0) | (have != 0))].reset_index(drop=True)
+    table = table[(change != 0)]
+    first = np.argsort(np.where(change[change != 0] < 0, 0, 1), kind="stable")  # what frees money goes first
+    return table.iloc[first].reset_index(drop=True)[list(COLUMNS)], refused
+
+
+def _reason(now: float, then: float) -> str:
+    if now == 0:
+        return "new"
+    return "left" if then == 0 else "rebalance"
