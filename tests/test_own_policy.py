@@ -60,9 +60,9 @@ def test_a_policy_without_clusters_is_run_judged_and_reported(momentum):
 
 def test_its_later_commands_know_it(momentum, market):
     invoke("significance", momentum, "--quiet")
-    assert "left out: window PCA clusters" in invoke("compare", momentum, "--seeds", 0, "--offsets", 2)
+    assert "left out: window PCA clusters" in invoke("compare", momentum, "--seeds", 0, "--offsets", 2, "--trust")
     day = pd.read_csv(momentum / "weights.csv")["date"].iloc[-1]
-    orders = invoke("decide", momentum, "--asof", day, "--quiet")
+    orders = invoke("decide", momentum, "--asof", day, "--quiet", "--trust")
     names = pd.read_csv(momentum / "weights.csv", index_col="date").loc[day].drop("CASH")
     assert all(name in orders for name in names[names > 0].index)
     invoke("report", momentum)
@@ -95,7 +95,7 @@ def test_a_killed_run_of_it_goes_on_with_the_same_result(calm, market, tmp_path)
 
 def test_a_stored_policy_serves_another_run(calm, market, tmp_path):
     out = tmp_path / "again"
-    invoke("run", "--model", calm, "--config", calm / "config.toml", "--no-report", "--quiet", "--out", out)
+    invoke("run", "--model", calm, "--no-report", "--quiet", "--trust", "--out", out)
     assert (out / "weights.csv").read_bytes() == (calm / "weights.csv").read_bytes()
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 from rich.table import Table
 
 from clusterfolio.engine.cli.console import reporter
 from clusterfolio.engine.cli.faults import EXIT_CODES, faults
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from clusterfolio.engine.jobs.decide import Orders
 
 #: How the numbers of an order list are written; no figure of an order is ever shortened.
@@ -55,16 +59,22 @@ def decide_command(run_dir, asof, holdings, paths, csv_file, as_json, trust, qui
 
 def _show(found: Orders) -> None:
     title = f"Orders for the open after {found.decision.asof.date()}, account {found.value:,.2f} {found.currency}"
-    table = Table(title=title, title_justify="left", box=None)
-    for name in found.orders.columns:
-        table.add_column(name.replace("_", " "), justify="right" if name in FORMS else "left", no_wrap=True)
-    for row in found.orders.to_dict("records"):
-        table.add_row(*[_cell(name, value) for name, value in row.items()])
-    Console(width=1000).print(table, markup=False)
+    # A pipe has no width: a line per order there, however long.
+    Console(width=None if sys.stdout.isatty() else 1000).print(_orders_table(found.orders, title), markup=False)
     for row in found.refused.itertuples():
         click.echo(f"not ordered: {row.symbol}: {row.why}; its weight of {row.weight:.2%} stays in cash")
     for note in found.notes:
         click.echo(f"note: {note}")
+
+
+def _orders_table(orders: pd.DataFrame, title: str) -> Table:
+    """The order list; on a narrow screen a cell goes on below, and nothing of it is cut off."""
+    table = Table(title=title, title_justify="left")
+    for name in orders.columns:
+        table.add_column(name.replace("_", " "), justify="right" if name in FORMS else "left", overflow="fold")
+    for row in orders.to_dict("records"):
+        table.add_row(*[_cell(name, value) for name, value in row.items()])
+    return table
 
 
 def _cell(name: str, value: object) -> str:
