@@ -125,22 +125,8 @@ NAMELESS = ("", "unnamed", "index", "indexlevel")
 #: Roles whose names are symbols too where they stand in capitals: C and LOW are shares.
 SYMBOLS_TOO = frozenset(
     (
-        *"COHLVT",
-        "LOW",
-        "OPEN",
-        "LAST",
-        "MIN",
-        "MAX",
-        "SYM",
-        "HIGH",
-        "NAV",
-        "BAS",
-        "DIV",
-        "VOL",
-        "PER",
-        "TIME",
-        "DAY",
-        "CODE",
+        *("C", "O", "H", "L", "V", "T", "LOW", "OPEN", "LAST", "MIN", "MAX", "SYM", "HIGH", "NAV", "BAS", "DIV", "VOL"),
+        *("PER", "TIME", "DAY", "CODE", "PRICE", "NAME", "DATE"),
     )
 )
 
@@ -175,20 +161,20 @@ def role_of(name: object) -> str | None:
     return next((role for role in RAW_COLUMNS if text in SPELLINGS[role]), None)
 
 
-def date_column(names: Sequence[str]) -> int | None:
-    """Where the dates stand: the best name for them, else a column without a name."""
+def date_columns(names: Sequence[str]) -> list[int]:
+    """Where the dates may stand: the best names for them first, then columns without a name."""
     spelt = [plain(name) for name in names]
     if "T" in names and "t" in names:  # Polygon's: ticker and time
-        return names.index("t")
-    found = [spelt.index(spelling) for spelling in SPELLINGS["date"] if spelling in spelt]
-    nameless = [at for at, text in enumerate(spelt) if text in NAMELESS]
-    return next(iter([*found, *nameless]), None)
+        return [names.index("t")]
+    found = [at for spelling in SPELLINGS["date"] for at, text in enumerate(spelt) if text == spelling]
+    return [*found, *(at for at, text in enumerate(spelt) if text in NAMELESS)]
 
 
-def roles_of(names: Sequence[str], dated: bool = False) -> dict[str, int]:
+def roles_of(names: Sequence[str], date_at: int | None = None, dated: bool = False) -> dict[str, int]:
     """The position of the column that plays each role.
 
     Args:
+        date_at: where the dates stand; None = by the names.
         dated: the date is known from elsewhere.
 
     Raises:
@@ -201,13 +187,13 @@ def roles_of(names: Sequence[str], dated: bool = False) -> dict[str, int]:
     prices = [role_of(name) for name in names]
     roles: dict[str, int] = {}
     for role, spellings in SPELLINGS.items():
-        found = [spelt.index(spelling) for spelling in spellings if spelling in spelt]
+        found = [at for spelling in spellings for at, text in enumerate(spelt) if text == spelling and at != date_at]
         found = found or [i for i, price in enumerate(prices) if price == role]
         if found:
             roles[role] = found[0]
     if "T" in names and "t" in names:
         roles["symbol"] = names.index("T")
-    at = date_column(names)
+    at = next(iter(date_columns(names)), None) if date_at is None else date_at
     roles = ({} if at is None else {"date": at}) | {role: place for role, place in roles.items() if role != "date"}
     if "clock" in roles and roles["clock"] == roles.get("date"):
         del roles["clock"]

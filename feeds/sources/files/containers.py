@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clusterfolio.feeds.sources.files.columns import SPELLINGS, NotPrices, plain
+from clusterfolio.feeds.sources.files.columns import SPELLINGS, SYMBOLS_TOO, NotPrices, date_columns, plain, role_of
+from clusterfolio.feeds.sources.files.days import Unreadable, to_days
 
 TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".asc", ".prn")
 PACKED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -47,6 +49,7 @@ class Sheet:
         rows: the first rows below the header.
         separator: between cells; empty = the cells have types.
         above: what the lines above the header say, by name in small letters.
+        kinds: whether each column's type is one of dates, where the cells have types.
     """
 
     path: str
@@ -56,6 +59,22 @@ class Sheet:
     separator: str
     load: Callable[[Sequence[int] | None, int, Sequence[str] | None], pd.DataFrame]
     above: Mapping[str, str] = field(default_factory=dict)
+    kinds: Sequence[bool] = ()
+
+    @cached_property
+    def date_at(self) -> int | None:
+        """Where the dates stand: of the columns that may be called so, the first one that holds some; None = none."""
+        at = date_columns(self.names)
+        return next((place for place in at if self._dated(place)), next(iter(at), None))
+
+    def _dated(self, at: int) -> bool:
+        if self.kinds:
+            return self.kinds[at]
+        cells = [row[at].strip() for row in self.rows if at < len(row) and row[at].strip()][:5]
+        try:
+            return bool(cells) and not to_days(pd.Series(cells)).stamps.isna().any()
+        except Unreadable:
+            return False
 
     def read(
         self, columns: Sequence[int] | None = None, skip: int = 0, symbols: tuple[int, Callable] | None = None
@@ -137,7 +156,8 @@ def _parquet(name: str, path: Path) -> Sheet:
     if not pq.read_metadata(path).num_rows:
         raise NotPrices("a header and no rows")
     names = [re.sub(r"^__index_level_\d+__$", "", column) for column in schema.names]
-    return Sheet(name, names, [], [], "", load)
+    kinds = [pa.types.is_temporal(column.type) for column in schema]
+    return Sheet(name, names, [], [], "", load, kinds=kinds if any(kinds) else ())
 
 
 def _typed(path: Path, schema: pa.Schema, columns: Sequence[int] | None, symbols) -> pd.DataFrame:
@@ -193,13 +213,15 @@ def _head(opener: Callable[[], BinaryIO]) -> tuple[str, str]:
 def _header(lines: Sequence[str]) -> tuple[int, str]:
     """Where the header stands, and the sign between cells: the first line that names dates, else the first one."""
     first = next(at for at, line in enumerate(lines) if line.strip())
-    stated = re.fullmatch(r"\ufeff?sep=(.)\s*", lines[first], re.IGNORECASE)
-    begin = first + 1 if stated else first
+    begin = first + 1 if re.fullmatch(r"\ufeff?sep=(.)\s*", lines[first], re.IGNORECASE) else first
     for at, line in enumerate(lines[begin : begin + PREAMBLE], start=begin):
         cells = [cell.strip().strip('"') for cell in line.split(_separator(line))]
-        stated_in = [cell for cell in cells if cell]
-        named = any(plain(cell) in SPELLINGS["date"] for cell in cells)
-        if named and len(stated_in) > 1 and not any(DATED.match(cell) for cell in cells):
+        fields = sum(role_of(cell) is not None for cell in cells)
+        named = any(
+            plain(cell) in SPELLINGS["date"] and (not n or cell not in SYMBOLS_TOO) for n, cell in enumerate(cells)
+        )
+        stated = sum(map(bool, cells)) > 1 and not any(DATED.match(cell) for cell in cells)
+        if stated and (named or (at == begin and fields > 1)):
             return at, _separator(line)
     begin = next((at for at in range(begin, len(lines)) if lines[at].strip()), None)
     if begin is None:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.feeds.exogenous.publication import PUBLICATION_LAG
-from clusterfolio.feeds.sources.files.columns import BESIDE, SYMBOLS_TOO, NotPrices, date_column, plain, role_of, shown
+from clusterfolio.feeds.sources.files.columns import BESIDE, SYMBOLS_TOO, NotPrices, plain, role_of, shown
 
 #: First cells of the header rows of a wide table.
 WIDE_CORNERS = (
@@ -90,24 +90,27 @@ def flat_pairs(names: Sequence[str]) -> list[tuple[str, str]] | None:
     [('Close', 'AAPL'), ('Volume', 'AAPL'), ('Close', 'MSFT')]
     """
     for form in (
-        r"(?P<symbol>[^ _|:]+)[ ._|:-](?P<field>[A-Za-z ._]+)",
-        r"(?P<field>[A-Za-z ]+)[ ._|:-](?P<symbol>[^ _|:]+)",
+        r"(?P<symbol>[^ _|:]+)[ ._|:-](?P<field>[A-Za-z ._?%]+)",
+        r"(?P<field>[A-Za-z ?%]+)[ ._|:-](?P<symbol>[^ _|:]+)",
     ):
         found = [re.fullmatch(form, name.strip()) for name in names[1:]]
         pairs = [(each["field"], each["symbol"]) for each in found if each]
         good = [is_field(field) and TICKER.match(symbol) and symbol not in SIDES for field, symbol in pairs]
+        symbols = {symbol for _, symbol in pairs}
+        if all(is_field(symbol) for symbol in symbols):
+            continue  # OPEN_PRICE, HIGH_PRICE
         if pairs and len(pairs) == len(names) - 1 and all(good):
             return pairs if {role_of(field) for field, _ in pairs} & {"close", "adj_close"} else None
     return None
 
 
-def may_be_pivot(names: Sequence[str], known: Sequence[str]) -> bool:
+def may_be_pivot(names: Sequence[str], at: int | None, known: Sequence[str]) -> bool:
     """Whether the columns may be symbols: dates first, then names like tickers of which none is surely a field.
 
     Args:
+        at: where the dates stand.
         known: symbols asked for; these may be written in small letters.
     """
-    at = date_column(names)
     if at is None:
         return False
     asked = {name.upper() for name in known}

@@ -14,8 +14,8 @@ from clusterfolio.feeds.currency import one_currency
 from clusterfolio.feeds.raw import GUESSED, MENDED, NOTED, RAW_COLUMNS, DataError
 from clusterfolio.feeds.sources.files.columns import (
     IDENTIFIERS,
+    SPELLINGS,
     NotPrices,
-    date_column,
     plain,
     role_of,
     roles_of,
@@ -109,12 +109,9 @@ def read_table(sheet: Sheet, names: Names, orders: Orders = NO_ORDERS) -> Table:
         pairs = wide_pairs(sheet.names, sheet.second) if sheet.second else None
         if pairs is not None:
             return _from_wide(sheet, pairs, names, orders, skip=1 if sheet.separator else 0)
-        if may_be_pivot(sheet.names, names.known):
-            table = _from_pivot(sheet, names, orders)
-            if table is not None:
-                return table
-        named = {role_of(name) for name in sheet.names}
-        pairs = None if named & {"close", "adj_close"} else flat_pairs(sheet.names)
+        if may_be_pivot(sheet.names, sheet.date_at, names.known):
+            return _from_pivot(sheet, names, orders) or _fields_after_all(sheet, names, orders)
+        pairs = flat_pairs(sheet.names)
         if pairs is not None:
             return _from_wide(sheet, pairs, names, orders, skip=0)
         return _from_long(sheet, names, orders)
@@ -122,12 +119,21 @@ def read_table(sheet: Sheet, names: Names, orders: Orders = NO_ORDERS) -> Table:
         raise NotPrices(str(fault)) from fault
 
 
+def _fields_after_all(sheet: Sheet, names: Names, orders: Orders) -> Table:
+    """One asset's rows, whose columns bear names that are tickers too: said, but for a full bar."""
+    table = _from_long(sheet, names, orders)
+    if not {"open", "high", "low", "close"} <= {role_of(name) for name in sheet.names}:
+        for part in table.parts.values():
+            part.notes.append(("columns taken as fields", f"{shown(sheet.names)}, not as symbols", GUESSED))
+    return table
+
+
 # A row per day and symbol ------------------------------------------------------------------------------------------
 
 
 def _from_long(sheet: Sheet, names: Names, orders: Orders) -> Table:
     day = date_in(sheet.path)
-    roles = roles_of(sheet.names, dated=day is not None)
+    roles = roles_of(sheet.names, sheet.date_at, dated=day is not None)
     spare = [] if "symbol" in roles else [at for at, name in enumerate(sheet.names) if plain(name) in IDENTIFIERS]
     keep = None if "symbol" not in roles else (roles["symbol"], lambda text: names.of(str(text).strip()) is not None)
     cells = _stated_rows(sheet.read(sorted({*roles.values(), *spare}), symbols=keep), roles)
@@ -250,6 +256,12 @@ def _symbols(cells: pd.DataFrame, roles: dict[str, int], sheet: Sheet) -> tuple[
         return [""], np.zeros(len(cells), dtype=int)
     codes, texts = pd.factorize(cells[roles["symbol"]])
     labels = [str(text).strip() for text in texts]
+    labels = [label.removesuffix(".0") for label in labels]  # a number that some rows lacked
+    fractions = [label for label in labels if re.fullmatch(r"-?\d*\.\d+", label)]
+    if len(fractions) > 0.5 * len(labels):
+        raise NotPrices(
+            f"column {sheet.names[roles['symbol']]} holds numbers like {fractions[0]}, which are no symbols"
+        )
     blank = [at for at, label in enumerate(labels) if not label]
     return labels, np.where(np.isin(codes, blank), -1, codes)
 
@@ -381,7 +393,7 @@ def _column(role: str, column: pd.Series, signs: Signs) -> tuple[np.ndarray, int
 def _from_wide(sheet: Sheet, pairs: Sequence[tuple[str, str]], names: Names, orders: Orders, skip: int) -> Table:
     cells = sheet.read(skip=skip)
     third = cells.iloc[0].astype(str).str.strip() if len(cells) else pd.Series([""])
-    if plain(third.iloc[0]) == "date" or (sheet.separator and not third.iloc[1:].any()):
+    if plain(third.iloc[0]) in SPELLINGS["date"] or (sheet.separator and not third.iloc[1:].any()):
         cells = cells.iloc[1:].reset_index(drop=True)  # the index's name in a header row of its own
     if not len(cells):
         return Table()
@@ -421,7 +433,7 @@ def _from_wide(sheet: Sheet, pairs: Sequence[tuple[str, str]], names: Names, ord
 def _from_pivot(sheet: Sheet, names: Names, orders: Orders) -> Table | None:
     """Closes (or what the file's name says) by symbol; None = the columns are the fields of one asset."""
     cells = sheet.read()
-    date_at = date_column(sheet.names)
+    date_at = sheet.date_at
     columns = cells.drop(columns=date_at)
     signs = signs_of([columns[at] for at in columns], sheet.separator)
     values = pd.DataFrame({at: to_numbers(columns[at], signs.decimal)[0] for at in columns})

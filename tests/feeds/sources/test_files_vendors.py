@@ -149,3 +149,66 @@ def test_a_healthy_series_in_any_writing_is_read_right_or_named(drawn, tmp_path_
     guessed = [str(remark) for remark in raw.remarks if remark.kind == "decimal sign guessed"]
     if drawn[2] == "none" and len(truth) >= 30 and drawn[3] != "shuffled" and not guessed:
         assert outcome == "right", raw.verdicts
+
+
+#: Tickers that are also names of fields, of columns or of currencies, and ordinary ones.
+TICKERS = ["AAPL", "MSFT", "C", "LOW", "V", "T", "O", "H", "L", "OPEN", "LAST", "MAX", "MIN", "SYM", "BRK-B",
+           "005930", "PRICE", "0700.HK", "^GSPC", "EURUSD=X", "BTC-USD", "ALL", "DAY", "TIME", "DATE", "CODE", "HIGH",
+           "NAME", "USD", "VOL"]  # fmt: skip
+
+
+def by_field(frames: dict[str, pd.DataFrame], first: str) -> pd.DataFrame:
+    table = pd.concat({symbol: frame.rename(columns=str.title) for symbol, frame in frames.items()}, axis=1)
+    return table if first == "ticker" else table.swaplevel(axis=1).sort_index(axis=1)
+
+
+def closes(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    return pd.DataFrame({symbol: frame["close"] for symbol, frame in frames.items()})
+
+
+def long(frames: dict[str, pd.DataFrame], column: str) -> pd.DataFrame:
+    return pd.concat([titled(frame).assign(**{column: symbol}) for symbol, frame in frames.items()])
+
+
+def flat(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    table = by_field(frames, "price")
+    return table.set_axis(["_".join(pair) for pair in table.columns], axis=1)
+
+
+#: How a table of many symbols is laid out; ``frames, folder -> None``.
+SHAPES = {
+    "closes": lambda frames, folder: closes(frames).to_csv(folder / "closes.csv"),
+    "closes, nameless": lambda frames, folder: closes(frames).rename_axis(None).to_csv(folder / "prices.csv"),
+    "closes, Parquet": lambda frames, folder: closes(frames).to_parquet(folder / "closes.parquet"),
+    "price first": lambda frames, folder: by_field(frames, "price").to_csv(folder / "download.csv"),
+    "ticker first": lambda frames, folder: by_field(frames, "ticker").to_csv(folder / "download.csv"),
+    "wide Parquet": lambda frames, folder: by_field(frames, "price").to_parquet(folder / "download.parquet"),
+    "flat": lambda frames, folder: flat(frames).to_csv(folder / "flat.csv", index_label="Date"),
+    "long": lambda frames, folder: long(frames, "Ticker").to_csv(folder / "all.csv", index=False),
+    "long, by day": lambda frames, folder: (
+        long(frames, "tic").sort_values("Date").to_csv(folder / "all.csv", index=False)
+    ),
+    "long, Parquet": lambda frames, folder: long(frames, "symbol").to_parquet(folder / "all.parquet", index=False),
+}
+
+
+@given(
+    symbols=st.lists(st.sampled_from(TICKERS), min_size=2, max_size=9, unique=True),
+    shape=st.sampled_from(sorted(SHAPES)),
+    seed=st.integers(0, 50),
+    ragged=st.booleans(),
+)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_tickers_called_like_anything_are_read_from_tables_of_any_shape(symbols, shape, seed, ragged, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shape")
+    days = pd.bdate_range("2023-01-02", periods=60, name="Date")
+    frames = {s: bars(seed + i, 3.0 * 7**i % 900 + 2, days[i * 3 * ragged :]) for i, s in enumerate(symbols)}
+    SHAPES[shape](frames, folder)
+    raw = read_files([folder])
+    if set(raw.bars) != set(symbols) and shape.startswith("closes"):  # fields of one asset, for all that values tell
+        assert set(symbols) <= {*"COHLVT", "LOW", "OPEN", "LAST", "MAX", "MIN", "HIGH", "PRICE", "VOL"}
+        assert raw.remarks or not raw.bars
+        return
+    assert set(raw.bars) == set(symbols), (list(raw.bars), raw.verdicts)
+    for symbol, frame in frames.items():
+        assert judge(raw, titled(frame).set_index("Date"), symbol) == "right"
