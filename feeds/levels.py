@@ -258,13 +258,19 @@ class _Walk:
                     following += 1
                 else:
                     candidate, following, verdict = row, 0, SPIKE if verdict_now == SPIKE else LEVEL
-                if following >= (self.config.confirmations if verdict == LEVEL else self.config.settled_after):
+                if following >= self._needed(verdict):
                     self._resolve(begun, candidate, row, reading)
                     return row
             self.out.believed[row] = False
         if self.reference >= 0:
             self._say_withheld(begun, len(self.rows.log_level), "not settled by the last row", DOUBTED)
         return len(self.rows.log_level) - 1
+
+    def _needed(self, verdict: int) -> int:
+        """How many rows must follow at a level of which the first row was judged like this."""
+        if verdict == LEVEL:
+            return self.config.confirmations
+        return self.config.settled_after if self.pair or self.reference < 0 else self.config.quiet_confirmations
 
     def _same_level(self, row: int) -> bool:
         step = self.rows.log_level[row] - self.rows.log_level[row - 1]

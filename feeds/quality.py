@@ -39,7 +39,8 @@ class QualityConfig:
         window, warm_up: bars behind the trailing standard deviation (median absolute move), most and fewest.
         confirmations: traded bars that must follow at a new level before it is believed; those before stay withheld
             for good. A block of wrong prices up to this long is caught.
-        settled_after: the same for the very first level, and for a smaller move. Every asset begins this many bars
+        quiet_confirmations: the same for the smaller move of an asset that hardly moves.
+        settled_after: the same for the very first level, and for exchange rates. Every asset begins this many bars
             late, which is no repair and not counted.
         stale_after: bars in a row without any movement or volume that are believed; the further ones are withheld
             (0 = all believed). Exchange rates may be pegged and are believed always.
@@ -59,12 +60,16 @@ class QualityConfig:
     window: int = 63
     warm_up: int = 20
     confirmations: int = 10
+    quiet_confirmations: int = 3
     settled_after: int = 1
     stale_after: int = 10
     min_assets: int = 2
 
     def __post_init__(self):
-        above = "jump_sigmas jump_floor quiet_sigmas quiet_floor pair_sigmas pair_floor confirmations settled_after"
+        above = (
+            "jump_sigmas jump_floor quiet_sigmas quiet_floor pair_sigmas pair_floor confirmations quiet_confirmations"
+        )
+        above += " settled_after"
         for name in (*above.split(), "min_assets"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"quality.{name} must be above 0, got {getattr(self, name)}")

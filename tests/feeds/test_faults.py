@@ -96,6 +96,17 @@ def test_a_bad_tick_of_a_fund_that_hardly_moves_is_withheld(share):
     assert [(str(r.day.date()), r.kind) for r in cleaned.remarks] == [("2024-05-20", "suspect bars withheld")]
 
 
+@pytest.mark.parametrize("days", [1, 2, 3])
+def test_a_fund_that_hardly_moves_has_up_to_three_wrong_days_withheld_and_a_fourth_named(days):
+    raw = quiet(0.00014)
+    raw.iloc[100 : 100 + days, 0] *= 1.02
+    cleaned = clean(raw, CONFIG)
+    assert cleaned.bars.index.equals(raw.index.delete([0, *range(100, 100 + days)]))
+    raw.iloc[100:104, 0] = raw["close"].iloc[99] * 1.02
+    kinds = [remark.kind for remark in clean(raw, CONFIG).remarks]
+    assert kinds == ["suspect bars withheld", "large move believed"] * 2
+
+
 @pytest.mark.parametrize(("move", "volume"), [(0.6, 9.0), (0.47, 12.0), (0.75, 4.0), (1.55, 15.0)])
 def test_a_true_move_on_its_day_of_news_is_booked_on_that_day(move, volume):
     raw = quiet(0.012)
