@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clusterfolio.engine.assembly.market import load_market, universe_symbols
+from clusterfolio.engine.assembly.market import load_market, read_source, universe_symbols
 from clusterfolio.engine.config.run import make_config
+from clusterfolio.engine.leakage.of_run import RunHistories
 from clusterfolio.feeds.calendar import sessions
 from clusterfolio.feeds.doubts import calendar_doubt
 from clusterfolio.feeds.raw import DataError
@@ -111,3 +112,18 @@ def test_a_currency_that_is_none_is_refused_before_anything_is_read(tmp_path, cu
         return
     with pytest.raises(ValueError, match=said):
         config(tmp_path, data={"currency": currency})
+
+
+def test_the_leakage_check_gives_the_list_of_members_another_future_too(tmp_path):
+    folder = prices(tmp_path / "data", SPY=(None, None), AAA=(None, None), BBB=(None, None), CCC=(None, None))
+    members = tmp_path / "members.csv"
+    members.write_text(
+        "symbol,from,to\nAAA,2024-03-01,\nBBB,2023-01-03,2024-05-01\nCCC,2024-09-03,\n", encoding="utf-8"
+    )
+    settings = config(folder, data={"membership": str(members)})
+    histories = RunHistories(settings, read_source(settings, None), None, tmp_path)
+    day = pd.Timestamp("2024-04-15")
+    truth, other = (histories.build(*how).panel.member for how in ((None, None, 0), ("listed", day, 1)))
+    pd.testing.assert_frame_equal(truth.loc[:day], other.loc[:day, truth.columns])
+    assert truth.loc["2024-05-01":, "BBB"].sum() == 0 and other.loc["2024-05-01":, "BBB"].all()
+    assert truth.loc["2024-09-03", "CCC"] and not other.loc["2024-09-03", "CCC"]
