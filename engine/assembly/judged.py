@@ -15,6 +15,8 @@ from clusterfolio.strategies.policy import Decision
 
 #: Days between two bars, in the middle, from which on a name has no daily bars.
 NOT_DAILY = 4
+#: How long before the account's end the last session may lie.
+STALE = pd.Timedelta(days=7)
 #: Share of the names with a bar from which on a day is a session.
 HALF = 0.5
 #: Sessions a year from which on weekends are among them; figures per year count 252.
@@ -201,6 +203,7 @@ def result_of(account: Account, panel: Panel) -> BacktestResult:
         AccountError: it never held anything.
     """
     sessions = panel.sessions[(panel.sessions >= account.returns.index[0])]
+    _covered(account, panel.benchmark, sessions)
     fills = account.transactions.assign(value=account.transactions["amount"] * account.transactions["price"])
     booked = sessions[np.minimum(sessions.searchsorted(fills["date"]), len(sessions) - 1)]
     at = np.unique(sessions.get_indexer(booked))
@@ -218,6 +221,11 @@ def result_of(account: Account, panel: Panel) -> BacktestResult:
     costs = (fills["commission"] + fills["spread"]).groupby(booked).sum().reindex(net.index).fillna(0.0)
     held = positions.loc[:, (positions != 0).any() | (positions.columns == "cash")].iloc[base:]
     benchmark = panel.session_returns()[panel.benchmark].reindex(net.index)
+    if benchmark.isna().any():
+        raise AccountError(
+            f"benchmark: {panel.benchmark} has no return on {benchmark.index[benchmark.isna()][0].date()}; it must "
+            f"cover the time from the first trade on, {net.index[0].date()}"
+        )
     return BacktestResult(
         returns=pd.DataFrame({"strategy": net, "benchmark": benchmark}).rename_axis("date"),
         gross=(net + costs / before).rename("gross"),
@@ -229,6 +237,20 @@ def result_of(account: Account, panel: Panel) -> BacktestResult:
         capital=float(value.iloc[base]),
         clock="",
     )
+
+
+def _covered(account: Account, benchmark: str, sessions: pd.DatetimeIndex) -> None:
+    """Refuse a benchmark whose days leave a part of the account out."""
+    active = (account.positions.drop(columns="cash") != 0).any(axis=1)
+    days = account.returns.index[active.to_numpy()].union(account.transactions["date"])
+    if not len(days):
+        return  # nothing was held: said elsewhere
+    late, early = sessions[0] - days[0], account.returns.index[-1] - sessions[-1]
+    if late.days > 0 or early > STALE:
+        raise AccountError(
+            f"benchmark: {benchmark} has bars from {sessions[0].date()} to {sessions[-1].date()}, the account held "
+            f"something from {days[0].date()} on and ends on {account.returns.index[-1].date()}"
+        )
 
 
 def _decisions(positions: pd.DataFrame, at: np.ndarray, base: int) -> list[Decision]:

@@ -262,6 +262,18 @@ def test_what_is_named_and_not_there_is_an_error(strategy, tmp_path, ledger, opt
     assert not (tmp_path / "run").exists() and ledger.count() == 0
 
 
+@pytest.mark.parametrize(("cut", "kind"), [("listed late", "feed"), ("gone early", "feed"), ("listed late", "series")])
+def test_a_benchmark_that_leaves_a_part_of_the_account_out_is_refused(tmp_path, ledger, cut, kind):
+    frames = bars(4)
+    other = frames.pop("S3")
+    other = other.iloc[200:] if cut == "listed late" else other.iloc[:200]
+    plan = {5: [lambda self: self.buy(self.datas[0], size=10)]}
+    given = "S3" if kind == "feed" else other["close"].rename("S3")
+    run = cerebro_of(frames | ({"S3": other} if kind == "feed" else {}), Orders, plan=plan).run()
+    with pytest.raises(ValueError, match="benchmark: S3 has"):
+        judge(run, tmp_path / "run", benchmark=given, ledger=ledger, **FAST)
+
+
 def test_a_run_without_a_recorder_or_a_trade_is_refused(tmp_path, ledger):
     cerebro = cerebro_of(bars(1), Orders, plan={})
     with pytest.raises(ValueError, match="nothing was held"):

@@ -33,6 +33,9 @@ class Orders(bt.Strategy):
 
     params = dict(plan=None)  # noqa: RUF012 - backtrader's form
 
+    def prenext(self):
+        self.next()
+
     def next(self):
         for act in self.p.plan.get(len(self), ()):
             act(self)
