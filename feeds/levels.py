@@ -28,8 +28,11 @@ SPLITS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 
 #: is withheld for it, and for one that is only spoken of.
 NEAR, SPOKEN_OF = (2.5, 0.02, 0.05), (4.5, 0.03, 0.12)
 
-#: Rows after which the volatility of a turmoil counts as known.
-TURMOIL = 10
+#: Daily standard deviation above which an asset without volumes is not quiet: it may well move on news.
+QUIET_SIGMA = 0.005
+
+#: Rows after which the volatility of a turmoil counts as known, and moves that tell of an asset that rarely has one.
+TURMOIL, FEW = 10, 5
 
 #: A move of such a factor's size is looked at from this many standard deviations on.
 FACTOR_SIGMAS = 8.0
@@ -58,12 +61,15 @@ class Limits:
         self.rows, self.config = rows, config
         sigmas, floor = (config.pair_sigmas, config.pair_floor) if pair else (config.jump_sigmas, config.jump_floor)
         self.moves = np.abs(np.diff(rows.log_level, prepend=np.nan))
-        usual = [self._typical(self.moves, *of) for of in ((config.window, config.warm_up), (TURMOIL, TURMOIL))]
-        self.sigma = 1.4826 * np.where(np.isnan(usual[0]), np.nan, np.fmax(*usual))  # of a normal with this median
-        unknown = np.isnan(self.sigma)
+        moving = np.where(self.moves == 0, np.nan, self.moves)  # what rarely trades is not quiet
+        usual = np.fmax(self._typical(moving, config.window, FEW), self._typical(self.moves, TURMOIL, TURMOIL))
+        unknown = np.arange(len(self.moves)) <= config.warm_up
+        self.sigma = np.where(unknown, np.nan, 1.4826 * np.nan_to_num(usual))  # of a normal with this median
         self.ordinary = np.where(unknown, config.jump_cap, np.clip(sigmas * self.sigma, floor, config.jump_cap))
         quiet = np.maximum(config.quiet_sigmas * self.sigma, config.quiet_floor)
-        self.quiet = self.ordinary if pair else np.where(unknown, self.ordinary, np.minimum(quiet, self.ordinary))
+        untold = np.isnan(rows.volume) & (self.sigma > QUIET_SIGMA)  # no volume that could vouch for news
+        exempt = unknown | untold | pair
+        self.quiet = np.where(exempt, self.ordinary, np.minimum(quiet, self.ordinary))
 
     def _typical(self, values: np.ndarray, window: int, least: int) -> np.ndarray:
         """The median of the ``window`` values before each row, NaN where fewer than ``least`` are known."""
@@ -109,8 +115,8 @@ class Limits:
         """The split or change of unit that a move looks like, as a multiple of the price; 1.0 = none."""
         sigma = self.sigma[row]
         factors = list(UNITS) if pair else [*UNITS, *SPLITS]
-        if within is NEAR and np.isnan(sigma):
-            factors = [factor for factor in factors if factor >= 2]  # nothing tells yet what an ordinary move is
+        if within is NEAR and (np.isnan(sigma) or np.isnan(self.rows.volume[row])):
+            factors = [factor for factor in factors if factor >= 2]  # nothing tells 3 for 2 from a fall on bad news
         best = min(factors, key=lambda factor: abs(abs(move) - np.log(factor)))
         sigmas, least, most = SPOKEN_OF if best in UNITS else within  # hardly anything else moves a price so far
         near = most if np.isnan(sigma) else min(max(sigmas * sigma, least), most)

@@ -96,6 +96,20 @@ def test_a_bad_tick_of_a_fund_that_hardly_moves_is_withheld(share):
     assert [(str(r.day.date()), r.kind) for r in cleaned.remarks] == [("2024-05-20", "suspect bars withheld")]
 
 
+def test_an_asset_that_rarely_trades_is_not_taken_for_a_quiet_one():
+    raw = quiet(0.02, 400)[["close"]]
+    raw["close"] = raw["close"].where(np.arange(400) % 4 == 0).ffill()
+    assert clean(raw, CONFIG).bars.index.equals(raw.index[1:])
+
+
+def test_without_volumes_a_fall_by_a_third_is_booked_and_doubted_not_undone():
+    raw = quiet(0.012)[["close"]]
+    raw.iloc[100:] *= 0.675
+    cleaned = clean(raw, CONFIG)
+    assert cleaned.bars["close"].iloc[-1] == raw["close"].iloc[-1]
+    assert {remark.kind for remark in cleaned.remarks} == {"suspect bars withheld", "large move believed"}
+
+
 @pytest.mark.parametrize("days", [1, 2, 3])
 def test_a_fund_that_hardly_moves_has_up_to_three_wrong_days_withheld_and_a_fourth_named(days):
     raw = quiet(0.00014)
