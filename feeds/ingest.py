@@ -72,6 +72,7 @@ def build_panel(
     end: pd.Timestamp | str | None = None,
     config: QualityConfig | None = None,
     now: pd.Timestamp | None = None,
+    lagged: Sequence[str] = (),
 ) -> tuple[Panel, pd.DataFrame]:
     """The panel of these symbols, and what became of each.
 
@@ -84,6 +85,7 @@ def build_panel(
         known: what the universe says, indexed by symbol; columns as in ``feeds.panel.ASSET_DEFAULTS``.
         symbols: the universe asked for, in the panel's order; None = everything delivered.
         start, end: first and last day; None = as far as the data go, but not beyond the last day that is over.
+        lagged: symbols and asset classes whose bars count a bar later than they are dated, exchange rates among them.
         now: the present moment, naive in UTC (default: the clock's): a session that is still open has no bar yet.
 
     Returns:
@@ -105,19 +107,24 @@ def build_panel(
     if benchmark not in raw.bars:  # before anything slow
         absent = raw.verdicts.get(benchmark, (ABSENT, "the source has no such symbol"))
         _check_enough({}, raw.verdicts | {benchmark: absent}, benchmark, config, list(raw.bars))
+    unknown = set(lagged) - set(facts["asset_class"]) - set(wanted) - {"forex", "crypto"}
+    if unknown:
+        raise DataError(f"data.lag: {', '.join(sorted(unknown))}: neither a symbol of the run nor an asset class")
     taken: dict[str, _Ingested] = {}
     verdicts: dict[str, tuple[str, str]] = {}
     for symbol, currency_known, asset_class in zip(wanted, facts["currency"], facts["asset_class"], strict=True):
         if symbol not in raw.bars:
             verdicts[symbol] = raw.verdicts.get(symbol, (ABSENT, "the source has no such symbol"))
             continue
-        taken |= _ingest(symbol, raw, currency_known, asset_class, account, config)
+        histories = _ingest(symbol, raw, currency_known, asset_class, account, config)
+        _at_another_hour(histories, symbol, asset_class, lagged, raw.simulated)
+        taken |= histories
     if later_history(benchmark, 2) in taken:
         breaks = [str(remark) for remark in taken[benchmark].remarks if remark.kind == BREAK]
         raise DataError(f"benchmark {benchmark!r} cannot be measured across {'; '.join(breaks)}")
     wanted = [name for symbol in wanted for name in (symbol, *_later(symbol, taken))]
     read = dict(taken)
-    _convert(taken, raw, account, config, span)
+    _convert(taken, raw, account, config, span, "forex" in lagged)
     for symbol, asset in list(taken.items()):
         if (asset.bars.index > over).any():
             days = ", ".join(str(day.date()) for day in asset.bars.index[asset.bars.index > over][:3])
@@ -193,6 +200,21 @@ def _later(symbol: str, taken: dict[str, _Ingested]) -> list[str]:
     return [name for name, asset in taken.items() if asset.symbol == symbol and name != symbol]
 
 
+def _at_another_hour(
+    histories: dict[str, _Ingested], symbol: str, asset_class: str, lagged: Sequence[str], simulated: bool
+) -> None:
+    """Lag what is to be lagged; say of a currency or a coin that its day ends at another hour than a session does."""
+    lag = symbol in lagged or asset_class in lagged
+    for asset in histories.values():
+        every_day = len(asset.bars) > 20 and (asset.bars.index.day_of_week > 4).mean() > 0.2
+        if lag:
+            asset.bars = asset.bars.shift(1).iloc[1:]
+            asset.remarks.append(Remark(symbol, "lagged a bar", text="as data.lag says"))
+        elif not simulated and (fx.pair_of(symbol) is not None or every_day):
+            text = "its close counts for the day that it bears, whatever the hour; data.lag counts it a bar later"
+            asset.remarks.append(Remark(symbol, "a day that ends at another hour than the sessions", text=text))
+
+
 def _currency_guess(symbol: str, stated: str, quoted: str, account: str) -> list[Remark]:
     """What is to be said where no source states the currency of the prices."""
     if stated or fx.pair_of(symbol) is not None:
@@ -206,7 +228,9 @@ def _currency_guess(symbol: str, stated: str, quoted: str, account: str) -> list
     return [Remark(symbol, TOLD_BY_ENDING, text=text, nature=GUESSED)]
 
 
-def _convert(taken: dict[str, _Ingested], raw: RawData, account: str, config: QualityConfig, span: slice) -> None:
+def _convert(
+    taken: dict[str, _Ingested], raw: RawData, account: str, config: QualityConfig, span: slice, lag: bool
+) -> None:
     """Bring every asset's bars into the account's currency.
 
     A rate may begin late or have gaps: the bars of those days are left out. Without any rate for its bars, or with one
@@ -216,7 +240,8 @@ def _convert(taken: dict[str, _Ingested], raw: RawData, account: str, config: Qu
     for symbol, delivered in raw.bars.items():
         pair = fx.rate_of(symbol)
         if pair is not None and pair not in closes:
-            closes[pair] = clean(delivered.frame, config, pair=True).bars["close"]
+            rate = clean(delivered.frame, config, pair=True).bars["close"]
+            closes[pair] = rate.shift(1).iloc[1:] if lag else rate
     for symbol, asset in taken.items():
         pair = fx.pair_of(symbol)
         if asset.unusable:

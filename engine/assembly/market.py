@@ -101,6 +101,7 @@ def panel_of(config: RunConfig, raw: RawData) -> tuple[Panel, pd.DataFrame]:
         symbols=symbols if symbols is not None else _chosen(_holdings(list(raw.bars), raw.simulated), data),
         start=pd.Timestamp(config.dates.train_start) - pd.Timedelta(days=config.dates.history_days),
         config=config.quality,
+        lagged=data.lag,
     )
     if not raw.simulated:
         verdicts = _with_calendar_doubt(verdicts, panel, data.calendar)

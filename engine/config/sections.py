@@ -27,6 +27,8 @@ class DataConfig:
         benchmark: the symbol results are compared with; "auto" = SPY, in a simulated market its index.
         currency: currency of the account, three letters; every price is converted into it.
         calendar: exchange whose sessions decide when decisions fall and what a year is (exchange_calendars' code).
+        lag: symbols and asset classes (forex, crypto) whose daily close is taken at another hour than the exchange's:
+            their bars count a bar later, rates that convert prices with "forex".
     """
 
     source: str = "simulated"
@@ -38,6 +40,7 @@ class DataConfig:
     benchmark: str = "auto"
     currency: str = "USD"
     calendar: str = "XNYS"
+    lag: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.source not in SOURCES:

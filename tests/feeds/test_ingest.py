@@ -287,3 +287,20 @@ def test_the_published_universe_on_real_prices(real_data):
     assert verdicts.loc["SPY", "verdict"] == "used"
     assert panel.close["ZAR=X"].loc["2008-10-15"] == pytest.approx(1 / 10.6013)  # a true fall of the rand
     assert panel.close["MMC"].notna().any() and panel.close["BRK-B"].notna().sum() > 4000
+
+
+def test_a_day_that_ends_at_another_hour_is_said_and_can_be_lagged():
+    daily = pd.date_range("2024-01-01", periods=80)
+    coin = pd.DataFrame({"close": np.linspace(100, 140, 80)}, daily)
+    raw = raw_data(
+        BBB=(walk(seed=3), "EUR"), **{"BTC-USD": coin, "EURUSD=X": rate(1.1) * np.linspace(1, 1.2, 60)[:, None]}
+    )
+    panel, verdicts = build_panel(raw, benchmark="SPY")
+    assert "another hour than the sessions" in verdicts.why["BTC-USD"]
+    known = pd.DataFrame({"asset_class": ["crypto"]}, index=["BTC-USD"])
+    later, verdicts = build_panel(raw, benchmark="SPY", known=known, lagged=("crypto", "forex"))
+    assert "lagged a bar" in verdicts.why["BTC-USD"]
+    for name, before, after in (("BTC-USD", daily[40], daily[41]), ("BBB", DAYS[40], DAYS[40])):
+        assert later.close[name].loc[after] < panel.close[name].loc[after]
+        if name == "BTC-USD":
+            assert later.close[name].loc[after] == panel.close[name].loc[before]
