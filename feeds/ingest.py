@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 NOT_STATED, TOLD_BY_ENDING = "currency not stated, taken as", "currency not stated, told by the ending"
 
 
+#: What is said of a currency pair that nobody asked to hold.
+CONVERTS = "converts prices and is not held"
+
+
 @dataclass
 class _Ingested:
     """One asset on its way: cleaned, then converted. ``symbol``: the source's, which may hold several histories."""
@@ -143,9 +147,10 @@ def build_panel(
         name: verdict for name, verdict in raw.verdicts.items() if name not in verdicts and name not in raw.bars
     }
     rates = [symbol for symbol in raw.bars if symbol not in verdicts and fx.pair_of(symbol) is not None]
-    verdicts |= dict.fromkeys(rates, (RATE, "converts prices and is not held; to hold it, name it with --include"))
+    verdicts |= dict.fromkeys(rates, (RATE, f"{CONVERTS}; to hold it, name it with --include"))
     table = pd.DataFrame.from_dict(verdicts, orient="index", columns=["verdict", "why"]).rename_axis("symbol")
     said = {name: tuple(asset.remarks) for name, asset in read.items()}
+    said |= {name: (*raw.remarks_on(name), Remark(name, CONVERTS, text="--include would hold it")) for name in rates}
     return panel, table.assign(remarks=[said.get(name, raw.remarks_on(name)) for name in table.index])
 
 

@@ -7,6 +7,7 @@ import pytest
 from clusterfolio.engine.assembly.market import load_market, read_source, universe_symbols
 from clusterfolio.engine.config.run import make_config
 from clusterfolio.engine.leakage.of_run import RunHistories
+from clusterfolio.engine.run_dir.remarks import grouped, line
 from clusterfolio.feeds.calendar import sessions
 from clusterfolio.feeds.doubts import calendar_doubt
 from clusterfolio.feeds.raw import DataError
@@ -80,6 +81,7 @@ def test_pairs_convert_and_are_held_only_where_they_are_named(tmp_path):
     assert "JPY=X" not in market.panel.symbols
     assert market.verdicts.loc["JPY=X", "verdict"] == "exchange rate"
     assert "--include" in market.verdicts.loc["JPY=X", "why"]
+    assert "not held" in line(grouped(market.verdicts)[-1])  # at the end of a run too
     assert "JPY=X" in load_market(config(folder, data={"include": ["JPY=X"]})).panel.tradable
     mine = tmp_path / "mine.csv"
     mine.write_text("symbol\nAAA\nBBB\nJPY=X\n", encoding="utf-8")
