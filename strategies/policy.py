@@ -3,7 +3,7 @@
 A policy needs one method, ``decide(panel, state)``. One that learns has ``fit(panel, start)`` too, and ``save(folder)``
 and ``load(folder)``, so that a run can be resumed and asked again. ``describe()``, plain values for run.json, and
 ``align(earlier, panel)``, which turns what was learned onto what an earlier training learned, are optional; so is
-``guard(weights, panel, state)`` with ``guard_every``, which is asked between decisions.
+a guard, ``guard(weights, panel, state)`` with ``guard_every``, which is asked at decisions and between them.
 """
 
 from __future__ import annotations
@@ -165,6 +165,50 @@ class Learner(Policy, Protocol):
         """Take back what ``save`` wrote."""
 
 
+@runtime_checkable
+class Guard(Protocol):
+    """A rule that looks at what is wanted when a decision is made, and every so many sessions after it.
+
+    Attributes:
+        guard_every: sessions from one look to the next, counted from the decision; 0 = never.
+    """
+
+    guard_every: int
+
+    def guard(self, weights: pd.Series, panel: Panel, state: PortfolioState) -> tuple[pd.Series, dict[str, str]]:
+        """What is wanted after the close of the panel's last day, and why, by symbol that it changed.
+
+        Args:
+            weights: what was wanted so far: the decision's, or what the guard made of them at its last look. Returned
+                as they are, nothing is traded; else the account is brought to what is returned.
+        """
+
+
+def guard_of(policy: Any) -> Guard | None:
+    """The policy as a guard, None where it has none or never looks."""
+    return policy if getattr(policy, "guard_every", 0) and callable(getattr(policy, "guard", None)) else None
+
+
+def guarded(guard: Guard, weights: pd.Series, panel: Panel, state: PortfolioState) -> tuple[pd.Series, dict[str, str]]:
+    """What the guard makes of the weights, looked through as a decision's are.
+
+    Raises:
+        PolicyError: they cannot be traded.
+    """
+    found = guard.guard(weights, panel, state)
+    said = f"policy {type(guard).__name__}: guard() on {panel.dates[-1].date()}"
+    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], pd.Series)):
+        raise PolicyError(f"{said} returned {type(found).__name__}; expected (weights, reasons)")
+    check_weights(found[0], panel, said)
+    return found[0], dict(found[1])
+
+
+def same_weights(one: pd.Series, two: pd.Series) -> bool:
+    """Whether two targets ask for the same holdings."""
+    one, two = one[one != 0], two[two != 0]
+    return len(one) == len(two) and one.index.isin(two.index).all() and bool((one == two.reindex(one.index)).all())
+
+
 def learns(policy: Policy) -> TypeGuard[Learner]:
     """Whether there is something to fit."""
     return callable(getattr(policy, "fit", None))
@@ -184,9 +228,14 @@ def ask(policy: Policy, panel: Panel, state: PortfolioState) -> Decision:
         raise PolicyError(
             f"{said} returned {_kind(found)}; expected a Decision(asof, weights), weights a pandas Series by symbol"
         )
-    weights = found.weights
     if found.asof != day:
         raise PolicyError(f"{said} returned a decision as of {found.asof}; expected the panel's last day")
+    check_weights(found.weights, panel, said)
+    return found
+
+
+def check_weights(weights: pd.Series, panel: Panel, said: str) -> None:
+    """Refuse weights that cannot be traded; ``said`` begins the sentence."""
     if len(weights) and not pd.api.types.is_numeric_dtype(weights):
         raise PolicyError(f"{said} returned weights of type {weights.dtype}; expected numbers")
     unknown = weights.index.difference(panel.symbols)
@@ -202,7 +251,6 @@ def ask(policy: Policy, panel: Panel, state: PortfolioState) -> Decision:
         )
     if weights.sum() > 1 + ROUNDING:
         raise PolicyError(f"{said} returned weights that sum to {weights.sum():.6g}; expected at most 1")
-    return found
 
 
 def _kind(value: Any) -> str:

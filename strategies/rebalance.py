@@ -14,7 +14,7 @@ from clusterfolio.feeds.panel import STOPPED_AFTER
 from clusterfolio.strategies.bars import day_of, feed_names, has_bar, panel_from_feeds, since_priced
 from clusterfolio.strategies.holdings import Fill, Holdings, PricedOnly
 from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares
-from clusterfolio.strategies.policy import Decision, PortfolioState, ask
+from clusterfolio.strategies.policy import Decision, PortfolioState, ask, guard_of, guarded, same_weights
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,9 @@ class RebalanceStrategy(bt.Strategy):
         self._due = deque(sorted({pd.Timestamp(day) for day in self.p.decision_dates}))
         self._by_name = feed_names(self.datas)
         self.holdings = Holdings()
+        self.guarded: list[tuple[pd.Timestamp, pd.Series, dict[str, str]]] = []
         self._decided: pd.Timestamp | None = None
+        self._wanted: pd.Series | None = None  # what the last decision, or a guard after it, asked for
         self._targets: dict[str, float] = {}  # shares wanted, names still being worked on
         self._live: dict[str, bt.Order] = {}
         self._reason: dict[str, str] = {}
@@ -121,8 +123,14 @@ class RebalanceStrategy(bt.Strategy):
         if self._due and self._due[0] <= now:
             decision = self._decide(now)
             self.decisions.append(decision)
-            self.rebalance(decision, now)
+            self.rebalance(*self._look(now, decision.weights), now)
             return
+        if self._is_guarded(now):
+            before = self._wanted
+            weights, reasons = self._look(now, before)
+            if not same_weights(weights, before):
+                self.rebalance(weights, reasons, now)
+                return
         # Not on a decision's day: the rebalance sells such names itself, and backtrader cannot take back an order on
         # the bar it was sent.
         self._sell_stopped(now)
@@ -153,7 +161,28 @@ class RebalanceStrategy(bt.Strategy):
         if self._due[0] < now:
             raise self._no_bar(self._due[0])
         self._decided = self._due.popleft()
-        return ask(self.p.policy_for(now), self._panel(now), self.state())
+        decision = ask(self.p.policy_for(now), self._panel(now), self.state())
+        self._wanted = decision.weights
+        return decision
+
+    def _is_guarded(self, now: pd.Timestamp) -> bool:
+        """Whether a guard asks to look on this day: every so many sessions after the last decision."""
+        if self._wanted is None:
+            return False
+        guard = guard_of(self.p.policy_for(now))
+        if guard is None or now not in self._known_sessions(self._decided, now):
+            return False
+        return self._sessions_between(self._decided, now) % guard.guard_every == 0
+
+    def _look(self, now: pd.Timestamp, weights: pd.Series) -> tuple[pd.Series, dict[str, str]]:
+        """What the policy's guard makes of these weights; they themselves where it has none."""
+        guard = guard_of(self.p.policy_for(now))
+        if guard is None:
+            return weights, {}
+        self._wanted, reasons = guarded(guard, weights, self._panel(now), self.state())
+        if not same_weights(self._wanted, weights):
+            self.guarded.append((now, self._wanted, reasons))
+        return self._wanted, reasons
 
     def _no_bar(self, day: pd.Timestamp) -> ValueError:
         return ValueError(f"decision_dates: no feed has a bar on {day.date()}; decide on sessions only")
@@ -164,9 +193,12 @@ class RebalanceStrategy(bt.Strategy):
         weights = pd.Series({name: self._worth(name) / value for name in self.holdings.shares}, dtype=float)
         return PortfolioState(weights, self.broker.getcash() / value, dict(self.holdings.entries))
 
-    def rebalance(self, decision: Decision, now: pd.Timestamp) -> None:
-        """Set the target shares from the decision's weights and send the orders, sells first."""
-        weights = decision.weights
+    def rebalance(self, weights: pd.Series, reasons: dict[str, str], now: pd.Timestamp) -> None:
+        """Set the target shares from the weights and send the orders, sells first.
+
+        Args:
+            reasons: why, by symbol; of the others it is the rebalance.
+        """
         unknown = [name for name in weights.index if name not in self._by_name]
         if unknown:
             raise KeyError(f"decision of {now.date()}: no feed for {', '.join(unknown)}")
@@ -183,7 +215,8 @@ class RebalanceStrategy(bt.Strategy):
         for name, weight, price in zip(weights.index, weights, prices, strict=True):
             if self._targets[name] == 0.0 and weight > 0:
                 self._missed(now, name, f"its share of the value is less than one share at {price:,.2f}")
-        self._reason = {name: "stopped trading" if self._stopped(name, now) else "rebalance" for name in self._targets}
+        self._reason = dict.fromkeys(self._targets, "rebalance") | reasons
+        self._reason |= {name: "stopped trading" for name in self._targets if self._stopped(name, now)}
         self._since = now
         self._work(now)
 

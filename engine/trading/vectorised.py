@@ -18,6 +18,7 @@ from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.feeds.bt_feed import terminal_bars
 from clusterfolio.feeds.panel import STOPPED_AFTER, Panel
 from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares
+from clusterfolio.strategies.policy import Guard, PortfolioState, guarded, same_weights
 from clusterfolio.strategies.rebalance import DUST, GIVE_UP_AFTER, REACHED
 
 #: Portfolios in memory at a time.
@@ -99,7 +100,13 @@ class Tape:
     column: np.ndarray
 
 
-def simulate(panel: Panel, targets: Targets, dates: pd.DatetimeIndex, trading: TradingConfig) -> Simulated:
+def simulate(
+    panel: Panel,
+    targets: Targets,
+    dates: pd.DatetimeIndex,
+    trading: TradingConfig,
+    guard: Guard | None = None,
+) -> Simulated:
     """Trade every portfolio's targets, each alone with ``trading.capital``, to the panel's last session.
 
     Agrees with ``backtest.run_backtest`` to rounding; where shares are whole, rounding can move one share.
@@ -108,6 +115,8 @@ def simulate(panel: Panel, targets: Targets, dates: pd.DatetimeIndex, trading: T
         panel: prices in the account's currency.
         targets: picks and weights; ``n_decisions`` is the number of dates.
         dates: sessions to decide on, increasing, the last one before the panel's end.
+        guard: looks at every portfolio as it does at a strategy's. It is asked one by one, which takes as long as it
+            takes: give it few.
 
     Raises:
         ValueError: shapes or dates do not fit, or a pick never trades.
@@ -122,10 +131,16 @@ def simulate(panel: Panel, targets: Targets, dates: pd.DatetimeIndex, trading: T
     if (picks < 0).any():
         missing = panel.symbols[targets.picks[picks < 0][0]]
         raise ValueError(f"targets: {missing} has no bar from shortly before {dates[0].date()} on")
-    parts = [
-        _Block(tape, trading, rows).run(picks[at : at + BLOCK], targets.weights[at : at + BLOCK])
-        for at in range(0, len(targets), BLOCK)
-    ]
+    if guard is not None:
+        parts = [
+            _Guarded(tape, trading, rows, panel, guard).run(picks[[at]], targets.weights[[at]])
+            for at in range(len(targets))
+        ]
+    else:
+        parts = [
+            _Block(tape, trading, rows).run(picks[at : at + BLOCK], targets.weights[at : at + BLOCK])
+            for at in range(0, len(targets), BLOCK)
+        ]
     net, gross, value, costs, traded = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Simulated(tape.days[tape.session][1:], net, gross, value, costs, traded)
 
@@ -198,12 +213,19 @@ class _Block:
             self._fill(row)
             self.values[:, row] = self._value(row)
             if row in decided:
-                self._rebalance(row, picks[:, decided[row]], weights[:, decided[row]])
-            else:
+                self._decide(row, picks[:, decided[row]], weights[:, decided[row]])
+            elif not self._look(row):
                 self._sell_stopped(row)
                 self._work(row)
             row = self._pass_quiet_days(row + 1)
         return self._results()
+
+    def _decide(self, row: int, picks: np.ndarray, weights: np.ndarray) -> None:
+        self._rebalance(row, picks, weights)
+
+    def _look(self, row: int) -> bool:
+        """Whether something was asked for between decisions."""
+        return False
 
     def _results(self) -> tuple[np.ndarray, ...]:
         session = self.tape.session
@@ -223,8 +245,7 @@ class _Block:
     def _pass_quiet_days(self, row: int) -> int:
         """Value the days from ``row`` on as long as nothing happens; the first on which something may."""
         busy = self.live.any() or not np.isnan(self.target).all()
-        after = self.decisions[self.decisions >= row]
-        until = after[0] if len(after) else len(self.tape.days)
+        until = self._next_turn(row)
         if busy or until <= row:
             return row
         self._keep(self.shares != 0)
@@ -236,6 +257,11 @@ class _Block:
             held = self.tape.close[row:until][:, self.ids]
             self.values[:, row:until] = (held * self.shares).sum(axis=2).T + self.cash[:, None]
         return until
+
+    def _next_turn(self, row: int) -> int:
+        """The first row from this one on at which something is decided."""
+        after = self.decisions[self.decisions >= row]
+        return int(after[0]) if len(after) else len(self.tape.days)
 
     def _may_stop(self, row: int, until: int) -> bool:
         stopped = (self.tape.silent[row:until] >= STOPPED_AFTER).any(axis=0)
@@ -375,3 +401,64 @@ class _Block:
             self.sent[send, slot] = row
             promised += np.where(send, amount * price[:, slot], 0.0)
             self.target[again[:, slot] & ~send & ~selling, slot] = np.nan
+
+
+class _Guarded(_Block):
+    """One portfolio that a guard looks at, by the rule of ``strategies.rebalance``."""
+
+    def __init__(self, tape: Tape, trading: TradingConfig, decisions: np.ndarray, panel: Panel, guard: Guard):
+        super().__init__(tape, trading, decisions)
+        self.panel = panel
+        self.guard = guard
+        known = tape.column[:-1] >= 0
+        order = np.argsort(tape.column[:-1][known], kind="stable")
+        self.names = panel.symbols[known][order]  # as the tape's columns
+        self.entries: dict[str, pd.Timestamp] = {}
+        self.wanted: pd.Series | None = None
+        self.decided = -1
+
+    def _fill(self, row: int) -> None:
+        super()._fill(row)
+        held = {self.names[at] for at in self.ids[0][self.shares[0] != 0]}
+        self.entries = {name: self.entries.get(name, self.tape.days[row]) for name in held}
+
+    def _decide(self, row: int, picks: np.ndarray, weights: np.ndarray) -> None:
+        chosen = picks[0] != self.spare
+        self.wanted, self.decided = pd.Series(weights[0][chosen], self.names[picks[0][chosen]]), row
+        self._ask(row)
+        self._want(row)
+
+    def _look(self, row: int) -> bool:
+        if row not in self._looks(row, row + 1):
+            return False
+        before = self.wanted
+        self._ask(row)
+        if same_weights(self.wanted, before):
+            return False
+        self._want(row)
+        return True
+
+    def _next_turn(self, row: int) -> int:
+        looks = self._looks(row, len(self.tape.days))
+        return min(super()._next_turn(row), int(looks[0]) if len(looks) else len(self.tape.days))
+
+    def _looks(self, first: int, last: int) -> np.ndarray:
+        """Rows of this span at which the guard looks: every so many sessions after the last decision."""
+        if self.decided < 0:
+            return np.empty(0, dtype=np.int64)
+        since = self.tape.count[first:last] - self.tape.count[self.decided]
+        rows = np.arange(first, last)
+        return rows[self.tape.session[first:last] & (since % self.guard.guard_every == 0) & (rows > self.decided)]
+
+    def _ask(self, row: int) -> None:
+        value = float(self.values[0, row])
+        held = self.shares[0] != 0
+        worth = (self.shares[0] * self.tape.close[row][self.ids[0]])[held]
+        state = PortfolioState(
+            pd.Series(worth / value, self.names[self.ids[0][held]]), float(self.cash[0]) / value, dict(self.entries)
+        )
+        self.wanted, _ = guarded(self.guard, self.wanted, self.panel.until(self.tape.days[row]), state)
+
+    def _want(self, row: int) -> None:
+        picks, weights = self.names.get_indexer(self.wanted.index)[None], self.wanted.to_numpy(dtype=float)[None]
+        self._rebalance(row, picks, weights)

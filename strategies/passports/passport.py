@@ -62,6 +62,15 @@ class NotedPolicy:
         self.policy = policy
         self.notes = notes
 
+    @property
+    def guard_every(self) -> int:
+        """The policy's own."""
+        return getattr(self.policy, "guard_every", 0)
+
+    def guard(self, weights: pd.Series, panel: Panel, state: PortfolioState) -> tuple[pd.Series, dict[str, str]]:
+        """The policy's own."""
+        return self.policy.guard(weights, panel, state)
+
     def decide(self, panel: Panel, state: PortfolioState) -> Decision:
         """The policy's own decision."""
         decision = ask(self.policy, panel, state)
