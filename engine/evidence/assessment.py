@@ -42,6 +42,15 @@ POLICY_COLUMNS = ("total_return", "cagr", "volatility", "sharpe", "max_drawdown"
 #: The name of the strategy among those it is compared with.
 STRATEGY = "this strategy"
 
+#: Random portfolios under a guard, which is asked one by one: this part of the number, and no fewer than these.
+GUARDED_PART, FEWEST_PORTFOLIOS = 10, 100
+
+UNGUARDED = (
+    "Guard",
+    "The policy's guard moved the account between decisions; the portfolios it is compared with went without, since "
+    "the run was opened again without the policy's code.",
+)
+
 Advance = Callable[[int, int, str], None]
 
 
@@ -122,7 +131,10 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
     evidence["seeds"] = seed_luck(tables.run, ledger)
     if evidence["trials"]["known"]:
         evidence["trials"]["problems"] = ledger.verify(tables.run)
-    words = verdict(evidence, data_caveats(tables.run, tables.symbols, tables.metrics))
+    caveats = data_caveats(tables.run, tables.symbols, tables.metrics)
+    if tables.run.get("guard_every") and run.guard is None and exposure is None:
+        caveats = [*caveats, UNGUARDED]
+    words = verdict(evidence, caveats)
     tell(len(steps), len(steps), "")
     return Assessment(
         evidence, words, luck_table(lucks), policy_table(against, tables.metrics, tables.run["benchmark"])
@@ -208,7 +220,7 @@ def _traded(run: FinishedRun, weights: dict[pd.Timestamp, pd.Series]) -> pd.Seri
         picks[0, number, : len(row)] = panel.symbols.get_indexer(row.index)
         shares[0, number, : len(row)] = row.to_numpy()
     trading = replace(run.config.trading, costs=False, fractional=True)
-    found = simulate(panel, Targets(picks, shares), pd.DatetimeIndex(list(weights)), trading)
+    found = simulate(panel, Targets(picks, shares), pd.DatetimeIndex(list(weights)), trading, run.guard)
     return pd.Series(found.gross[0], found.sessions)
 
 
@@ -245,6 +257,8 @@ def random_portfolios(run: FinishedRun, cash: pd.Series, exposure: Exposure | No
         "random_state": run.config.engine.seed,
         "per_cluster": run.config.selection.per_cluster,
     }
+    if run.guard is not None:  # asked portfolio by portfolio
+        settings |= {"guard": run.guard, "n": max(FEWEST_PORTFOLIOS, settings["n"] // GUARDED_PART)}
     draws = {"picks": random_picks, "partitions": random_partitions}
     return {kind: draw(run.panel, run.decisions, run.config.trading, **settings) for kind, draw in draws.items()}
 

@@ -23,7 +23,7 @@ from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 from clusterfolio.strategies.allocation import ALLOCATORS
 from clusterfolio.strategies.baselines.policies import recent_returns
 from clusterfolio.strategies.baselines.rules import YEAR
-from clusterfolio.strategies.policy import Decision
+from clusterfolio.strategies.policy import Decision, Guard
 from clusterfolio.strategies.selection import top_sharpe_per_cluster
 from clusterfolio.strategies.sharpe import sharpe_ratios
 
@@ -61,6 +61,7 @@ def random_picks(
     n: int = 1000,
     random_state: int = 0,
     per_cluster: int = 1,
+    guard: Guard | None = None,
 ) -> Luck:
     """What ``n`` portfolios earn that hold, of each cluster of each decision, names drawn by lot.
 
@@ -69,9 +70,10 @@ def random_picks(
     Args:
         decisions: with ``labels`` and ``sharpe`` of every eligible asset.
         cash: simple return of cash per session, or one annual rate.
+        guard: the strategy's, which looks at these portfolios too.
     """
     drawn = draw(by_lot, panel, decisions, trading, n, random_state, per_cluster)
-    return measured(simulate(panel, drawn, _days(decisions), trading), cash)
+    return measured(simulate(panel, drawn, _days(decisions), trading, guard), cash)
 
 
 def random_partitions(
@@ -82,13 +84,14 @@ def random_partitions(
     n: int = 1000,
     random_state: int = 0,
     per_cluster: int = 1,
+    guard: Guard | None = None,
 ) -> Luck:
     """What ``n`` portfolios earn that hold the best Sharpe ratios of each of as many groups, of the same sizes, by lot.
 
     Args: see ``random_picks``.
     """
     drawn = draw(best_of_random_groups, panel, decisions, trading, n, random_state, per_cluster)
-    return measured(simulate(panel, drawn, _days(decisions), trading), cash)
+    return measured(simulate(panel, drawn, _days(decisions), trading, guard), cash)
 
 
 def by_lot(groups: list[np.ndarray], n: int, per_group: int, rng: np.random.Generator) -> np.ndarray:

@@ -39,7 +39,7 @@ from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.passports.continuity import with_lasting_names
 from clusterfolio.strategies.passports.importance import importance_table
 from clusterfolio.strategies.passports.passport import PassportNotes, passports
-from clusterfolio.strategies.policy import Decision, Policy
+from clusterfolio.strategies.policy import Decision, Policy, guard_of
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,10 @@ def run(
             assessed = None
             if config.significance.on:
                 with clock.stage("significance"):
-                    finished = FinishedRun(draft, config, panel, cash, result.decisions, read_run(draft))
+                    finished = FinishedRun(
+                        draft, config, panel, cash, result.decisions, read_run(draft),
+                        guard_of(policies[planned[-1].number]),
+                    )  # fmt: skip
                     assessed = assess(finished, ledger, reporter.advance)
                     write_assessment(assessed, draft)
             if report:

@@ -50,6 +50,7 @@ def describe_run(
         "capital": config.trading.capital,
         "seed": config.engine.seed,
         "policy": config.policy.name,
+        "guard_every": getattr(policy, "guard_every", 0),
         "device": said.get("device"),
         "threads": said.get("threads"),
         "processes": said.get("processes"),

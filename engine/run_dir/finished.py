@@ -17,7 +17,7 @@ from clusterfolio.engine.run_dir.tables import ReportInputs, read_run
 from clusterfolio.feeds.exogenous.macro import cash_returns
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.feeds.raw import DataError
-from clusterfolio.strategies.policy import Decision
+from clusterfolio.strategies.policy import Decision, Guard
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class FinishedRun:
         cash: simple return of cash per day.
         decisions: as recorded: weights, clusters, Sharpe ratios and picks; no embeddings.
         tables: the run directory's contents.
+        guard: the policy's, which looks at the portfolios it is compared with too; None = it has none, or the run was
+            opened again without its code.
     """
 
     folder: Path
@@ -38,6 +40,7 @@ class FinishedRun:
     cash: pd.Series
     decisions: list[Decision]
     tables: ReportInputs
+    guard: Guard | None = None
 
 
 def reopen(run_dir: Path) -> FinishedRun:

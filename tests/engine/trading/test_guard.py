@@ -64,6 +64,18 @@ def test_engine_and_vectorised_path_agree_to_the_cent(market, every, fractional)
     assert found.value[0] == pytest.approx(result.value.iloc[-1], abs=0.01)
 
 
+def test_each_of_several_portfolios_is_looked_at_alone(market):
+    panel, days, chosen = market
+    trading, guard = TradingConfig(), Stopped(chosen, 3)
+    names = [sorted(SYMBOLS[at : at + 3]) for at in (0, 2, 3)]
+    picks = np.array([[panel.symbols.get_indexer(row)] * len(days) for row in names])
+    together = simulate(panel, Targets(picks, np.full(picks.shape, 0.3)), days, trading, guard)
+    for number, row in enumerate(names):
+        alone = Stopped({day: pd.Series(0.3, row) for day in days}, 3)
+        value = run_backtest(panel, lambda now, alone=alone: alone, days, trading).value.iloc[-1]
+        assert together.value[number] == pytest.approx(value, abs=0.01)
+
+
 def test_it_is_asked_at_every_decision_and_every_so_many_sessions_after_it(market):
     panel, days, chosen = market
     policy = Stopped(chosen, 5)
