@@ -20,7 +20,8 @@ SUFFIX_CURRENCY = {
     "TA": "ILA", "JO": "ZAc", "SR": "SAR", "QA": "QAR", "KW": "KWF", "T": "JPY", "HK": "HKD", "SS": "CNY",
     "SZ": "CNY", "TW": "TWD", "TWO": "TWD", "KS": "KRW", "KQ": "KRW", "SI": "SGD", "KL": "MYR", "JK": "IDR",
     "BK": "THB", "NS": "INR", "BO": "INR", "AX": "AUD", "NZ": "NZD", "TO": "CAD", "V": "CAD", "CN": "CAD",
-    "NE": "CAD", "MX": "MXN", "SA": "BRL", "BA": "ARS", "SN": "CLP", "US": "USD",
+    "NE": "CAD", "MX": "MXN", "SA": "BRL", "BA": "ARS", "SN": "CLP", "US": "USD", "SH": "CNY",
+    "XSHG": "CNY", "XSHE": "CNY", "JP": "JPY", "XETRA": "EUR", "LSE": "GBp",
 }  # fmt: skip
 
 #: An exchange rate serves for this many days after it was stated.

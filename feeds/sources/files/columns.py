@@ -201,6 +201,9 @@ def roles_of(names: Sequence[str], date_at: int | None = None, dated: bool = Fal
     missing += [] if {"close", "adj_close"} & set(roles) else ["a closing price"]
     if missing:
         raise NotPrices(f"no price table: no column for {' or '.join(missing)} among {shown(names)}")
+    for role in ("close", "adj_close"):
+        if role in roles and spelt.count(spelt[roles[role]]) > 1:
+            raise NotPrices(f"several columns {names[roles[role]]!r}: whose prices they are is not told")
     log = sorted(TRADES & set(spelt))
     if log and not {"high", "low"} & set(roles):
         column = names[spelt.index(log[0])]

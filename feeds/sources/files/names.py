@@ -83,9 +83,10 @@ class Names:
         """The name to go by: one that is asked for, or as stated (if all are, or an exchange rate); None = unwanted.
 
         >>> names = Names(["BRK-B", "SPY"])
-        >>> [names.of(symbol) for symbol in ("brk.b", "SPY.US", "eurusd=x", "AAPL")]
+        >>> [names.of(symbol) for symbol in ("brk.b", "SPY US Equity", "eurusd=x", "AAPL")]
         ['BRK-B', 'SPY', 'EURUSD=X', None]
         """
+        symbol = re.sub(r" (US|UN|UW|UQ) Equity$", "", symbol)  # Bloomberg's
         if symbol in self._exact:
             return symbol
         if symbol == symbol.lower():

@@ -59,6 +59,7 @@ def settle(symbol: str, parts: list[tuple[str, Part]]) -> Settled:
     """
     notes = list(dict.fromkeys(note for _, part in parts for note in part.notes))
     frames = [(name, _one_price(name, _placed(symbol, name, part, notes), notes)) for name, part in parts]
+    parts, frames = _without_sparse(parts, frames, notes)
     currency, frames = _one_currency(parts, frames, notes)
     frame = _joined(frames, notes)
     frame = _daily(frame, notes)
@@ -66,6 +67,22 @@ def settle(symbol: str, parts: list[tuple[str, Part]]) -> Settled:
     if not {"close", "adj_close"} & set(frame.columns):
         raise Refused(f"no closing price in {_names(parts)}")
     return Settled(RawBars(frame, currency), list(dict.fromkeys(notes)))
+
+
+def _without_sparse(
+    parts: list[tuple[str, Part]], frames: list[tuple[str, pd.DataFrame]], notes: list[Note]
+) -> tuple[list[tuple[str, Part]], list[tuple[str, pd.DataFrame]]]:
+    """Without files of weekly bars or of single days, trades perhaps, beside one of daily bars."""
+    sparse = [
+        len(frame) > 2 and np.median(np.diff(frame.index.asi8)) >= WEEK * DAY_NS if len(frames) > 1 else False
+        for _, frame in frames
+    ]
+    if not any(sparse) or all(sparse):
+        return parts, frames
+    left_out = [name for (name, _), far in zip(frames, sparse, strict=True) if far]
+    notes.append(("files passed over", f"{', '.join(left_out[:3])}: no daily bars, beside some that are", NOTED))
+    kept = [at for at, far in enumerate(sparse) if not far]
+    return [parts[at] for at in kept], [frames[at] for at in kept]
 
 
 def _one_currency(

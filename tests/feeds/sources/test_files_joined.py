@@ -78,6 +78,17 @@ def test_a_sample_never_replaces_the_series(tmp_path):
     assert "files passed over: sample.csv disagrees with AAA.csv on 8 of 8" in "; ".join(said(raw, "AAA"))
 
 
+def test_weekly_bars_and_single_trades_beside_daily_ones_are_passed_over(tmp_path):
+    write(tmp_path / "AAA.csv", titled(TRUTH))
+    week = TRUTH["close"].resample("W-FRI").last()
+    monday = week.set_axis(week.index - pd.Timedelta(days=4))  # dated by its first day: tomorrow's price
+    write(tmp_path / "weekly" / "AAA.csv", monday.rename_axis("Date").reset_index().rename(columns={"close": "Close"}))
+    trades = pd.DataFrame({"Date": ["2019-03-04", "2021-05-03", DAYS[50]], "Symbol": "AAA", "Price": 7.0})
+    write(tmp_path / "mine.csv", trades)
+    raw = read_right(tmp_path, "AAA", TRUTH)
+    assert "files passed over: mine.csv, weekly/AAA.csv: no daily bars" in "; ".join(said(raw, "AAA"))
+
+
 def test_adjusted_closes_of_files_fetched_at_different_times_are_one_basis(tmp_path):
     """Each year's file is adjusted up to its own end: no return over the seam but that of the close."""
     for name, part, ratio in (("2022", TRUTH.iloc[:150], (0.97, 1.0)), ("2023", TRUTH.iloc[150:], (0.95, 1.0))):

@@ -310,3 +310,14 @@ def test_dividends_in_words_between_the_rows_are_kept(tmp_path):
 def test_a_currency_in_brackets_in_the_header_is_read(tmp_path):
     write(tmp_path / "VOD.csv", titled(TRUTH).rename(columns={"Close": "Close (GBX)", "Open": "Open (GBX)"}))
     assert read_right(tmp_path, "VOD", TRUTH, ("open", "close")).bars["VOD"].currency == "GBX"
+
+
+def test_a_wide_table_that_lost_its_symbols_is_refused(tmp_path):
+    table = titled(TRUTH).assign(**{"Close.1": bars(1, 80)["close"].to_numpy()})
+    write(tmp_path / "download.csv", table)
+    assert "several columns 'Close'" in read_files([tmp_path]).verdicts["download.csv"][1]
+
+
+def test_bloombergs_names_in_a_column_are_known(tmp_path):
+    write(tmp_path / "all.csv", long("Ticker", **{"SPY US Equity": TRUTH, "KO UN Equity": bars(1)}))
+    assert set(read_files([tmp_path], names=["SPY"]).bars) == {"SPY", "KO"}
