@@ -390,7 +390,8 @@ def covered(membership: dict) -> str:
         f"{last['date']}."
     ).replace("%", " %")
     if min(shares) < COVERED:
-        text += " The others are missing, mostly because they left since: that part of the hindsight remains."
+        text += " The others have no prices then, and those that left since are among them: that part of the hindsight"
+        text += " remains."
     if membership["unnamed"]:
         names = membership["unnamed"]
         shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
