@@ -23,6 +23,9 @@ DISAGREE = 0.02
 #: A file of less than this share of the other's days is a sample: where it disagrees, it is the one in error.
 SAMPLE = 0.1
 
+#: From this many files of a symbol on it is tried whether they can be taken as one.
+MANY_FILES = 20
+
 #: Bars in a row with a gap of ``WEEK`` days or more before each, from which on they are no daily bars.
 WEEKLY_RUN, WEEK = 4, 5
 
@@ -58,6 +61,7 @@ def settle(symbol: str, parts: list[tuple[str, Part]]) -> Settled:
             the exchange's.
     """
     notes = list(dict.fromkeys(note for _, part in parts for note in part.notes))
+    parts = _as_one(parts, notes)
     frames = [(name, _one_price(name, _placed(symbol, name, part, notes), notes)) for name, part in parts]
     parts, frames = _without_sparse(parts, frames, notes)
     currency, frames = _one_currency(parts, frames, notes)
@@ -67,6 +71,17 @@ def settle(symbol: str, parts: list[tuple[str, Part]]) -> Settled:
     if not {"close", "adj_close"} & set(frame.columns):
         raise Refused(f"no closing price in {_names(parts)}")
     return Settled(RawBars(frame, currency), list(dict.fromkeys(notes)))
+
+
+def _as_one(parts: list[tuple[str, Part]], notes: list[Note]) -> list[tuple[str, Part]]:
+    """Many files of different days (one a day, say) as one, where nothing has to be weighed between them."""
+    if len(parts) < MANY_FILES or len({(part.currency, part.adjusted) for _, part in parts}) > 1:
+        return parts
+    whole = pd.concat([part.frame for _, part in parts])
+    if not whole.index.normalize().is_unique or "adj_close" in whole.columns:
+        return parts
+    notes.append(("joined from several files", _names(parts), NOTED))
+    return [(parts[0][0], Part(whole, parts[0][1].currency, parts[0][1].adjusted))]
 
 
 def _without_sparse(
