@@ -96,8 +96,9 @@ def flat_pairs(names: Sequence[str]) -> list[tuple[str, str]] | None:
         found = [re.fullmatch(form, name.strip()) for name in names[1:]]
         pairs = [(each["field"], each["symbol"]) for each in found if each]
         good = [is_field(field) and TICKER.match(symbol) and symbol not in SIDES for field, symbol in pairs]
-        symbols = {symbol for _, symbol in pairs}
-        if all(is_field(symbol) for symbol in symbols):
+        if all(is_field(symbol) for _, symbol in pairs) and not all(
+            symbol in SYMBOLS_TOO and field not in SYMBOLS_TOO for field, symbol in pairs
+        ):
             continue  # OPEN_PRICE, HIGH_PRICE
         if pairs and len(pairs) == len(names) - 1 and all(good):
             return pairs if {role_of(field) for field, _ in pairs} & {"close", "adj_close"} else None

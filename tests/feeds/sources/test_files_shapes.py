@@ -321,3 +321,16 @@ def test_a_wide_table_that_lost_its_symbols_is_refused(tmp_path):
 def test_bloombergs_names_in_a_column_are_known(tmp_path):
     write(tmp_path / "all.csv", long("Ticker", **{"SPY US Equity": TRUTH, "KO UN Equity": bars(1)}))
     assert set(read_files([tmp_path], names=["SPY"]).bars) == {"SPY", "KO"}
+
+
+def test_fields_of_two_words_are_no_symbols_and_symbols_called_like_fields_are(tmp_path):
+    two = {"close": "CLOSE_PRICE", "open": "OPEN_PRICE", "high": "HIGH_PRICE", "low": "LOW_PRICE"}
+    TRUTH.rename(columns=two).to_csv(tmp_path / "NSE.csv")
+    read_right(tmp_path, "NSE", TRUTH, PRICES)
+    (tmp_path / "NSE.csv").unlink()
+    flat = {
+        f"{field.title()}_{name}": frame[field] for name, frame in (("LAST", TRUTH), ("H", bars(1))) for field in PRICES
+    }
+    pd.DataFrame(flat).to_csv(tmp_path / "flat.csv")
+    read_right(tmp_path, "LAST", TRUTH, PRICES)
+    read_right(tmp_path, "H", bars(1), PRICES)
