@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: backtest test acceptance lint wheel clean
+.PHONY: backtest test acceptance lint lowest wheel clean
 
 backtest: $(INSTALLED)
 	$(BIN)/python run_backtest.py run $(ARGS)
@@ -19,6 +19,13 @@ lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m tests.typed
+
+# A part of the tests, in an environment of its own, with the oldest versions that setup.cfg claims.
+lowest:
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt --editable . pytest hypothesis
+	build/lowest/bin/python -m pytest tests/strategies tests/engine/config tests/engine/run_dir tests/engine/trading/test_backtest.py \
+		tests/models/test_clustering.py tests/test_own_policy.py tests/test_public.py -k "not in_a_simulated_market"
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

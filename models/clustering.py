@@ -80,8 +80,8 @@ def cut(tree: np.ndarray, n_clusters: int) -> np.ndarray:
     array([0, 1, 0, 1], dtype=int32)
     """
     n_leaves = len(tree) + 1
-    merged = tree[: n_leaves - n_clusters, :2].astype(np.int64)
-    into = np.repeat(n_leaves + np.arange(len(merged)), 2)
+    merged = tree[: n_leaves - n_clusters, :2].astype(np.int32)  # SciPy 1.11 walks no graph with longer indices
+    into = np.repeat(n_leaves + np.arange(len(merged), dtype=np.int32), 2)
     edges = coo_array((np.ones(len(into)), (merged.ravel(), into)), shape=(2 * n_leaves, 2 * n_leaves))
     return connected_components(edges, directed=False)[1][:n_leaves]
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("feeds", "models", "strategies", "engine")
@@ -172,6 +173,17 @@ def test_every_package_is_installed():
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     stated = setup["options"]["packages"].split()
     assert stated == sorted(dotted(path) for path in MODULES if path.name == "__init__.py")
+
+
+def test_the_oldest_versions_that_are_claimed_are_those_that_are_tried():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    claimed = dict(line.split(" >= ") for line in setup["options"]["install_requires"].split("\n") if line)
+    rows = (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
+    tried = dict(row.split("==") for row in rows if not row.startswith("#"))
+    assert list(tried) == list(claimed)
+    for name, version in claimed.items():
+        assert Version(tried[name]) == Version(version), name
 
 
 def test_no_module_is_loaded_under_two_names():
