@@ -34,6 +34,9 @@ HEAD_ROWS = 100
 #: A cell that is a date: 2022-06-01, 1.6.22, 20220601, or seconds and less since 1970.
 DATED = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}|(19|20|21)\d{6}$|\d{10}(\d{3}){0,3}$")
 
+#: Position of the column of symbols, and which of its texts to keep; None = all rows.
+Symbols = tuple[int, Callable[[str], bool]] | None
+
 #: Lines above a header that may hold other things (a vendor's address, the name of a security).
 PREAMBLE = 30
 
@@ -57,7 +60,7 @@ class Sheet:
     second: list[str]
     rows: list[list[str]]
     separator: str
-    load: Callable[[Sequence[int] | None, int, Sequence[str] | None], pd.DataFrame]
+    load: Callable[[Sequence[int] | None, int, Symbols], pd.DataFrame]
     above: Mapping[str, str] = field(default_factory=dict)
     kinds: Sequence[bool] = ()
 
@@ -76,9 +79,7 @@ class Sheet:
         except Unreadable:
             return False
 
-    def read(
-        self, columns: Sequence[int] | None = None, skip: int = 0, symbols: tuple[int, Callable] | None = None
-    ) -> pd.DataFrame:
+    def read(self, columns: Sequence[int] | None = None, skip: int = 0, symbols: Symbols = None) -> pd.DataFrame:
         """The cells, with positions as column labels, below the header and ``skip`` more rows.
 
         Args:

@@ -160,7 +160,8 @@ def _in_order(
     """
     out = parsed.as_unit("us").to_numpy().copy()
     iso = ~np.isnat(out)
-    judge, day_first, remarks = _Judge(codes, groups), {}, []
+    judge, remarks = _Judge(codes, groups), []
+    day_first: dict[str, bool | None] = {}
     for sign, of_sign in parts.groupby(1) if parts is not None else ():
         rows = of_sign.index.to_numpy()
         reading, told = _reading(of_sign, rows, out, judge, orders.get(sign), DAY_FIRST[sign])
@@ -230,7 +231,7 @@ def _reading(
         tried[rows] = _numeric(parts, reading)
         costs[reading], lost[reading] = judge.disorder(tried), judge.unreadable(tried)
     usual_ones = [reading for reading in readings if reading != "swapped"]
-    best = min(usual_ones, key=costs.get)
+    best = min(usual_ones, key=lambda reading: costs[reading])
     if costs.get("swapped", np.inf) <= costs[best] - max(2, 0.05 * len(judge.codes)):
         if costs["swapped"] > 0.02 * len(judge.codes):
             raise Unreadable("dates are written in two orders of day and month")

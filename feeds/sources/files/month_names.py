@@ -69,7 +69,9 @@ def month_of(text: str) -> np.datetime64:
     """
     for form, (day, month, year) in FORMS:
         found = form.match(text)
-        number = MONTHS.get(_folded(found[month])) if found else None
+        if found is None:
+            continue
+        number = MONTHS.get(_folded(found[month]))
         if number is None:
             continue
         full = int(found[year])

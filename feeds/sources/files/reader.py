@@ -11,8 +11,9 @@ from clusterfolio.feeds.sources.files.columns import NotPrices
 from clusterfolio.feeds.sources.files.containers import Sheet, sheets
 from clusterfolio.feeds.sources.files.days import DAY_FIRST
 from clusterfolio.feeds.sources.files.names import Names
+from clusterfolio.feeds.sources.files.parts import Part, Table
 from clusterfolio.feeds.sources.files.settle import Refused, settle
-from clusterfolio.feeds.sources.files.tables import Part, Table, read_table
+from clusterfolio.feeds.sources.files.tables import read_table
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +77,11 @@ def _told(readings: list[str], shown: int = 3) -> str:
 def _files(paths: Iterable[Path]) -> list[tuple[str, Path]]:
     """Every file with the name it goes by, relative to the folder that was given; in the order of these names."""
     files: dict[Path, str] = {}
+    inside: list[tuple[str, Path]]
     for path in map(Path, paths):
         if path.is_dir():
-            inside = [(p.relative_to(path), p) for p in path.rglob("*") if p.is_file()]
-            inside = [(str(name), p) for name, p in inside if not any(part.startswith(".") for part in name.parts)]
+            below = [(p.relative_to(path), p) for p in path.rglob("*") if p.is_file()]
+            inside = [(str(name), p) for name, p in below if not any(part.startswith(".") for part in name.parts)]
         elif path.exists():
             inside = [(path.name, path)]
         else:

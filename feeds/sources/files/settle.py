@@ -12,7 +12,7 @@ import pandas as pd
 
 from clusterfolio.feeds.currency import pair_of
 from clusterfolio.feeds.raw import DOUBTED, GUESSED, MENDED, NOTED, DataError, RawBars
-from clusterfolio.feeds.sources.files.tables import Note, Part
+from clusterfolio.feeds.sources.files.parts import Note, Part
 
 #: Files of one symbol agree where their prices differ by less than this fraction, or by a cent's rounding.
 AGREE, CENT = 1e-3, 0.00501
