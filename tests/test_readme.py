@@ -128,6 +128,13 @@ def test_every_page_is_listed_on_the_first():
     assert {label(page) for page in PAGES[1:]} <= {target.partition("#")[0] for target in links(PAGES[0])}
 
 
+def test_every_command_is_on_its_page():
+    listed = {words for code in inline_code(ROOT / "docs" / "command-line.md") for words in (code.split(" ")[0], code)}
+    for name, command in main.commands.items():
+        for words in [f"{name} {part}" for part in getattr(command, "commands", ())] or [name]:
+            assert words in listed, words
+
+
 def test_the_first_page_is_short():
     assert len(PAGES[0].read_text(encoding="utf-8").splitlines()) <= 200
 
