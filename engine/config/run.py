@@ -179,7 +179,7 @@ def _check_inputs(inputs: InputsConfig, name: str, network: type) -> None:
             raise ValueError(f"{key}: encoder {name!r} does not take them: its constructor has no {argument}")
 
 
-def _build_model(encoder: str, network: type, values: dict) -> Any:
+def _build_model(encoder: str, network: Any, values: dict) -> Any:
     """The section ``model``: the encoder's own ``config_class``; a class without one has no keys."""
     if getattr(network, "config_class", None) is None:
         if values:

@@ -414,7 +414,7 @@ class _Guarded(_Block):
         order = np.argsort(tape.column[:-1][known], kind="stable")
         self.names = panel.symbols[known][order]  # as the tape's columns
         self.entries: dict[str, pd.Timestamp] = {}
-        self.wanted: pd.Series | None = None
+        self.wanted = pd.Series(dtype=float)
         self.decided = -1
 
     def _fill(self, row: int) -> None:

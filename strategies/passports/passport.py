@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.diversification import correlations, log_returns
 from clusterfolio.strategies.passports.cluster_stability import cluster_stability
 from clusterfolio.strategies.passports.likeness import NEAREST, distances, nearest, past_days
-from clusterfolio.strategies.policy import Decision, Policy, PortfolioState, ask
+from clusterfolio.strategies.policy import Decision, Guard, Policy, PortfolioState, ask
 
 #: Fewest sessions a correlation is taken over.
 LEAST_SESSIONS = 5
@@ -69,7 +70,7 @@ class NotedPolicy:
 
     def guard(self, weights: pd.Series, panel: Panel, state: PortfolioState) -> tuple[pd.Series, dict[str, str]]:
         """The policy's own."""
-        return self.policy.guard(weights, panel, state)
+        return cast(Guard, self.policy).guard(weights, panel, state)
 
     def decide(self, panel: Panel, state: PortfolioState) -> Decision:
         """The policy's own decision."""
