@@ -1,0 +1,74 @@
+"""A panel's bars as arrays, as the engine's loop meets them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from clusterfolio.engine.trading.backtest import traded_part
+from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.feeds.bt_feed import terminal_bars
+from clusterfolio.feeds.panel import Panel
+
+
+@dataclass(frozen=True)
+class Tape:
+    """A panel's bars as the engine's loop meets them, from the first decision on; assets sorted by name.
+
+    The last column stands for an empty slot. Shapes ``(n_days, n_assets + 1)`` unless stated.
+
+    Attributes:
+        days: every day on which any asset has a bar, terminal bars included.
+        open: where there is a bar.
+        close: the last one known.
+        bar: whether there is one, with an open to fill at.
+        silent: sessions since the last one.
+        rate: cost per unit of value traded, ``(n_assets + 1,)``.
+        session: which days are sessions, ``(n_days,)``.
+        count: sessions up to each day, ``(n_days,)``.
+        column: position here of each column of the panel, -1 where it never trades, ``(n_panel_columns + 1,)``.
+    """
+
+    days: pd.DatetimeIndex
+    open: np.ndarray
+    close: np.ndarray
+    bar: np.ndarray
+    silent: np.ndarray
+    rate: np.ndarray
+    session: np.ndarray
+    count: np.ndarray
+    column: np.ndarray
+
+
+def read_tape(panel: Panel, first: pd.Timestamp, trading: TradingConfig) -> Tape:
+    """The bars of a run that decides on ``first`` for the first time."""
+    cut = traded_part(panel, first)
+    order = sorted(range(len(cut.symbols)), key=lambda column: cut.symbols[column])
+    names = cut.symbols[order]
+    stops = terminal_bars(cut)
+    days = cut.dates[cut.close.notna().any(axis=1)].union(pd.DatetimeIndex(stops["date"].unique()))
+    close = _with_spare(cut.close[names].reindex(days).to_numpy(dtype=float), np.nan)
+    opens = _with_spare(cut.open[names].reindex(days).to_numpy(dtype=float), np.nan)
+    at = days.get_indexer(stops["date"]), names.get_indexer(stops["symbol"])
+    close[at] = opens[at] = stops["price"].to_numpy()
+    bar = np.isfinite(close)
+    last = np.maximum.accumulate(np.where(bar, np.arange(len(days))[:, None], -1), axis=0)
+    count = panel.sessions.searchsorted(days, side="right")
+    silent = np.where(last >= 0, count[:, None] - count[np.maximum(last, 0)], 0)
+    close = np.where(last >= 0, np.take_along_axis(close, np.maximum(last, 0), axis=0), 1.0)
+    costs = (cut.assets["commission_bps"] + cut.assets["half_spread_bps"])[names].to_numpy(dtype=float)
+    rate = np.append(costs * trading.cost_multiplier / 1e4 if trading.costs else np.zeros(len(names)), 0.0)
+    column = np.append(names.get_indexer(panel.symbols), len(names))  # a pick of -1 is the spare column
+    began = days.get_loc(first)
+    fills = bar & np.isfinite(opens)
+    session = days[began:].isin(panel.sessions)
+    return Tape(
+        days[began:], opens[began:], close[began:], fills[began:], silent[began:].astype(np.int32), rate, session,
+        count[began:], column,
+    )  # fmt: skip
+
+
+def _with_spare(values: np.ndarray, fill: float) -> np.ndarray:
+    return np.column_stack([values, np.full(len(values), fill)])
