@@ -35,6 +35,10 @@ USUAL_SIGMA = 0.02
 #: A payout this many times the usual of those before it, or that part of it, is in another unit.
 UNIT_APART = (40.0, 250.0)
 
+#: A share of the price that a fund which pays by the day does not pay in one: above, the same payout on two rows that
+#: follow each other is one, carried on.
+PAID_BY_THE_DAY = 5e-4
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -238,6 +242,8 @@ def _payout_refused(
     told = f"{paid:.6g} on a price of {price:.6g}"
     if share >= 1:
         return "dividend withheld", f"{told}: above the price"
+    if share > PAID_BY_THE_DAY and at > 0 and paid == rows.dividend[at - 1]:
+        return "dividend withheld", f"{told}: stated again, the same as on the row before"
     earlier = rows.dividend[:at]
     earlier = earlier[earlier > 0]
     usual = float(np.median(earlier[-8:])) * rebased if len(earlier) else np.nan

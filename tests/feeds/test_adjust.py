@@ -141,6 +141,20 @@ def test_a_large_dividend_that_the_close_fell_by_is_paid_without_a_word():
     assert forward(days, said)["close"].tolist() == pytest.approx([100, 102]) and not said
 
 
+def test_a_dividend_carried_on_from_row_to_row_is_paid_once_and_the_rest_named():
+    said = []
+    days = pd.DataFrame({"close": 100.0, "dividend": [0, 0.5, 0.5, 0.5, 0.6, 0.6]}, index=DATES[:6])
+    paid = (1 + 0.005) * (1 + 0.006)
+    assert forward(days, said)["close"].iloc[-1] == pytest.approx(100 * paid)
+    assert said == [("dividend withheld", f"2024-01-{day:02}") for day in (3, 4, 8)]
+
+
+def test_a_fund_that_pays_the_same_every_day_is_paid_every_day():
+    said = []
+    days = pd.DataFrame({"close": 1.0, "dividend": 0.0001}, index=DATES[:21])
+    assert forward(days, said)["close"].iloc[-1] == pytest.approx(1.0001**20) and not said
+
+
 @pytest.mark.parametrize(("factor", "kind"), [(100, "dividend withheld"), (0.01, "dividend doubted")])
 def test_a_dividend_in_another_unit_than_those_before_is_named(factor, kind):
     said = []

@@ -186,6 +186,8 @@ def _symbols(cells: pd.DataFrame, roles: dict[str, int], sheet: Sheet) -> tuple[
     codes, texts = pd.factorize(cells[roles["symbol"]])
     labels = [str(text).strip() for text in texts]
     labels = [label.removesuffix(".0") for label in labels]  # a number that some rows lacked
+    same, distinct = pd.factorize(np.array(labels, dtype=object))  # blanks beside a symbol make no other of it
+    labels, codes = list(distinct), np.append(same, -1)[codes]
     fractions = [label for label in labels if re.fullmatch(r"-?\d*\.\d+", label)]
     if len(fractions) > 0.5 * len(labels):
         raise NotPrices(

@@ -29,6 +29,14 @@ def test_a_column_that_identifies_assets_is_found_whatever_it_is_called(tmp_path
         read_right(tmp_path, symbol, frame, PRICES)
 
 
+def test_blanks_beside_a_symbol_make_no_other_symbol_of_it(tmp_path):
+    half = len(TRUTH) // 2
+    table = long("symbol", A=TRUTH.iloc[:half], **{" A ": TRUTH.iloc[half:], "B": bars(1, 120), "": bars(2, 20)})
+    write(tmp_path / "all.csv", table)
+    read_right(tmp_path, "A", TRUTH, PRICES)
+    read_right(tmp_path, "B", bars(1, 120), PRICES)
+
+
 def test_an_unknown_column_that_would_tell_assets_apart_is_named_and_the_file_refused(tmp_path):
     write(tmp_path / "all.csv", long("holding", A=TRUTH, B=bars(1, 120)))
     long("holding", A=TRUTH, B=bars(1, 120)).to_parquet(tmp_path / "all.parquet", index=False)
