@@ -1,11 +1,11 @@
 """A whole walk-forward from the command line: no look-ahead, killed and gone on with, side by side."""
 
+import functools
 import json
 import random
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,11 @@ from click.testing import CliRunner
 import clusterfolio.engine.folds.fitting
 import clusterfolio.engine.jobs.run
 import clusterfolio.models.training
+import clusterfolio.strategies.cluster_policy
 from clusterfolio.engine.cli.main import main
 from clusterfolio.engine.leakage.poison import exchanged, negated, scaled
 from clusterfolio.feeds.exogenous.publication import known_on
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from tests.kill_run import ROOT, kill_in_stage
 from tests.market_files import run_options, write_market
 from tests.test_look_ahead import differences, poison
@@ -139,25 +141,34 @@ def test_a_rate_alone_is_enough_to_move_what_is_decided_later(market, clean, tmp
 
 
 def anchors_from_the_future(monkeypatch):
-    honest, seen = clusterfolio.engine.folds.fitting.anchor_windows, {}
+    honest, seen = clusterfolio.strategies.cluster_policy.anchor_windows, {}
 
-    def align(planned, panel, encoders):
+    def align(planned, panel, policies):
         seen["panel"] = panel
-        return clusterfolio.engine.folds.fitting.align_folds(planned, panel, encoders)
+        return clusterfolio.engine.folds.fitting.align_folds(planned, panel, policies)
 
     monkeypatch.setattr(clusterfolio.engine.jobs.run, "align_folds", align)
     monkeypatch.setattr(
-        clusterfolio.engine.folds.fitting, "anchor_windows", lambda panel, lookback: honest(seen["panel"], lookback)
+        clusterfolio.strategies.cluster_policy,
+        "anchor_windows",
+        lambda panel, lookback: honest(seen["panel"], lookback),
     )
 
 
 def trained_beyond_its_span(monkeypatch):
-    honest = clusterfolio.engine.folds.fitting.fit_fold
+    fit_fold, fit, seen = clusterfolio.engine.folds.fitting.fit_fold, ClusterPolicy.fit, {}
 
-    def fit_fold(fold, *args):
-        return honest(replace(fold, train_end=fold.train_end + pd.Timedelta(days=5)), *args)
+    def seeing(fold, panel, *args):
+        seen["panel"] = panel
+        return fit_fold(fold, panel, *args)
 
-    monkeypatch.setattr(clusterfolio.engine.folds.fitting, "fit_fold", fit_fold)
+    @functools.wraps(fit)
+    def beyond(self, panel, start=None, **more):
+        fit(self, seen["panel"].until(panel.dates[-1] + pd.Timedelta(days=5)), start, **more)
+        return self.trained_on(self.training_start(panel, start), panel.dates[-1])
+
+    monkeypatch.setattr(clusterfolio.engine.folds.fitting, "fit_fold", seeing)
+    monkeypatch.setattr(ClusterPolicy, "fit", beyond)
 
 
 @pytest.mark.parametrize("leak", [anchors_from_the_future, trained_beyond_its_span])
@@ -217,13 +228,14 @@ def test_an_interrupted_walk_forward_goes_on_from_the_last_training(market, clea
         patch.setattr(clusterfolio.engine.folds.fitting, "fit_fold", interrupted)
         result = CliRunner().invoke(main, rolling_options(market[0], tmp_path / "run"))
         assert result.exit_code == 130 and not (tmp_path / "run").exists()
-    fit = clusterfolio.engine.folds.fitting.ClusterPolicy.fit
+    fit = ClusterPolicy.fit
 
-    def counted(self, panel, *args):
+    @functools.wraps(fit)
+    def counted(self, panel, *args, **more):
         trained.append(panel.dates[-1])
-        return fit(self, panel, *args)
+        return fit(self, panel, *args, **more)
 
-    monkeypatch.setattr(clusterfolio.engine.folds.fitting.ClusterPolicy, "fit", counted)
+    monkeypatch.setattr(ClusterPolicy, "fit", counted)
     assert same(run(market[0], tmp_path / "run"), clean)
     assert trained == [pd.Timestamp("2024-09-30")]
 
