@@ -58,6 +58,7 @@ def test_a_policy_without_clusters_is_run_judged_and_reported(momentum):
     assert not (momentum / "model").exists()  # nothing was learned
 
 
+@pytest.mark.acceptance
 def test_its_later_commands_know_it(momentum, market):
     invoke("significance", momentum, "--quiet")
     assert "left out: window PCA clusters" in invoke("compare", momentum, "--seeds", 0, "--offsets", 2, "--trust")

@@ -208,6 +208,7 @@ def test_a_day_is_decided_with_its_own_folds_encoder(clean):
 COLD = ("--set", "walk_forward.warm_start=false")
 
 
+@pytest.mark.acceptance
 def test_folds_side_by_side_give_the_numbers_of_a_sequence(market, tmp_path, monkeypatch):
     alone = run(market[0], tmp_path / "alone", *COLD)
     monkeypatch.setattr("clusterfolio.engine.parallel.os.cpu_count", lambda: 2)
@@ -259,6 +260,7 @@ def test_a_single_training_goes_on_after_its_last_whole_pass(market, tmp_path, m
     assert trainings(tmp_path / "whole") == trainings(tmp_path / "run")
 
 
+@pytest.mark.acceptance
 def test_a_killed_walk_forward_goes_on_to_the_same_bytes(market, clean, tmp_path):
     options = rolling_options(market[0], tmp_path / "run")
     trained_one = tmp_path / ".unfinished-*" / "fold-000"

@@ -66,6 +66,7 @@ def test_a_wrong_grid_is_refused_before_anything_runs(grid, text, message):
         read_grid(grid, {})
 
 
+@pytest.mark.acceptance
 def test_a_sweep_is_one_table_and_goes_on_where_it_was(market, grid, tmp_path, monkeypatch):
     grid.write_text('[grid]\n"clustering.n_clusters" = [3, 4]\n')
     out = tmp_path / "sweep"
