@@ -266,8 +266,10 @@ def _read_adjusted(rows: Rows, before: int, row: int, move: float, variance: flo
     with np.errstate(invalid="ignore"):
         plain = float(np.log(rows.close[row]) - np.log(rows.close[before]))
     apart = move - plain
-    if not abs(apart) > max(TOLD_FROM, TOLD_SIGMAS * variance**0.5) or move**2 - plain**2 <= REFUSED_AT * variance:
-        return Reading(move)
     text = f"the close moved {np.expm1(plain):+.1%}, the adjusted close {np.expm1(move):+.1%}".replace("%", " %")
+    if not abs(apart) > max(TOLD_FROM, TOLD_SIGMAS * variance**0.5) or move**2 - plain**2 <= REFUSED_AT * variance:
+        fell = apart < -TOLD_FROM and move**2 > plain**2  # no payout does that
+        doubt = ("adjusted close doubted", row, float(np.exp(apart)), text, DOUBTED)
+        return Reading(move, said=(doubt,) if fell else ())
     said = (("adjusted close jumps alone", row, float(np.exp(apart)), f"{text}; the close is followed", MENDED),)
     return Reading(plain, float(np.exp(-apart)), 1.0, said)

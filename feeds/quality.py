@@ -170,6 +170,8 @@ def one_row_per_day(raw: pd.DataFrame) -> tuple[pd.DatetimeIndex, Columns, dict[
             wrong |= bad
             values[bad] = np.nan
         else:
+            if name == "dividend":
+                counts["dividends below 0, not taken"] = int((values < 0)[dated].sum())
             values[(values < 0) | np.isinf(values)] = np.nan
         columns[name] = values
     counts["prices that are not above 0"] = int(wrong[dated].sum())

@@ -198,3 +198,11 @@ def test_missing_open_high_low_come_from_the_same_day():
         {"open": [np.nan, 9.0], "high": [np.nan] * 2, "low": [8.0, np.nan], "close": [10.0, 10.0]}, index=DATES[:2]
     )
     assert forward(days)[["open", "high", "low", "close"]].to_numpy().tolist() == [[10, 10, 8, 10], [9, 10, 9, 10]]
+
+
+def test_an_adjusted_close_that_falls_against_the_close_by_a_little_is_followed_and_doubted():
+    said = []
+    close = [100.0, 101.0, 101.5, 102.0]
+    days = pd.DataFrame({"close": close, "adj_close": [100.0, 101.0, 101.5 * 0.96, 102.0 * 0.96]}, index=DATES[:4])
+    assert forward(days, said)["close"].tolist() == pytest.approx(days["adj_close"].tolist())
+    assert said == [("adjusted close doubted", "2024-01-03")]

@@ -126,6 +126,14 @@ def test_of_two_full_rows_the_later_one_wins():
     assert clean(pd.concat([raw, again]), CONFIG).bars["close"].iloc[0] == again["close"].iloc[0]
 
 
+def test_a_dividend_below_zero_is_not_taken_and_counted():
+    raw = walk().assign(dividend=0.0)
+    raw.iloc[30, raw.columns.get_loc("dividend")] = -0.5
+    bars, counts = counted(raw)
+    assert counts == {"dividends below 0, not taken": 1}
+    assert bars["close"].equals(clean(walk(), CONFIG).bars["close"])
+
+
 @pytest.mark.parametrize("bad", [0.0, -37.63, np.inf])
 def test_a_close_that_is_no_price_is_no_bar(bad):
     raw = walk()
