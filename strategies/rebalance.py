@@ -199,9 +199,7 @@ class RebalanceStrategy(bt.Strategy):
         Args:
             reasons: why, by symbol; of the others it is the rebalance.
         """
-        unknown = [name for name in weights.index if name not in self._by_name]
-        if unknown:
-            raise KeyError(f"decision of {now.date()}: no feed for {', '.join(unknown)}")
+        weights = self._with_feed(weights, now)
         for order in list(self._live.values()):
             self.cancel(order)
         self._live.clear()
@@ -219,6 +217,17 @@ class RebalanceStrategy(bt.Strategy):
         self._reason |= {name: "stopped trading" for name in self._targets if self._stopped(name, now)}
         self._since = now
         self._work(now)
+
+    def _with_feed(self, weights: pd.Series, now: pd.Timestamp) -> pd.Series:
+        """The weights without names of the panel that no longer trade and so have no feed: their part stays cash."""
+        without = [name for name in weights.index if name not in self._by_name]
+        unknown = [name for name in without if self.p.panel is None or name not in self.p.panel.symbols]
+        if unknown:
+            raise KeyError(f"decision of {now.date()}: no feed for {', '.join(unknown)}")
+        for name in without:
+            if weights[name] > 0:
+                self._missed(now, name, "no bar to trade on; 0 % of its target reached")
+        return weights.drop(without)
 
     def _work(self, now: pd.Timestamp) -> None:
         """Send an order for every target that has none alive: sells first, then the buys."""

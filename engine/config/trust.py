@@ -33,7 +33,7 @@ def check_trust(run_dir: Path, theirs: Mapping[str, Any], trust: bool, own: Mapp
     Args:
         theirs: the settings that the directory states.
         trust: the user vouches for them.
-        own: settings that the user states; what they name too may be imported.
+        own: settings that the user states; what they name too may be imported. None: the command takes none.
 
     Raises:
         TrustError: a class is named that neither allows.
@@ -43,5 +43,5 @@ def check_trust(run_dir: Path, theirs: Mapping[str, Any], trust: bool, own: Mapp
         if not trust and (key, name) not in vouched:
             raise TrustError(
                 f"{run_dir}: its {key} is {name!r}, code that would be imported and run. If you know whose it is, add "
-                f"--trust, or state the same name yourself (--set {key}={name})"
+                "--trust" + ("" if own is None else f", or state the same name yourself (--set {key}={name})")
             )

@@ -89,7 +89,7 @@ def simulate(
             takes: give it few.
 
     Raises:
-        ValueError: shapes or dates do not fit, or a pick never trades.
+        ValueError: shapes or dates do not fit.
     """
     if targets.picks.shape[1] != len(dates):
         raise ValueError(f"dates: got {len(dates)}, targets have {targets.picks.shape[1]} decisions")
@@ -98,9 +98,9 @@ def simulate(
     if (rows < 0).any() or not tape.session[rows].all() or dates[-1] >= panel.sessions[-1]:
         raise ValueError("dates: expected sessions with a bar, the last one before the panel's last session")
     picks = tape.column[targets.picks]
-    if (picks < 0).any():
-        missing = panel.symbols[targets.picks[picks < 0][0]]
-        raise ValueError(f"targets: {missing} has no bar from shortly before {dates[0].date()} on")
+    picks = np.where(
+        picks < 0, tape.column[-1], picks
+    )  # gone before the run: no feed there, its part stays cash here too
     if guard is not None:
         parts = [
             _Guarded(tape, trading, rows, panel, guard).run(picks[[at]], targets.weights[[at]])

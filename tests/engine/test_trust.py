@@ -82,6 +82,8 @@ def test_a_command_that_needs_none_of_it_imports_none(stranger, call, command):
 
 
 def test_vouched_for_it_is_imported(stranger, call):
+    asked = call("decide", "RUN", "--asof", "2024-06-28").output
+    assert "--trust" in asked and "--set" not in asked  # decide has no such option
     done = call("decide", "RUN", "--asof", "2024-06-28", "--trust")
     assert (stranger.parent / "ran").exists() and "must be an nn.Module class" in done.output
 

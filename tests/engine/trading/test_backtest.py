@@ -5,6 +5,7 @@ import pytest
 
 from clusterfolio.engine.trading.backtest import run_backtest
 from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.engine.trading.vectorised import Targets, simulate
 from clusterfolio.feeds.bt_feed import panel_feeds
 from clusterfolio.strategies.rebalance import RebalanceStrategy
 from tests.conftest import FixedPolicy, make_panel, random_closes
@@ -138,3 +139,16 @@ def test_a_decision_that_nothing_can_fill_or_without_a_bar_is_refused():
     holiday = pd.DatetimeIndex([panel.sessions[0] - pd.Timedelta(days=3)])
     with pytest.raises(ValueError, match="is not one of the panel's sessions with a bar"):
         run_backtest(panel, lambda now: policy, holiday, TradingConfig())
+
+
+def test_the_part_of_a_name_that_stopped_before_the_run_stays_cash():
+    closes = random_closes(60, "ABC")
+    closes.iloc[20:, 1] = np.nan  # long silent on the first decision: no feed
+    panel = make_panel(closes)
+    days = panel.sessions[[40]]
+    policy = FixedPolicy({days[0]: {"B": 0.5, "C": 0.5}})
+    result = run_backtest(panel, lambda now: policy, days, TradingConfig())
+    twin = simulate(panel, Targets(np.array([[[1, 2]]]), np.full((1, 1, 2), 0.5)), days, TradingConfig())
+    assert set(result.transactions["symbol"]) == {"C"}
+    assert result.unfilled == [(days[0], "B", "no bar to trade on; 0 % of its target reached")]
+    np.testing.assert_allclose(twin.net[0], result.returns["strategy"], atol=1e-10)
