@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.feeds.currency import pair_of
-from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.panel import STOPPED_AFTER, Panel
 from clusterfolio.strategies.orders import missing_shares, target_shares
 
 #: Columns of an order list.
@@ -43,6 +43,8 @@ def quotes_of(panel: Panel) -> pd.DataFrame:
     for symbol in table.index[table["day"] < _last_days(panel.close.notna())]:  # it trades on, and no close is stated
         since = table.loc[symbol, "day"].date()
         table.loc[symbol, "why_not"] = f"no market price is stated since {since}, only adjusted ones"
+    for symbol in table.index[(panel.bars_since_last() >= STOPPED_AFTER).to_numpy()]:
+        table.loc[symbol, "why_not"] = f"it has not traded since {table.loc[symbol, 'day'].date()}"
     table.loc[~(table["price"] > 0), "why_not"] = "no market price is stated, only an adjusted one"
     for symbol in panel.symbols:
         pair = pair_of(symbol)

@@ -130,6 +130,13 @@ def test_a_halted_asset_is_priced_by_its_last_close(raw):
     assert quotes.loc["PAID", "why_not"] == ""
 
 
+def test_what_has_stopped_trading_is_not_ordered(raw):
+    frame = raw.bars["PAID"].frame.iloc[:45]
+    panel = build_panel(replace(raw, bars=raw.bars | {"PAID": RawBars(frame, "USD")}), benchmark="SPY", config=EASY)[0]
+    orders, refused = listed(panel, {"PAID": 0.5, "SPY": 0.5})
+    assert list(orders.index) == ["SPY"] and refused["why"].item() == f"it has not traded since {DAYS[44].date()}"
+
+
 def test_costs_are_stated_in_the_accounts_currency(panel):
     orders, _ = listed(panel, {"VOD.L": 0.5}, cost_bps=pd.Series({"VOD.L": 12.0}))
     assert orders.loc["VOD.L", "cost"] == pytest.approx(50_000 * 12e-4)
