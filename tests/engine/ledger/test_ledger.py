@@ -268,7 +268,6 @@ def test_a_chain_made_anew_without_a_row_is_found_out_by_what_the_runs_saw(copie
     for seed in (0, 1, 3, 4):
         forged.append(make_trial(seed, days=4))
     assert forged.verify() == []
-    assert forged.verify(runs[1]) != []  # times differ; and even where they do not:
     assert any("rows are missing" in problem for problem in forged.verify(runs[4]))
     assert any("is not in the ledger" in problem for problem in forged.verify(runs[2]))
 
