@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,28 +11,22 @@ import pandas as pd
 
 from clusterfolio.engine.evidence import anatomy
 from clusterfolio.engine.evidence import statistics as st
+from clusterfolio.engine.evidence.caveats import data_caveats, of_survivors
 from clusterfolio.engine.evidence.claims import FEWEST_SESSIONS, Record, primary, weigh
-from clusterfolio.engine.evidence.exposure import Exposure, average_name, exposure_of, random_names
+from clusterfolio.engine.evidence.exposure import Exposure, random_names
 from clusterfolio.engine.evidence.luck import Luck, capacity, decompose, place, random_partitions, random_picks
-from clusterfolio.engine.evidence.rivals import Comparison, compare, states_clusters
-from clusterfolio.engine.evidence.verdict import Verdict, data_caveats, of_survivors, verdict
-from clusterfolio.engine.ledger.ledger import Ledger, LedgerError
+from clusterfolio.engine.evidence.other_draws import rebalance_days, seed_luck
+from clusterfolio.engine.evidence.records import comparator_of, make_record, other_trials, own_exposure
+from clusterfolio.engine.evidence.rivals import Comparison, compare
+from clusterfolio.engine.evidence.verdict import Verdict, verdict
+from clusterfolio.engine.ledger.ledger import Ledger
 from clusterfolio.engine.run_dir.finished import FinishedRun, reopen
-from clusterfolio.engine.trading.vectorised import Targets, simulate
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 from clusterfolio.feeds.writing import write_json, write_table
-from clusterfolio.strategies.baselines.rules import CLASSICAL
-from clusterfolio.strategies.policy import Decision
-from clusterfolio.strategies.selection import ranking_sharpe
-from clusterfolio.strategies.sharpe import sharpe_ratio, sharpe_ratios
-
-log = logging.getLogger(__name__)
+from clusterfolio.strategies.sharpe import sharpe_ratio
 
 #: What an assessment leaves in the run directory.
 EVIDENCE_FILE, LUCK_FILE, BASELINES_FILE = "significance.json", "luck.csv", "baselines.csv"
-
-#: At most so many other days of the rebalance are tried, evenly spread.
-MOST_OFFSETS = 21
 
 #: What the table of policies says of each.
 POLICY_COLUMNS = ("total_return", "cagr", "volatility", "sharpe", "max_drawdown", "turnover", "cost_bps")
@@ -144,102 +136,6 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
 def _nobody(done: int, total: int, text: str) -> None: ...
 
 
-# What is tested ----------------------------------------------------------------------------------------------------
-
-
-def own_exposure(run: FinishedRun) -> Exposure | None:
-    """What a run that states no clusters was exposed to; None for one that does."""
-    if states_clusters(run.decisions):
-        return None
-    tables = run.tables
-    at_close = bool(tables.run.get("cheat_on_close"))
-    returns = pd.DataFrame({"net": tables.returns["strategy"], "gross": tables.gross})
-    return exposure_of(run.panel, tables.positions, returns, tables.transactions, at_close)
-
-
-def comparator_of(run: FinishedRun, exposure: Exposure | None) -> dict:
-    """What the picks are tested against: ``kind`` ("clusters", "names" or "holding"), and in words ``pool``."""
-    if exposure is None:
-        return {"kind": "clusters", "pool": "the same clusters"}
-    if len(exposure.symbols) == 1:
-        return {"kind": "holding", "pool": str(exposure.symbols[0])}
-    return {"kind": "names", "pool": run.tables.run.get("pool", "its universe"), "names": len(exposure.symbols)}
-
-
-def make_record(
-    run: FinishedRun,
-    against: Comparison,
-    cash: pd.Series,
-    exposure: Exposure | None,
-    trials: pd.DataFrame,
-    trials_known: bool,
-) -> Record:
-    """The series that the tests need."""
-    returns, benchmark = run.tables.returns, run.tables.run["benchmark"]
-    rivals = against.returns.reindex(returns.index).join(returns["benchmark"].rename(benchmark))
-    return Record(
-        net=returns["strategy"],
-        gross=run.tables.gross,
-        comparator=average_member(run) if exposure is None else average_name(exposure),
-        cash=cash,
-        rivals=rivals,
-        claims=further_claims(run, exposure, rivals.columns),
-        trials=trials,
-        trials_known=trials_known,
-    )
-
-
-def further_claims(run: FinishedRun, exposure: Exposure | None, rivals: pd.Index) -> dict[str, list[str]]:
-    """Who must be beaten in further claims, by the claim's name; see ``Record.claims``."""
-    benchmark = run.tables.run["benchmark"]
-    if exposure is None:
-        classical = [name for name in CLASSICAL if name in rivals]
-        return {"1/N": ["1/N"], "the benchmark": [benchmark], "the best clustering without learning": classical}
-    found = {"1/N": ["1/N"], "the benchmark": [benchmark]}
-    if len(exposure.symbols) == 1:
-        found[f"holding {exposure.symbols[0]}"] = found.pop("1/N")
-    if (benchmark in exposure.symbols and len(exposure.symbols) == 1) or run.tables.run.get("benchmark_stands_in"):
-        del found["the benchmark"]  # the same portfolio, under another name
-    return found
-
-
-def average_member(run: FinishedRun) -> pd.Series | None:
-    """Daily return, before costs, of the average member of the clusters held; None where there are no clusters."""
-    spread = {decision.asof: anatomy.average_member_weights(decision) for decision in run.decisions}
-    if not any(len(weights) for weights in spread.values()):
-        return None
-    return _traded(run, spread)
-
-
-def _traded(run: FinishedRun, weights: dict[pd.Timestamp, pd.Series]) -> pd.Series:
-    """Daily return before costs of one portfolio with these target weights by day; shares may be split."""
-    width, held = max(len(row) for row in weights.values()), {name for row in weights.values() for name in row.index}
-    panel = run.panel.select([run.panel.benchmark, *sorted(held - {run.panel.benchmark})])
-    picks, shares = np.full((1, len(weights), width), -1, dtype=np.int32), np.zeros((1, len(weights), width))
-    for number, row in enumerate(weights.values()):
-        picks[0, number, : len(row)] = panel.symbols.get_indexer(row.index)
-        shares[0, number, : len(row)] = row.to_numpy()
-    trading = replace(run.config.trading, costs=False, fractional=True)
-    found = simulate(panel, Targets(picks, shares), pd.DatetimeIndex(list(weights)), trading, run.guard)
-    return pd.Series(found.gross[0], found.sessions)
-
-
-def other_trials(facts: dict, ledger: Ledger) -> tuple[pd.DataFrame, bool]:
-    """Daily returns of the other trials that a run has to be judged among, and whether they could be counted.
-
-    Args:
-        facts: the content of run.json.
-    """
-    trial = facts.get("ledger", {}).get("trial")
-    try:
-        if trial is None or trial not in ledger.trials().index:
-            return pd.DataFrame(), False
-        return ledger.returns([key for key in ledger.family(trial).index if key != trial]), True
-    except LedgerError as error:
-        log.warning("trials are not counted: %s", error)
-        return pd.DataFrame(), False
-
-
 # Luck --------------------------------------------------------------------------------------------------------------
 
 
@@ -347,104 +243,6 @@ def alpha_within(record: Record, year: int) -> float | None:
         return None
     cut = Record(record.net[rows], record.gross[rows], record.comparator[rows], record.cash[rows])
     return primary(cut)["alpha_year"]
-
-
-def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
-    """What the same clusters would have earned had every decision fallen some sessions later; None for a single one.
-
-    Clusters are those of the decision before; who wins in them is chosen anew on the day. Before costs, over the
-    sessions that all of them share.
-
-    Returns:
-        ``offsets``, and for each its ``total_return`` and ``sharpe``, the run's own first.
-    """
-    sessions = run.panel.sessions.intersection(run.panel.dates)  # a session on which nothing traded decides nothing
-    days = sessions.get_indexer([decision.asof for decision in run.decisions])
-    if len(days) < 2 or not len(run.tables.returns) or not all(map(_long_only, run.decisions)):
-        return None
-    apart = int(np.median(np.diff(days)))
-    offsets = np.unique(np.linspace(0, apart - 1, min(apart, MOST_OFFSETS)).astype(int))
-    returns = run.panel.session_returns()[run.panel.tradable]
-    selection, allocate = run.config.selection, run.config.trading.allocate
-    trailing = selection.sharpe_span == "trailing" and states_clusters(run.decisions)
-    pick = partial(
-        anatomy.picks_on_other_days, run.decisions, returns.loc[sessions],
-        sharpe_on=partial(_ranked_by, run, returns) if trailing else None, per_cluster=selection.per_cluster,
-        allocate=allocate,
-    )  # fmt: skip
-    rows = {}
-    for offset in map(int, offsets):
-        weights = pick(offset=offset)
-        if weights and any(len(row) for row in weights.values()):
-            rows[offset] = _traded(run, weights)
-    table = pd.DataFrame(rows).dropna()
-    if table.shape[1] < 2 or len(table) < FEWEST_SESSIONS:
-        return None
-    return {
-        "offsets": [int(name) for name in table],
-        "total_return": ((1 + table).prod() - 1).tolist(),
-        "sharpe": sharpe_ratios(table, cash.reindex(table.index)).tolist(),
-        "sessions": len(table),
-    }
-
-
-def _ranked_by(run: FinishedRun, returns: pd.DataFrame, day: pd.Timestamp) -> pd.Series:
-    """The Sharpe ratios that winners are chosen by on a day's close; NaN for who is no member of the universe then."""
-    ratios = ranking_sharpe(returns.loc[:day], run.config.selection, run.cash)
-    return ratios.where(run.panel.members_on(pd.DatetimeIndex([day])).loc[day, ratios.index])
-
-
-def _long_only(decision: Decision) -> bool:
-    return bool((decision.weights >= 0).all() and decision.weights.sum() <= 1 + 1e-9)
-
-
-def seed_luck(facts: dict, ledger: Ledger) -> dict | None:
-    """How much the same settings on the same data differ by training seed, from the ledger; None if it has no word.
-
-    Returns:
-        ``seeds`` (number), of their Sharpe ratios and total returns ``mean``, ``spread`` (standard deviation), ``low``
-        and ``high``, and the mean ``overlap`` of their picks (names held by both over names held by either, by
-        decision) where the run directories are still there, else None.
-    """
-    trial = facts.get("ledger", {}).get("trial")
-    try:
-        table = ledger.trials()
-    except LedgerError as error:
-        log.warning("seeds are not compared: %s", error)
-        return None
-    if trial is None or trial not in table.index:
-        return None
-    own = table.loc[trial]
-    alike = table[(table["config_hash"] == own["config_hash"]) & (table["data"] == own["data"])]
-    alike = alike[~alike["seed"].duplicated(keep="last") | (alike.index == trial)]
-    alike = alike[(alike["seed"] != own["seed"]) | (alike.index == trial)]
-    found = {"seeds": len(alike), "overlap": overlap([Path(run) for run in alike["run"]])}
-    for name in ("sharpe", "total_return"):
-        values = alike[name].dropna()
-        found[name] = {
-            "mean": float(values.mean()),
-            "spread": float(values.std()) if len(values) > 1 else None,
-            "low": float(values.min()),
-            "high": float(values.max()),
-        }
-    return found
-
-
-def overlap(run_dirs: list[Path]) -> float | None:
-    """Mean over pairs of runs and their common decisions: names held by both over names held by either."""
-    held = []
-    for folder in run_dirs:
-        if (folder / "weights.csv").is_file():
-            table = pd.read_csv(folder / "weights.csv", index_col=0).drop(columns="CASH")
-            held.append({day: set(row.index[row > 0]) for day, row in table.iterrows()})
-    shares = [
-        len(one[day] & two[day]) / len(one[day] | two[day])
-        for i, one in enumerate(held)
-        for two in held[:i]
-        for day in one.keys() & two.keys()
-        if one[day] | two[day]
-    ]
-    return float(np.mean(shares)) if shares else None
 
 
 def policy_table(against: Comparison, metrics: dict, benchmark: str) -> pd.DataFrame:

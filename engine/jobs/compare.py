@@ -19,7 +19,8 @@ from clusterfolio.engine.assembly.policy import make_fold_policy
 from clusterfolio.engine.config.policies import CLUSTER
 from clusterfolio.engine.config.run import make_config, to_dict
 from clusterfolio.engine.config.trust import check_trust
-from clusterfolio.engine.evidence.assessment import BASELINES_FILE, best_first, overlap, policy_table
+from clusterfolio.engine.evidence.assessment import BASELINES_FILE, best_first, policy_table
+from clusterfolio.engine.evidence.other_draws import overlap
 from clusterfolio.engine.evidence.rivals import (
     Comparison,
     Traded,

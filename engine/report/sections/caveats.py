@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clusterfolio.engine.evidence.verdict import data_caveats
+from clusterfolio.engine.evidence.caveats import data_caveats
 from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.run_dir.tables import ReportInputs
 

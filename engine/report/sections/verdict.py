@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from clusterfolio.engine.evidence.assessment import STRATEGY
-from clusterfolio.engine.evidence.verdict import against, number, p_value, signed
+from clusterfolio.engine.evidence.phrases import number, p_value, signed
+from clusterfolio.engine.evidence.verdict import against
 from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.run_dir.tables import ReportInputs

@@ -15,7 +15,9 @@ from clusterfolio.engine.assembly.plan import test_dates as decision_days
 from clusterfolio.engine.cli.main import main
 from clusterfolio.engine.config.run import dump, make_config, to_dict
 from clusterfolio.engine.evidence import anatomy
-from clusterfolio.engine.evidence.assessment import _ranked_by, assess, average_member, overlap, seed_luck, write
+from clusterfolio.engine.evidence.assessment import assess, write
+from clusterfolio.engine.evidence.other_draws import _ranked_by, overlap, seed_luck
+from clusterfolio.engine.evidence.records import average_member
 from clusterfolio.engine.evidence.rivals import Replay, make_baseline
 from clusterfolio.engine.evidence.verdict import verdict
 from clusterfolio.engine.ledger.ledger import Ledger

@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from clusterfolio.engine.evidence.verdict import data_caveats, of_survivors, verdict
+from clusterfolio.engine.evidence.caveats import data_caveats, of_survivors
+from clusterfolio.engine.evidence.verdict import verdict
 
 TRIALS = {"count": 1, "effective": 1.0, "known": True}
 RUN = {"simulated": False, "currency": "USD", "dates": {"panel": ["2016-01-04", "2025-12-31"]}}

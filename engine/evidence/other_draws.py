@@ -1,0 +1,123 @@
+"""What the same strategy would have earned on other days of the month, and what it did with other training seeds."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from clusterfolio.engine.evidence import anatomy
+from clusterfolio.engine.evidence.claims import FEWEST_SESSIONS
+from clusterfolio.engine.evidence.records import traded_to
+from clusterfolio.engine.evidence.rivals import states_clusters
+from clusterfolio.engine.ledger.ledger import Ledger, LedgerError
+from clusterfolio.engine.run_dir.finished import FinishedRun
+from clusterfolio.strategies.policy import Decision
+from clusterfolio.strategies.selection import ranking_sharpe
+from clusterfolio.strategies.sharpe import sharpe_ratios
+
+log = logging.getLogger(__name__)
+
+#: At most so many other days of the rebalance are tried, evenly spread.
+MOST_OFFSETS = 21
+
+
+def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
+    """What the same clusters would have earned had every decision fallen some sessions later; None for a single one.
+
+    Clusters are those of the decision before; who wins in them is chosen anew on the day. Before costs, over the
+    sessions that all of them share.
+
+    Returns:
+        ``offsets``, and for each its ``total_return`` and ``sharpe``, the run's own first.
+    """
+    sessions = run.panel.sessions.intersection(run.panel.dates)  # a session on which nothing traded decides nothing
+    days = sessions.get_indexer([decision.asof for decision in run.decisions])
+    if len(days) < 2 or not len(run.tables.returns) or not all(map(_long_only, run.decisions)):
+        return None
+    apart = int(np.median(np.diff(days)))
+    offsets = np.unique(np.linspace(0, apart - 1, min(apart, MOST_OFFSETS)).astype(int))
+    returns = run.panel.session_returns()[run.panel.tradable]
+    selection, allocate = run.config.selection, run.config.trading.allocate
+    trailing = selection.sharpe_span == "trailing" and states_clusters(run.decisions)
+    pick = partial(
+        anatomy.picks_on_other_days, run.decisions, returns.loc[sessions],
+        sharpe_on=partial(_ranked_by, run, returns) if trailing else None, per_cluster=selection.per_cluster,
+        allocate=allocate,
+    )  # fmt: skip
+    rows = {}
+    for offset in map(int, offsets):
+        weights = pick(offset=offset)
+        if weights and any(len(row) for row in weights.values()):
+            rows[offset] = traded_to(run, weights)
+    table = pd.DataFrame(rows).dropna()
+    if table.shape[1] < 2 or len(table) < FEWEST_SESSIONS:
+        return None
+    return {
+        "offsets": [int(name) for name in table],
+        "total_return": ((1 + table).prod() - 1).tolist(),
+        "sharpe": sharpe_ratios(table, cash.reindex(table.index)).tolist(),
+        "sessions": len(table),
+    }
+
+
+def _ranked_by(run: FinishedRun, returns: pd.DataFrame, day: pd.Timestamp) -> pd.Series:
+    """The Sharpe ratios that winners are chosen by on a day's close; NaN for who is no member of the universe then."""
+    ratios = ranking_sharpe(returns.loc[:day], run.config.selection, run.cash)
+    return ratios.where(run.panel.members_on(pd.DatetimeIndex([day])).loc[day, ratios.index])
+
+
+def _long_only(decision: Decision) -> bool:
+    return bool((decision.weights >= 0).all() and decision.weights.sum() <= 1 + 1e-9)
+
+
+def seed_luck(facts: dict, ledger: Ledger) -> dict | None:
+    """How much the same settings on the same data differ by training seed, from the ledger; None if it has no word.
+
+    Returns:
+        ``seeds`` (number), of their Sharpe ratios and total returns ``mean``, ``spread`` (standard deviation), ``low``
+        and ``high``, and the mean ``overlap`` of their picks (names held by both over names held by either, by
+        decision) where the run directories are still there, else None.
+    """
+    trial = facts.get("ledger", {}).get("trial")
+    try:
+        table = ledger.trials()
+    except LedgerError as error:
+        log.warning("seeds are not compared: %s", error)
+        return None
+    if trial is None or trial not in table.index:
+        return None
+    own = table.loc[trial]
+    alike = table[(table["config_hash"] == own["config_hash"]) & (table["data"] == own["data"])]
+    alike = alike[~alike["seed"].duplicated(keep="last") | (alike.index == trial)]
+    alike = alike[(alike["seed"] != own["seed"]) | (alike.index == trial)]
+    found = {"seeds": len(alike), "overlap": overlap([Path(run) for run in alike["run"]])}
+    for name in ("sharpe", "total_return"):
+        values = alike[name].dropna()
+        found[name] = {
+            "mean": float(values.mean()),
+            "spread": float(values.std()) if len(values) > 1 else None,
+            "low": float(values.min()),
+            "high": float(values.max()),
+        }
+    return found
+
+
+def overlap(run_dirs: list[Path]) -> float | None:
+    """Mean over pairs of runs and their common decisions: names held by both over names held by either."""
+    held = []
+    for folder in run_dirs:
+        if (folder / "weights.csv").is_file():
+            table = pd.read_csv(folder / "weights.csv", index_col=0).drop(columns="CASH")
+            held.append({day: set(row.index[row > 0]) for day, row in table.iterrows()})
+    shares = [
+        len(one[day] & two[day]) / len(one[day] | two[day])
+        for i, one in enumerate(held)
+        for two in held[:i]
+        for day in one.keys() & two.keys()
+        if one[day] | two[day]
+    ]
+    return float(np.mean(shares)) if shares else None
