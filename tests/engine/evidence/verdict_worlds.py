@@ -149,7 +149,7 @@ def names_record(seed: int, information_ratio: float = 0.0, years: int = 10) -> 
         left -= 1
         held[day, names] = exposure / slots
     returns += bonus * (held > 0)
-    return _names_record(returns, held)
+    return account_of_names(returns, held)
 
 
 def tilted_record(seed: int, years: int = 10) -> Record:
@@ -162,10 +162,22 @@ def tilted_record(seed: int, years: int = 10) -> Record:
     returns = deviation * (SHARPE / YEAR**0.5 + 0.7 * beta * market_moves + own)
     held = np.zeros((days, N_ASSETS))
     held[:, :5] = 0.2
-    return _names_record(returns, held)
+    return account_of_names(returns, held)
 
 
-def _names_record(returns: np.ndarray, held: np.ndarray) -> Record:
+def calm_days_record(seed: int, years: int = 10) -> Record:
+    """One asset, held after a month calmer than the year before it: every day earns the same, calm ones with less risk.
+
+    The test is against holding the asset at the average exposure.
+    """
+    rng = np.random.default_rng(seed)
+    returns = pd.Series(market(rng, (years + 1) * YEAR, structure=False)[:, 0])
+    volatility = returns.rolling(MONTH).std()
+    calm = volatility.shift(1) < volatility.rolling(YEAR).median().shift(1)
+    return account_of_names(returns.to_numpy()[YEAR:, None], calm.to_numpy(dtype=float)[YEAR:, None])
+
+
+def account_of_names(returns: np.ndarray, held: np.ndarray) -> Record:
     """The record of an account that holds these fractions each day, bought at the open, which is the close before."""
     sessions = pd.bdate_range("2010-01-04", periods=len(returns) + 1)
     names = [f"N{i:02d}" for i in range(returns.shape[1])]
