@@ -208,6 +208,11 @@ class VenueOrder:
     session: dt.date | None = None
     reason: str = ""
 
+    @property
+    def remaining(self) -> Decimal:
+        """What has not filled."""
+        return self.quantity - self.filled
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -318,6 +323,11 @@ class Venue(Protocol):
 
     def open_orders(self) -> list[VenueOrder]:
         """Every order that may still fill, ours or not."""
+
+    def orders(self, since: dt.datetime) -> list[VenueOrder]:
+        """Every order sent from a moment on, whatever became of it, ours or not: many in one request. One that is not
+        in it may exist all the same; for certain ask by its client id.
+        """
 
     def order_by_client_id(self, client_id: str) -> VenueOrder | None:
         """The order sent under this id, whatever became of it; None = there is none, said by the venue for certain."""
