@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from clusterfolio.feeds.features import FeatureConfig, with_features
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.models.clustering import Ward
 from clusterfolio.models.windows import Windows
-from clusterfolio.strategies.allocation import equal_weight
+from clusterfolio.strategies.allocation import Allocator
 from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder
 from clusterfolio.strategies.holding import Holding
 from clusterfolio.strategies.policy import Clusters, Decision, Held, PortfolioState
@@ -56,14 +55,14 @@ class ClusterPolicy:
         clusterer: turns rows on the unit sphere into ``labels_`` and ``linkage_``.
         embedding: which windows make up an asset's embedding.
         selection: who is eligible and who wins a cluster.
-        allocate: ``(returns, selected) -> weights``.
+        allocate: what the names picked are weighed by; None = equally.
         features: how the indicators are computed.
         cash: daily return of cash by day, each known on its day; None = 0.
         stride: every how many bars a training window ends.
     """
 
     #: Sections of the configuration that it is made from, and those of them that decide what it learns.
-    reads = ("features", "inputs", "encoder", "model", "train", "embedding", "clustering", "selection")
+    reads = ("features", "inputs", "encoder", "model", "train", "embedding", "clustering", "selection", "allocation")
     learns_from = ("features", "inputs", "encoder", "model")
 
     def __init__(
@@ -72,7 +71,7 @@ class ClusterPolicy:
         clusterer: Ward,
         embedding: EmbeddingConfig | None = None,
         selection: SelectionConfig | None = None,
-        allocate: Callable[[pd.DataFrame, list[str]], pd.Series] = equal_weight,
+        allocate: Allocator | None = None,
         features: FeatureConfig | None = None,
         cash: pd.Series | None = None,
         stride: int = 1,
@@ -180,7 +179,7 @@ class ClusterPolicy:
     def holding(self) -> Holding:
         """How clusters become weights."""
         span = getattr(self, "train_span_", None)
-        return Holding(self.selection or SelectionConfig(), self.allocate, self.cash, span)
+        return Holding(self.selection or SelectionConfig(), self.allocate or Allocator(), self.cash, span)
 
     def save(self, folder: Path) -> None:
         """Write the trained encoder into a folder."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
 
 from clusterfolio.feeds.panel import Panel
+from clusterfolio.strategies.allocation import Allocator, Picks
 from clusterfolio.strategies.policy import Clusters, Held, PortfolioState
 from clusterfolio.strategies.selection import SelectionConfig, ranking_sharpe, top_sharpe_per_cluster
 
@@ -18,13 +18,13 @@ class Holding:
 
     Attributes:
         selection: who wins a cluster.
-        allocate: ``(returns, selected) -> weights``.
+        allocate: what the names picked are weighed by.
         cash: daily return of cash by day, each known on its day; None = 0.
         train_span: first and last day of the training, for ``selection.sharpe_span = "training"``.
     """
 
     selection: SelectionConfig
-    allocate: Callable[[pd.DataFrame, list[str]], pd.Series]
+    allocate: Allocator
     cash: pd.Series | None = None
     train_span: tuple[pd.Timestamp, pd.Timestamp] | None = None
 
@@ -38,7 +38,8 @@ class Holding:
         returns = panel.session_returns()[panel.tradable]
         sharpe = self.rank(returns[list(clusters.labels.index)])
         selected = top_sharpe_per_cluster(sharpe, clusters.labels, self.selection.per_cluster)
-        return Held(self.allocate(returns, selected), sharpe, selected)
+        found = self.allocate(Picks(returns, selected, sharpe, clusters.classes, clusters.labels))
+        return Held(found.weights, sharpe, selected, found.notes)
 
     def rank(self, returns: pd.DataFrame) -> pd.Series:
         """What winners are chosen by, by symbol; returns at the sessions up to now, ``(n_sessions, n_assets)``."""

@@ -80,11 +80,13 @@ class Held:
         weights: target fraction of the portfolio's value by symbol, picked names only; sums to at most 1.
         sharpe: what was ranked by, by symbol, for every asset that was clustered.
         selected: the names picked, in cluster order.
+        notes: sentences for the report.
     """
 
     weights: pd.Series
     sharpe: pd.Series
     selected: list[str]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class Decision:
             selected=held.selected,
             embeddings=clusters.embeddings,
             excluded=clusters.excluded,
-            notes=clusters.notes,
+            notes=clusters.notes + held.notes,
             linkage=clusters.linkage,
             uncertainty=clusters.uncertainty,
         )

@@ -52,7 +52,7 @@ ALLOWED = {
     "torch": ("models/",),
     "pyfolio": ("engine/report/",),
     "matplotlib": ("engine/report/",),
-    "skfolio": ("strategies/baselines/rules.py",),
+    "skfolio": ("strategies/optimised.py",),
     "yfinance": ("feeds/sources/", "feeds/exogenous/"),
     "socket": ("feeds/sources/", "feeds/exogenous/", "engine/live/"),
     "urllib": ("feeds/sources/", "feeds/exogenous/", "engine/live/"),

@@ -13,7 +13,6 @@ from clusterfolio.engine.folds.stored_policies import check_storable
 from clusterfolio.engine.folds.walk_forward import Fold, fold_seed, warm_training
 from clusterfolio.models.clustering import Ward
 from clusterfolio.models.encoder import Encoder
-from clusterfolio.strategies.allocation import ALLOCATORS
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.policy import Policy, PolicyError
 
@@ -67,7 +66,7 @@ def _cluster_policy(config: RunConfig, cash: pd.Series | None) -> ClusterPolicy:
         Ward(config.clustering.n_clusters),
         embedding=config.embedding,
         selection=config.selection,
-        allocate=ALLOCATORS[config.trading.allocate],
+        allocate=config.allocator,
         features=config.features,
         cash=cash,
         stride=config.encoder.stride,

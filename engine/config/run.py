@@ -24,6 +24,7 @@ from clusterfolio.models.clustering import ClusteringConfig
 from clusterfolio.models.encoder import encoder_class, takes_input
 from clusterfolio.models.networks.transformer import TransformerConfig
 from clusterfolio.models.train_config import TrainConfig
+from clusterfolio.strategies.allocation import AllocationConfig, Allocator
 from clusterfolio.strategies.cluster_policy import EncoderConfig
 from clusterfolio.strategies.embedding import EmbeddingConfig
 from clusterfolio.strategies.selection import SelectionConfig
@@ -61,6 +62,7 @@ class RunConfig:
     clustering: ClusteringConfig = field(default_factory=ClusteringConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     cash: CashConfig = field(default_factory=CashConfig)
+    allocation: AllocationConfig = field(default_factory=AllocationConfig)
     trading: TradingConfig = field(default_factory=TradingConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     significance: SignificanceConfig = field(default_factory=SignificanceConfig)
@@ -75,6 +77,11 @@ class RunConfig:
             paths = tuple(_absolute(path) for path in (stated if many else (stated,)))
             found = replace(found, **{section: replace(part, **{key: paths if many else paths[0]})})
         return found
+
+    @property
+    def allocator(self) -> Allocator:
+        """What the names picked are weighed by."""
+        return Allocator(self.trading.allocate, self.allocation)
 
     def with_seed(self, seed: int) -> RunConfig:
         """The same with another seed."""

@@ -12,7 +12,7 @@ import pandas as pd
 
 from clusterfolio.engine.evidence import statistics as st
 from clusterfolio.feeds.panel import Panel
-from clusterfolio.strategies.allocation import ALLOCATORS
+from clusterfolio.strategies.allocation import Allocator, Picks
 from clusterfolio.strategies.baselines.rules import MONTH, YEAR
 from clusterfolio.strategies.policy import Decision
 from clusterfolio.strategies.selection import top_sharpe_per_cluster
@@ -133,7 +133,8 @@ def picks_on_other_days(
     returns: pd.DataFrame,
     sharpe_on: Callable[[pd.Timestamp], pd.Series] | None,
     per_cluster: int,
-    allocate: str,
+    allocate: Allocator,
+    classes: pd.Series,
     offset: int,
 ) -> dict[pd.Timestamp, pd.Series]:
     """Target weights had every decision fallen ``offset`` sessions later: the clusters stay those of the decision
@@ -143,6 +144,7 @@ def picks_on_other_days(
         returns: at every session, ``(n_sessions, n_assets)``; NaN before an asset's first.
         sharpe_on: day -> the Sharpe ratios that winners are chosen by on its close, by asset; None = those of the
             decision stay.
+        allocate, classes: what the names picked are weighed by, and the asset class by symbol.
 
     Returns:
         By new day; a day that the run does not reach is left out.
@@ -157,7 +159,8 @@ def picks_on_other_days(
             continue
         ratios = decision.sharpe if sharpe_on is None else sharpe_on(sessions[row])
         chosen = top_sharpe_per_cluster(ratios, decision.labels, per_cluster)
-        found[sessions[row]] = ALLOCATORS[allocate](returns.iloc[: row + 1], chosen)
+        picks = Picks(returns.iloc[: row + 1], chosen, ratios, classes, decision.labels)
+        found[sessions[row]] = allocate(picks).weights
     return found
 
 

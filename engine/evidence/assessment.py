@@ -23,6 +23,7 @@ from clusterfolio.engine.ledger.ledger import Ledger
 from clusterfolio.engine.run_dir.finished import FinishedRun, reopen
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 from clusterfolio.feeds.writing import write_json, write_table
+from clusterfolio.strategies.allocation import ALONE
 from clusterfolio.strategies.sharpe import sharpe_ratio
 
 #: What an assessment leaves in the run directory.
@@ -34,8 +35,9 @@ POLICY_COLUMNS = ("total_return", "cagr", "volatility", "sharpe", "max_drawdown"
 #: The name of the strategy among those it is compared with.
 STRATEGY = "this strategy"
 
-#: Random portfolios under a guard, which is asked one by one: this part of the number, and no fewer than these.
-GUARDED_PART, FEWEST_PORTFOLIOS = 10, 100
+#: Random portfolios that a guard looks at, or that an optimiser weighs, are asked one by one: of each kind so many that
+#: over all decisions no more than this often is asked, and no fewer than these.
+ASKED, FEWEST_PORTFOLIOS = 1000, 30
 
 UNGUARDED = (
     "Guard",
@@ -126,6 +128,7 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
     caveats = data_caveats(tables.run, tables.symbols, tables.metrics)
     if tables.run.get("guard_every") and run.guard is None and exposure is None:
         caveats = [*caveats, UNGUARDED]
+    caveats = [*caveats, *fewer_portfolios(run, lucks)]
     words = verdict(evidence, caveats)
     tell(len(steps), len(steps), "")
     return Assessment(
@@ -152,11 +155,35 @@ def random_portfolios(run: FinishedRun, cash: pd.Series, exposure: Exposure | No
         "n": run.config.significance.portfolios,
         "random_state": run.config.engine.seed,
         "per_cluster": run.config.selection.per_cluster,
+        "allocation": run.config.allocation,
     }
-    if run.guard is not None:  # asked portfolio by portfolio
-        settings |= {"guard": run.guard, "n": max(FEWEST_PORTFOLIOS, settings["n"] // GUARDED_PART)}
+    settings |= {"guard": run.guard, "n": portfolios_of(run)}
     draws = {"picks": random_picks, "partitions": random_partitions}
     return {kind: draw(run.panel, run.decisions, run.config.trading, **settings) for kind, draw in draws.items()}
+
+
+def portfolios_of(run: FinishedRun) -> int:
+    """How many random portfolios of each kind are drawn: fewer where each is looked at, or weighed, on its own."""
+    asked = run.config.significance.portfolios
+    if run.guard is None and run.config.trading.allocate in ALONE:
+        return asked
+    return min(asked, max(FEWEST_PORTFOLIOS, ASKED // len(run.decisions)))
+
+
+def fewer_portfolios(run: FinishedRun, lucks: dict[str, Luck]) -> list[tuple[str, str]]:
+    """A caveat where fewer random portfolios were drawn than were asked for, with what that leaves unknown."""
+    drawn, asked = max((len(luck.total) for luck in lucks.values()), default=0), run.config.significance.portfolios
+    if not 0 < drawn < asked or "names" in lucks:
+        return []
+    why = "the rules look at each on its own" if run.guard is not None else "each is weighed on its own"
+    error = 100 * 0.5 / np.sqrt(drawn)
+    return [
+        (
+            "Fewer random portfolios",
+            f"{drawn} of each kind were traded instead of {asked:,}, since {why}: the share of them that the strategy "
+            f"beats is known to {error:.0f} points at most (one standard error).",
+        )
+    ]
 
 
 def places(gross: pd.Series, cash: pd.Series, luck: Luck) -> dict:

@@ -20,9 +20,8 @@ from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.engine.trading.metrics import cash_per_session
 from clusterfolio.engine.trading.vectorised import Simulated, Targets, simulate
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
-from clusterfolio.strategies.allocation import ALLOCATORS
+from clusterfolio.strategies.allocation import ALONE, AllocationConfig, Allocator, Picks
 from clusterfolio.strategies.baselines.policies import recent_returns
-from clusterfolio.strategies.baselines.rules import YEAR
 from clusterfolio.strategies.policy import Decision, Guard
 from clusterfolio.strategies.selection import top_sharpe_per_cluster
 from clusterfolio.strategies.sharpe import sharpe_ratios
@@ -62,6 +61,7 @@ def random_picks(
     random_state: int = 0,
     per_cluster: int = 1,
     guard: Guard | None = None,
+    allocation: AllocationConfig | None = None,
 ) -> Luck:
     """What ``n`` portfolios earn that hold, of each cluster of each decision, names drawn by lot.
 
@@ -71,8 +71,9 @@ def random_picks(
         decisions: with ``labels`` and ``sharpe`` of every eligible asset.
         cash: simple return of cash per session, or one annual rate.
         guard: the strategy's, which looks at these portfolios too.
+        allocation: how its names are weighed; None = the defaults.
     """
-    drawn = draw(by_lot, panel, decisions, trading, n, random_state, per_cluster)
+    drawn = draw(by_lot, panel, decisions, trading, n, random_state, per_cluster, allocation)
     return measured(simulate(panel, drawn, _days(decisions), trading, guard), cash)
 
 
@@ -85,12 +86,13 @@ def random_partitions(
     random_state: int = 0,
     per_cluster: int = 1,
     guard: Guard | None = None,
+    allocation: AllocationConfig | None = None,
 ) -> Luck:
     """What ``n`` portfolios earn that hold the best Sharpe ratios of each of as many groups, of the same sizes, by lot.
 
     Args: see ``random_picks``.
     """
-    drawn = draw(best_of_random_groups, panel, decisions, trading, n, random_state, per_cluster)
+    drawn = draw(best_of_random_groups, panel, decisions, trading, n, random_state, per_cluster, allocation)
     return measured(simulate(panel, drawn, _days(decisions), trading, guard), cash)
 
 
@@ -123,14 +125,17 @@ def draw(
     n: int,
     random_state: int = 0,
     per_cluster: int = 1,
+    allocation: AllocationConfig | None = None,
 ) -> Targets:
     """Targets of ``n`` portfolios drawn by lot, anew at each decision.
 
     Args:
         how: ``by_lot`` or ``best_of_random_groups``; it is given the clusters as ranks by Sharpe ratio, 0 = the worst.
+        allocation: see ``random_picks``.
     """
     if n < 1:
         raise ValueError(f"n: got {n}, expected at least 1")
+    allocate = Allocator(trading.allocate, allocation or AllocationConfig())
     found = []
     for decision in decisions:
         names = _ranked(decision.sharpe.dropna())
@@ -139,7 +144,7 @@ def draw(
         if groups:
             rng = np.random.default_rng([random_state, decision.asof.toordinal(), how is by_lot])
             ranks = how(groups, n, per_cluster, rng)
-            found.append((panel.symbols.get_indexer(names)[ranks], weigh(panel, decision, names, ranks, trading)))
+            found.append((panel.symbols.get_indexer(names)[ranks], weigh(panel, decision, names, ranks, allocate)))
         else:
             found.append((np.empty((n, 0), dtype=np.int64), np.empty((n, 0))))
     width = max(columns.shape[1] for columns, _ in found)
@@ -160,24 +165,28 @@ def _ranked(sharpe: pd.Series) -> pd.Index:
     return pd.Index(top_sharpe_per_cluster(sharpe, pd.Series(0, sharpe.index), len(sharpe))[::-1], dtype=object)
 
 
-def weigh(panel: Panel, decision: Decision, names: pd.Index, picks: np.ndarray, trading: TradingConfig) -> np.ndarray:
+def weigh(panel: Panel, decision: Decision, names: pd.Index, picks: np.ndarray, allocate: Allocator) -> np.ndarray:
     """The run's weights for each row of ``picks``, positions in ``names``; ``(n, n_names)``.
 
-    Where an allocator weighs names in proportion to a figure of each alone, one call tells them all.
+    Where a method weighs names in proportion to a figure of each alone, one call tells them all.
     """
-    if trading.allocate == "equal":
-        return np.full(picks.shape, 1.0 / picks.shape[1])
-    allocate = ALLOCATORS[trading.allocate]
-    returns = recent_returns(panel.until(decision.asof), list(names), YEAR)
-    alone = allocate(returns, list(names)).reindex(names).to_numpy()
-    chosen = alone[picks]
-    together = chosen.sum(axis=1, keepdims=True)
-    weights = chosen / np.where(together > 0, together, 1.0)
-    first = allocate(returns, list(names[picks[0]])).reindex(names[picks[0]]).to_numpy()
-    if np.allclose(first, weights[0], rtol=1e-9, atol=0.0):
-        return weights
-    rows = [allocate(returns, list(names[row])).reindex(names[row]).to_numpy() for row in picks]
-    return np.array(rows)
+    classes = panel.assets["asset_class"]
+    kinds = Picks(pd.DataFrame(), [], classes=classes).kinds(list(names))[picks]
+    if allocate.name == "equal":
+        return allocate.cap(np.full(picks.shape, 1.0 / picks.shape[1]), kinds)
+    returns = recent_returns(panel.until(decision.asof), list(names), allocate.config.sessions)
+
+    def picked(chosen: list[str]) -> Picks:
+        return Picks(returns, chosen, decision.sharpe, classes, decision.labels)
+
+    if allocate.name in ALONE:
+        chosen = allocate.uncapped(picked(list(names))).to_numpy()[picks]
+        together = chosen.sum(axis=1, keepdims=True)
+        weights = chosen / np.where(together > 0, together, 1.0)
+        first = allocate.uncapped(picked(list(names[picks[0]]))).to_numpy()
+        if np.allclose(first, weights[0], rtol=1e-9, atol=0.0):
+            return allocate.cap(weights, kinds)
+    return np.array([allocate(picked(list(names[row]))).weights.to_numpy() for row in picks])
 
 
 def measured(traded: Simulated, cash: pd.Series | float) -> Luck:

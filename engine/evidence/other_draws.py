@@ -41,12 +41,12 @@ def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
     apart = int(np.median(np.diff(days)))
     offsets = np.unique(np.linspace(0, apart - 1, min(apart, MOST_OFFSETS)).astype(int))
     returns = run.panel.session_returns()[run.panel.tradable]
-    selection, allocate = run.config.selection, run.config.trading.allocate
+    selection = run.config.selection
     trailing = selection.sharpe_span == "trailing" and states_clusters(run.decisions)
     pick = partial(
         anatomy.picks_on_other_days, run.decisions, returns.loc[sessions],
         sharpe_on=partial(_ranked_by, run, returns) if trailing else None, per_cluster=selection.per_cluster,
-        allocate=allocate,
+        allocate=run.config.allocator, classes=run.panel.assets["asset_class"],
     )  # fmt: skip
     rows = {}
     for offset in map(int, offsets):

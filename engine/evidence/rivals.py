@@ -13,7 +13,6 @@ from clusterfolio.engine.trading.backtest import BacktestResult, run_backtest
 from clusterfolio.engine.trading.metrics import annual_turnover, cash_per_session, performance
 from clusterfolio.engine.trading.vectorised import Targets, simulate
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
-from clusterfolio.strategies.allocation import ALLOCATORS
 from clusterfolio.strategies.baselines.policies import Baseline, Listed, Recorded
 from clusterfolio.strategies.baselines.rules import RULES, SLOW, unavailable
 from clusterfolio.strategies.policy import Decision, PortfolioState
@@ -181,7 +180,7 @@ def make_baseline(name: str, config: RunConfig, candidates: Callable, **others) 
         "span": config.embedding.span,
         "n_clusters": config.clustering.n_clusters,
         "per_cluster": config.selection.per_cluster,
-        "allocate": ALLOCATORS[config.trading.allocate],
+        "allocate": config.allocator,
         "random_state": config.engine.seed,
     }
     return Baseline(RULES[name], candidates, **(settings | others))

@@ -16,7 +16,9 @@ class TradingConfig:
 
     Attributes:
         rebalance: "once", "week", "month" or "quarter" (decided on its last session), or a number of sessions.
-        allocate: "equal" or "inverse_volatility".
+        allocate: "equal", "inverse_volatility", "softmax" (of the Sharpe ratio), or by skfolio (the extra `risk`)
+            "hrp", "herc", "nco", "schur", "equal_risk", "class_risk", "minimum_variance", "maximum_diversification";
+            their settings and the caps stand in section [allocation].
         capital: starting cash in the account's currency.
         cash_buffer: fraction of the value kept in cash.
         fractional: allow fractions of a share.

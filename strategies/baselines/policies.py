@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from clusterfolio.feeds.panel import Panel
-from clusterfolio.strategies.allocation import equal_weight
+from clusterfolio.strategies.allocation import Allocator
 from clusterfolio.strategies.baselines.rules import YEAR, Choice, Rule, View
 from clusterfolio.strategies.policy import Decision, PortfolioState
 from clusterfolio.strategies.selection import SelectionConfig, ranking_sharpe
@@ -95,7 +95,7 @@ class Baseline:
         span: int = 2 * YEAR,
         n_clusters: int = 20,
         per_cluster: int = 1,
-        allocate: Callable[[pd.DataFrame, list[str]], pd.Series] = equal_weight,
+        allocate: Allocator | None = None,
         random_state: int = 0,
     ):
         self.rule = rule
@@ -126,7 +126,7 @@ class Baseline:
             assets=panel.assets.loc[found.sharpe.index],
             n_clusters=self.n_clusters,
             per_cluster=self.per_cluster,
-            allocate=self.allocate,
+            allocate=self.allocate or Allocator(),
             random_state=(self.random_state, asof.toordinal()),
         ), found
 

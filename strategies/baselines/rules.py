@@ -7,23 +7,20 @@ offered as policies by ``baselines.policies.Baseline``. Those of ``baselines.fit
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.util import find_spec
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 from clusterfolio.models.clustering import Ward, unit_sphere
-from clusterfolio.strategies.allocation import equal_weight, inverse_volatility
+from clusterfolio.strategies import optimised
+from clusterfolio.strategies.allocation import Allocator, Picks, equal_weight, inverse_volatility
 from clusterfolio.strategies.baselines import classical
 from clusterfolio.strategies.selection import top_sharpe_per_cluster
 
 #: Sessions that risk estimates and momentum look back over; the last month of them does not count for momentum.
 YEAR, MONTH = SESSIONS_PER_YEAR, 21
-
-#: A weight that a solver left below this is no position.
-SMALLEST = 1e-5
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class View:
         sharpe, labels: as in ``Candidates``, same assets in the same order.
         assets: their rows of ``Panel.assets``.
         n_clusters, per_cluster: groups to form, names to take from each.
-        allocate: ``(returns, selected) -> weights``.
+        allocate: what the names picked are weighed by.
         random_state: of this date.
     """
 
@@ -47,7 +44,7 @@ class View:
     assets: pd.DataFrame
     n_clusters: int = 20
     per_cluster: int = 1
-    allocate: Callable[[pd.DataFrame, list[str]], pd.Series] = equal_weight
+    allocate: Allocator = field(default_factory=Allocator)
     random_state: tuple[int, ...] = (0,)
 
     @property
@@ -95,32 +92,19 @@ def everything_by_inverse_volatility(view: View) -> Choice:
 
 def minimum_variance(view: View) -> Choice:
     """Long-only minimum variance on the last year, its covariance shrunk as Ledoit and Wolf (2004) do (skfolio)."""
-    from skfolio.moments import LedoitWolf
-    from skfolio.optimization import MeanRisk
-    from skfolio.prior import EmpiricalPrior
-
-    if len(view.names) == 1:
-        return everything_equally(view)
-    model = MeanRisk(prior_estimator=EmpiricalPrior(covariance_estimator=LedoitWolf()))
-    return Choice(_positions(model.fit(view.known(YEAR)).weights_, view.names))
+    return Choice(_positions(optimised.solve("minimum_variance", view.known(YEAR)), view.names))
 
 
 def hierarchical_risk_parity(view: View) -> Choice:
     """HRP: Lopez de Prado, "Building Diversified Portfolios that Outperform Out of Sample" (2016), by skfolio."""
-    from skfolio.moments import LedoitWolf
-    from skfolio.optimization import HierarchicalRiskParity
-    from skfolio.prior import EmpiricalPrior
-
     if len(view.names) < 3:
         return everything_by_inverse_volatility(view)
-    model = HierarchicalRiskParity(prior_estimator=EmpiricalPrior(covariance_estimator=LedoitWolf()))
-    return Choice(_positions(model.fit(view.known(YEAR)).weights_, view.names))
+    return Choice(_positions(optimised.solve("hrp", view.known(YEAR)), view.names))
 
 
 def _positions(weights: np.ndarray, names: list[str]) -> pd.Series:
     found = pd.Series(weights, index=names, dtype=float)
-    found = found[found > SMALLEST]
-    return found / found.sum()
+    return found[found > 0]
 
 
 # The best of all, without clusters -------------------------------------------------------------------------------
@@ -189,7 +173,8 @@ def _best_of_each(view: View, labels: pd.Series) -> Choice:
 
 
 def _hold(view: View, selected: list[str], labels: pd.Series | None = None) -> Choice:
-    return Choice(view.allocate(view.returns, selected), labels)
+    picks = Picks(view.returns, selected, view.sharpe, view.assets.get("asset_class"), view.labels)
+    return Choice(view.allocate(picks).weights, labels)
 
 
 #: Rules by the name they have in tables.
@@ -218,8 +203,8 @@ CLASSICAL = ("correlation clusters", "PCA clusters", "SVD clusters")
 def unavailable(panel: Panel) -> dict[str, str]:
     """Rules that cannot be carried out here, and why."""
     found: dict[str, str] = {}
-    if find_spec("skfolio") is None:
-        found |= dict.fromkeys(SLOW, "skfolio is not installed; pip install 'clusterfolio[baselines]'")
+    if not optimised.available():
+        found |= dict.fromkeys(SLOW, f"skfolio is not installed; {optimised.EXTRA}")
     if (panel.assets.loc[panel.tradable, "asset_class"] == "unknown").all():
         found["asset classes"] = "no asset's class is known; a universe file can state them"
     return found

@@ -18,6 +18,7 @@ from clusterfolio.feeds.calendar import decision_dates
 from clusterfolio.feeds.ingest import build_panel
 from clusterfolio.feeds.sources.simulated import BENCHMARK, SimulatedConfig
 from clusterfolio.feeds.sources.simulated import simulate as make_up
+from clusterfolio.strategies.allocation import ALLOCATORS, AllocationConfig, Allocator, Picks
 from clusterfolio.strategies.policy import Decision
 from tests.benchmarks import luck as benchmark
 from tests.conftest import FixedPolicy, data_folder, make_panel, random_closes
@@ -256,16 +257,30 @@ def test_inverse_volatility_weighs_each_draw_as_the_allocator_does(market):
 
 
 def test_an_allocator_that_looks_at_the_whole_portfolio_is_asked_for_each(market, monkeypatch):
-    def first_in_the_alphabet(returns, selected):
-        return pd.Series([float(name == min(selected)) for name in selected], index=selected)
+    def first_in_the_alphabet(picks, config):
+        return pd.Series([float(name == min(picks.selected)) for name in picks.selected], index=picks.selected)
 
-    monkeypatch.setitem(luck.ALLOCATORS, "first", first_in_the_alphabet)
+    monkeypatch.setitem(ALLOCATORS, "first", first_in_the_alphabet)
     (decision,) = decide(market, monthly(market)[:1])
     trading = replace(TradingConfig(), allocate="equal")
     object.__setattr__(trading, "allocate", "first")
-    drawn = luck.draw(luck.by_lot, market, [decision], trading, 5)
+    loose = AllocationConfig(caps="off")
+    drawn = luck.draw(luck.by_lot, market, [decision], trading, 5, allocation=loose)
     held = market.symbols[drawn.picks[:, 0][drawn.weights[:, 0] == 1]]
     assert list(held) == [min(market.symbols[row]) for row in drawn.picks[:, 0]]
+
+
+@pytest.mark.parametrize("method", ["softmax", "equal_risk"])
+def test_caps_hold_in_every_draw_and_each_is_weighed_as_the_strategy_weighs(market, method):
+    decision = decide(market, monthly(market)[6:7])[0]
+    trading, config = TradingConfig(allocate=method), AllocationConfig(name_cap=0.3, temperature=0.2)
+    drawn = luck.draw(luck.by_lot, market, [decision], trading, 4, allocation=config)
+    returns = market.until(decision.asof).session_returns()
+    classes = market.assets["asset_class"]
+    for picks, weights in zip(drawn.picks[:, 0], drawn.weights[:, 0], strict=True):
+        shown = Picks(returns, list(market.symbols[picks]), decision.sharpe, classes)
+        np.testing.assert_allclose(weights, Allocator(method, config)(shown).weights, atol=1e-4)  # a solver's digits
+        assert weights.max() <= 0.3 + 1e-9
 
 
 def test_sharpe_and_total_are_empyricals(market):

@@ -33,6 +33,7 @@ from clusterfolio.engine.trading.metrics import compute_metrics
 from clusterfolio.feeds.exogenous.macro import cash_returns
 from clusterfolio.feeds.features import with_features
 from clusterfolio.feeds.writing import finite, write_json
+from clusterfolio.strategies.allocation import Allocator
 from clusterfolio.strategies.policy import Decision, PortfolioState
 from clusterfolio.strategies.selection import SelectionConfig, ranking_sharpe, top_sharpe_per_cluster
 from clusterfolio.strategies.sharpe import sharpe_ratios
@@ -167,9 +168,10 @@ def test_picks_on_the_run_s_own_days_are_its_own_and_later_ones_know_more(finish
     def ranked_by(day):
         return ranking_sharpe(returns.loc[:day], selection)
 
-    own = anatomy.picks_on_other_days(decisions, returns, ranked_by, 1, "equal", 0)
+    how = Allocator(), panel.assets["asset_class"]
+    own = anatomy.picks_on_other_days(decisions, returns, ranked_by, 1, *how, 0)
     assert list(own) == [decision.asof for decision in decisions]
-    later = anatomy.picks_on_other_days(decisions, returns, ranked_by, 1, "equal", 7)
+    later = anatomy.picks_on_other_days(decisions, returns, ranked_by, 1, *how, 7)
     for day, weights in later.items():
         assert sorted(weights.index) == sorted(decided(panel, day).selected)
 

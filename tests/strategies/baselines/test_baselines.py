@@ -235,10 +235,10 @@ def test_recent_returns_are_the_panels():
 
 def test_what_cannot_be_carried_out_is_named(panel, monkeypatch):
     assert baselines.unavailable(panel).keys() <= set(SLOW)
-    monkeypatch.setattr(baselines, "find_spec", lambda name: None)
+    monkeypatch.setattr(baselines.optimised, "available", lambda: False)
     panel = make_panel(random_closes(3, "AB"))
     found = baselines.unavailable(panel)
-    assert set(found) == {*SLOW, "asset classes"} and "clusterfolio[baselines]" in found["minimum variance"]
+    assert set(found) == {*SLOW, "asset classes"} and "clusterfolio[risk]" in found["minimum variance"]
 
 
 def test_every_policy_to_beat_says_what_it_holds():
