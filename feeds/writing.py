@@ -21,7 +21,8 @@ import pandas as pd
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to instead; what lies there when the block ends takes ``path``'s place in one step.
 
-    Where the block fails, ``path`` is as it was and nothing is left beside it. Missing folders are made.
+    Where the block fails, ``path`` is as it was and nothing is left beside it; what the system refuses (a full disk)
+    names the file. Missing folders are made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,6 +30,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield part
         os.replace(part, path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         part.unlink(missing_ok=True)
 

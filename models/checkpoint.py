@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
+from clusterfolio.models.tensors import save_tensors
 from clusterfolio.models.windows import Windows
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Checkpoint:
         part = self.path.with_name(self.path.name + ".part")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"identity": self.identity, "history": json.dumps(asdict(history))}
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, part, metadata)
+        save_tensors({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, part, metadata)
         os.replace(part, self.path)
 
     def load(

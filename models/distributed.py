@@ -109,7 +109,12 @@ def join() -> Team:
     """Meet the other processes that torchrun started; CPU tensors go by gloo, CUDA's by NCCL."""
     global _team
     cuda = torch.cuda.is_available() and dist.is_nccl_available()
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=STEP_TIMEOUT)
+    store, rank, size = next(dist.rendezvous("env://", timeout=STEP_TIMEOUT))
+    # torchrun's store outlives a restart, and with it the addresses of those that are gone.
+    attempt = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if cuda else "gloo", store=attempt, rank=rank, world_size=size, timeout=STEP_TIMEOUT
+    )
     jobs = dist.new_group(backend="gloo", timeout=JOB_TIMEOUT)
     _team = Team(dist.get_rank(), dist.get_world_size(), jobs)
     return _team

@@ -16,7 +16,7 @@ import numpy as np
 import sklearn
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from scipy.linalg import orthogonal_procrustes
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import RobustScaler
@@ -33,6 +33,7 @@ from clusterfolio.models.networks.tft import TemporalFusionTransformer
 from clusterfolio.models.networks.transformer import TransformerAutoencoder
 from clusterfolio.models.networks.vae import VariationalAutoencoder
 from clusterfolio.models.scaling import fit_scaler, scale, scale_bars
+from clusterfolio.models.tensors import save_tensors
 from clusterfolio.models.train_config import TrainConfig, TrainingHistory
 from clusterfolio.models.training import Progress, mean_loss, train
 from clusterfolio.models.windows import Windows
@@ -312,7 +313,7 @@ class Encoder(BaseEstimator):
         part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
             state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.module_.state_dict().items()}
-            save_file(state, part / WEIGHTS)
+            save_tensors(state, part / WEIGHTS)
             if self.rotation_ is not None:
                 np.save(part / ROTATION, np.ascontiguousarray(self.rotation_), allow_pickle=False)
             (part / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,14 @@ Exit codes:
   130  interrupted with Ctrl-C; nothing half-written is left, the same command goes on
 """
 
+#: What the system says where nothing more can be written.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+FULL = (
+    "the disk is full: {}. Nothing half-written is left; free some space and run the same command, which goes on with "
+    "what was finished, or name a place on another disk"
+)
+
 
 class Fault(click.ClickException):
     """An error the user can mend: a message and an exit code instead of a traceback."""
@@ -41,7 +50,8 @@ def faults() -> Iterator[None]:
         from clusterfolio.feeds.raw import DataError
 
         logging.getLogger(__name__).info("traceback", exc_info=True)
-        raise Fault(str(error), 3 if isinstance(error, DataError) else 2) from error
+        said = FULL.format(error) if getattr(error, "errno", None) in NO_SPACE else str(error)
+        raise Fault(said, 3 if isinstance(error, DataError) else 2) from error
     except KeyboardInterrupt:
         console.print("[yellow]Interrupted; nothing half-written is left. Run the same command to go on.")
         sys.exit(130)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +70,12 @@ def run_command(ctx, preset, config_file, settings, out, model_from, trust, repo
             outcome = run(config, out, progress, model_from, report)
     if not quiet:
         _show(outcome)
-    click.echo(outcome.folder / "report.html" if report else outcome.folder)
+    page = outcome.folder / "report.html"
+    click.echo(page if page.is_file() else outcome.folder)
+    for failure in outcome.failures:
+        console.print(str(failure), style="red", markup=False, highlight=False, soft_wrap=True)
+    if outcome.failures:
+        sys.exit(1 if any(failure.ours for failure in outcome.failures) else 2)
 
 
 def _show(outcome: Outcome) -> None:

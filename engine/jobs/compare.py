@@ -220,7 +220,7 @@ def seeds(run: FinishedRun, n_seeds: int, workers: int, reporter: Reporter) -> t
     rows = swept.rename(columns={"engine.seed": "seed"}).set_index("seed").reindex(columns=[*FIGURES, "error"])
     mine = pd.DataFrame({**run.tables.metrics["strategy"], "error": ""}, index=[own]).reindex(columns=rows.columns)
     table = pd.concat([mine.rename_axis("seed"), rows])
-    return table, overlap([run.folder, *[folder / trial.name for trial in trials]])
+    return table, overlap([run.folder, *[folder / name for name in swept["trial"]]])
 
 
 # Days to decide on -----------------------------------------------------------------------------------------------

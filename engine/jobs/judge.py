@@ -8,6 +8,7 @@ the ledger under the strategy's class, its source, its parameters and its data, 
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ import pandas as pd
 import tomli_w
 
 from clusterfolio.engine.assembly.judged import Market, market_of, result_of
-from clusterfolio.engine.evidence.assessment import Assessment, assess
-from clusterfolio.engine.evidence.assessment import write as write_assessment
+from clusterfolio.engine.evidence.assessment import Assessment
 from clusterfolio.engine.evidence.verdict import Verdict
+from clusterfolio.engine.jobs.afterwards import afterwards
 from clusterfolio.engine.ledger.ledger import Ledger, enter
 from clusterfolio.engine.ledger.trials import Trial, fingerprint_of_returns, trial_of
-from clusterfolio.engine.report.page import write_report
+from clusterfolio.engine.progress import Silent, StageClock
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.description import versions
 from clusterfolio.engine.run_dir.finished import FinishedRun, recorded_decisions
@@ -81,6 +82,8 @@ def judge(
 ) -> Judged:
     """Judge a run that is over, and write its directory, whole or not at all.
 
+    Where the verdict or the page fails, the tables are written all the same, and the error's note says where.
+
     Args:
         run: the strategy that ``cerebro.run()`` returned (with a ``RunRecorder`` among its analyzers), such a recorder,
             or an ``Account``.
@@ -130,18 +133,23 @@ def judge(
     out = Path(out) if out is not None else _usual_folder(seen.facts["judged"]["strategy"])
     artifacts.check_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with artifacts.new_run_dir(out, out.parent / f".judging-{seen.facts['fingerprint']['returns'][:16]}") as draft:
+    draft = out.parent / f".judging-{seen.facts['fingerprint']['returns'][:16]}-{os.getpid()}"
+    with artifacts.new_run_dir(out, draft):
+        seen.write(draft)
         for other in others:
             enter(other.trial(out / "tried"), ledger)
         facts = seen.facts | {"ledger": enter(seen.trial(out), ledger)}
-        seen.write(draft)
         write_json(draft / "run.json", facts)
         tables = read_run(draft)
         panel, decisions = seen.market.panel, recorded_decisions(tables)
-        assessed = assess(FinishedRun(draft, judged_config(facts), panel, seen.cash, decisions, tables), ledger)
-        write_assessment(assessed, draft)
-        if report:
-            write_report(draft)
+
+        def opened() -> FinishedRun:
+            return FinishedRun(draft, judged_config(facts), panel, seen.cash, decisions, tables)
+
+        assessed, failures = afterwards(draft, out, opened, report, StageClock(Silent()), ledger)
+    for failure in failures:
+        failure.error.add_note(str(failure))
+        raise failure.error
     return Judged(out, seen.metrics, assessed, facts["ledger"])
 
 

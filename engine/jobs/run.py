@@ -15,17 +15,18 @@ from clusterfolio.engine.assembly.plan import plan_folds, test_dates
 from clusterfolio.engine.assembly.policy import make_fold_policy
 from clusterfolio.engine.assembly.prepare import prepare
 from clusterfolio.engine.config.run import RunConfig, dump, to_dict
-from clusterfolio.engine.evidence.assessment import Assessment, assess
-from clusterfolio.engine.evidence.assessment import write as write_assessment
+from clusterfolio.engine.config.trust import foreign
+from clusterfolio.engine.evidence.assessment import Assessment
 from clusterfolio.engine.folds.fitting import FoldPolicies, align_folds, dismiss_team, fit_folds
+from clusterfolio.engine.jobs.afterwards import Failure, afterwards, kept
 from clusterfolio.engine.ledger.ledger import Ledger, enter
 from clusterfolio.engine.ledger.trials import code_version, fingerprint_of_returns, trial_of
 from clusterfolio.engine.parallel import processes
 from clusterfolio.engine.progress import Reporter, Silent, StageClock
-from clusterfolio.engine.report.page import write_report
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.description import describe_folds, describe_run, versions
 from clusterfolio.engine.run_dir.finished import FinishedRun
+from clusterfolio.engine.run_dir.own_code import own_code
 from clusterfolio.engine.run_dir.remarks import broken_positions, grouped
 from clusterfolio.engine.run_dir.stored import check_model, stored_folds
 from clusterfolio.engine.run_dir.tables import read_run
@@ -43,11 +44,15 @@ from clusterfolio.strategies.policy import Decision, Policy, guard_of
 
 log = logging.getLogger(__name__)
 
+#: What run.json says of the ledger until the run has been entered.
+NOT_YET = {"error": "it was finished, and ended before it was counted"}
+
 
 @dataclass(frozen=True)
 class Outcome:
     """A finished run: where it lies, what it found, its place in the ledger (as in run.json), how far it can be
-    believed (None where that was not asked for), and what is to be said of its data as a whole.
+    believed (None where that was not asked for), what is to be said of its data as a whole, and what failed once it was
+    finished (its verdict, its page).
     """
 
     folder: Path
@@ -57,6 +62,7 @@ class Outcome:
     ledger: dict
     assessment: Assessment | None = None
     notes: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 def run(
@@ -77,7 +83,7 @@ def run(
             why.
 
     Raises:
-        FileExistsError: ``out`` is not empty.
+        FileExistsError: ``out`` is not empty, or another process is at work on the very same run.
         DataError: the data cannot carry the run.
         ValueError: the configuration cannot be carried out; the message names the key.
     """
@@ -100,8 +106,9 @@ def run(
     sessions = panel.sessions[panel.sessions >= dates[0]]
     benchmark = panel.session_closes()[panel.benchmark]
     same_for_any_workers = to_dict(replace(config, engine=replace(config.engine, workers=1)))
-    key = work_key(same_for_any_workers, fingerprint, str(model_from), versions(), current_team().size)
-    with work_folder(out, key) as work:
+    own = own_code(name for _, name in foreign(to_dict(config)))
+    key = work_key(same_for_any_workers, fingerprint, str(model_from), current_team().size)
+    with work_folder(out, key, {"the program": code} | versions() | own) as work:
         with clock.stage("fit"):
             if model_from is None:
                 workers = processes(config.engine.workers, config.train.threads)
@@ -141,23 +148,24 @@ def run(
                 facts["notes"] = [*market.notes, *broken, *facts["notes"]]
                 facts["folds"] = describe_folds(planned, policies, apart)
                 facts["fingerprint"] |= {"code": code, "returns": fingerprint_of_returns(result.returns)}
+                facts["own_code"] = own
+                write_json(draft / "run.json", facts | {"ledger": NOT_YET} | clock.measured())
                 # Before anyone sees the result; killed from here on, the same command is the same trial.
                 facts["ledger"] = enter(trial_of(facts, result.returns, metrics, out), ledger)
+            failures: list[Failure] = []
+            with kept("noting its place in the ledger", failures):
                 write_json(draft / "run.json", facts | clock.measured())
-            assessed = None
-            if config.significance.on:
-                with clock.stage("significance"):
-                    finished = FinishedRun(
-                        draft, config, panel, cash, result.decisions, read_run(draft),
-                        guard_of(policies[planned[-1].number]),
-                    )  # fmt: skip
-                    assessed = assess(finished, ledger, reporter.advance)
-                    write_assessment(assessed, draft)
-            if report:
-                with clock.stage("report"):
-                    write_report(draft)
-            write_json(draft / "run.json", facts | clock.measured())
-    return Outcome(Path(out), metrics, verdicts, result, facts["ledger"], assessed, (*market.notes, *broken))
+            guard = guard_of(policies[planned[-1].number])
+
+            def opened() -> FinishedRun:
+                return FinishedRun(draft, config, panel, cash, result.decisions, read_run(draft), guard)
+
+            assessed, failed = afterwards(draft, out, opened if config.significance.on else None, report, clock, ledger)
+            failures += failed
+            with kept("noting how long it took", failures):
+                write_json(draft / "run.json", facts | clock.measured())
+    notes = (*market.notes, *broken)
+    return Outcome(Path(out), metrics, verdicts, result, facts["ledger"], assessed, notes, tuple(failures))
 
 
 def write_clusters(

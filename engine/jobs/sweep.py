@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,11 +16,15 @@ import pandas as pd
 from clusterfolio import ClusterfolioError
 from clusterfolio.engine.config.run import make_config, to_dict
 from clusterfolio.engine.config.settings import merge, read_toml
+from clusterfolio.engine.config.trust import foreign
 from clusterfolio.engine.jobs.run import run
 from clusterfolio.engine.ledger.ledger import Ledger, LedgerError
+from clusterfolio.engine.ledger.trials import code_version
 from clusterfolio.engine.parallel import processes, run_all
 from clusterfolio.engine.progress import Reporter, Silent
 from clusterfolio.engine.run_dir import artifacts
+from clusterfolio.engine.run_dir.own_code import own_code
+from clusterfolio.engine.run_dir.work import work_key
 from clusterfolio.feeds.writing import write_table
 from clusterfolio.models.distributed import started_by_torchrun
 
@@ -37,7 +41,7 @@ class Trial:
     """One run of a sweep.
 
     Attributes:
-        name: of its run directory; the same settings have the same name in every sweep.
+        name: of its run directory; the same settings have the same name in every sweep of the same code.
         settings: what ``make_config`` takes.
         chosen: the values that tell it from its neighbours, by ``section.key``.
     """
@@ -99,6 +103,9 @@ def run_sweep(
 ) -> pd.DataFrame:
     """Run what has not run yet and write ``trials.csv``; a row per trial, in the order of ``trials``.
 
+    What other code finished (this program's, or an encoder or policy of the user's own) is kept and counts for nothing
+    here: the trial is run anew in a folder of another name, and a warning says so.
+
     A trial that its configuration or data cannot carry is a row with its error and is tried again next time; one whose
     process dies is started again, and goes on with the trainings it had finished.
 
@@ -117,6 +124,7 @@ def run_sweep(
     reporter.stage("sweep")
     out = Path(out).resolve()  # a worker may run elsewhere
     out.mkdir(parents=True, exist_ok=True)
+    trials = placed(trials, out)
     rows = {trial.name: finished_row(out / trial.name) for trial in trials}
     missing = [trial for trial in trials if rows[trial.name] is None]
     known = len(trials) - len(missing)
@@ -137,6 +145,32 @@ def run_sweep(
     write_table(out / TABLE, table, index=False)
     check_counted(table, ledger)
     return table
+
+
+def placed(trials: Sequence[Trial], out: Path) -> list[Trial]:
+    """The trials, under another name where their own is taken by a run that other code finished."""
+    found, kept = [], []
+    for trial in trials:
+        made_by = (code_version(), own_code(name for _, name in foreign(trial.settings)))
+        if finished_by(out / trial.name) in (None, made_by):
+            found.append(trial)
+        else:
+            kept.append(trial.name)
+            found.append(replace(trial, name=f"{trial.name}-{work_key(made_by)[:6]}"))
+    if kept:
+        log.warning(
+            "%d of %d trials in %s were finished by other code (%s); they are kept, and run anew under other names",
+            len(kept), len(trials), out, ", ".join(kept[:3]) + (" ..." if len(kept) > 3 else ""),
+        )  # fmt: skip
+    return found
+
+
+def finished_by(run_dir: Path) -> tuple[str, dict[str, str]] | None:
+    """What made a finished trial: version of the program, source files of the user's own; None where there is none."""
+    if not (run_dir / "metrics.json").is_file():
+        return None
+    facts = artifacts.read_run_json(run_dir)
+    return facts["fingerprint"]["code"], facts.get("own_code", {})
 
 
 def check_counted(table: pd.DataFrame, ledger: Ledger) -> None:
