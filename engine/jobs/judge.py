@@ -150,6 +150,7 @@ def judge(
     for failure in failures:
         failure.error.add_note(str(failure))
         raise failure.error
+    assert assessed is not None  # else it had failed
     return Judged(out, seen.metrics, assessed, facts["ledger"])
 
 

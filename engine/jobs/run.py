@@ -164,8 +164,8 @@ def run(
             failures += failed
             with kept("noting how long it took", failures):
                 write_json(draft / "run.json", facts | clock.measured())
-    notes = (*market.notes, *broken)
-    return Outcome(Path(out), metrics, verdicts, result, facts["ledger"], assessed, notes, tuple(failures))
+    said = (*market.notes, *broken)
+    return Outcome(Path(out), metrics, verdicts, result, facts["ledger"], assessed, said, tuple(failures))
 
 
 def write_clusters(
