@@ -52,6 +52,8 @@ class Rows:
         split: new shares per old one since the row before, 1 = none.
         dividend: money per share held the row before, 0 = none.
         adjusted: whether the level is that of an adjusted close.
+        listed_split, listed_dividend: as ``split`` and ``dividend``, also where an adjusted close has them in it.
+        lists_splits: whether the source has said anything of splits so far.
     """
 
     days: np.ndarray
@@ -64,6 +66,9 @@ class Rows:
     split: np.ndarray
     dividend: np.ndarray
     adjusted: bool
+    listed_split: np.ndarray
+    listed_dividend: np.ndarray
+    lists_splits: np.ndarray
 
     @cached_property
     def log_level(self) -> np.ndarray:
@@ -109,15 +114,17 @@ def rows_of(dates: pd.DatetimeIndex, columns: dict[str, np.ndarray]) -> tuple[Ro
     close, adjusted = columns.get("close", nothing), "adj_close" in columns
     level = _level_of_adjusted(close, columns["adj_close"]) if adjusted else close
     at = np.flatnonzero(np.isfinite(level))
+    split, paid = columns.get("split", nothing), columns.get("dividend", nothing)
+    split, paid = np.where(split > 0, split, 1.0), np.where(paid > 0, paid, 0.0)
+    listed = split, paid = _at_next_row(split, paid, at)
     if adjusted:  # has splits and dividends in it
         split, paid = np.ones(len(at)), np.zeros(len(at))
-    else:
-        split, paid = columns.get("split", nothing), columns.get("dividend", nothing)
-        split, paid = np.where(split > 0, split, 1.0), np.where(paid > 0, paid, 0.0)
-        split, paid = _at_next_row(split, paid, at)
     stated = {name: columns.get(name, nothing)[at] for name in (*PRICES, "volume")}
     number = dates.to_numpy().astype("datetime64[D]").astype(np.int64)[at]
-    return Rows(number, level[at], **stated, split=split, dividend=paid, adjusted=adjusted), at
+    lists_splits = np.logical_or.accumulate(np.isfinite(columns.get("split", nothing)))[at]
+    rows = Rows(number, level[at], **stated, split=split, dividend=paid, adjusted=adjusted, listed_split=listed[0],
+                listed_dividend=listed[1], lists_splits=lists_splits)  # fmt: skip
+    return rows, at
 
 
 def total_return(rows: Rows, growth: np.ndarray, shares: np.ndarray, begins: np.ndarray) -> dict[str, np.ndarray]:
@@ -129,7 +136,7 @@ def total_return(rows: Rows, growth: np.ndarray, shares: np.ndarray, begins: np.
         growth, shares: by row, what the level is multiplied by from it on, and the part of it that is more shares.
         begins: rows with which a later history begins.
     """
-    held, volume = _cumulated(growth, begins), rows.volume / _cumulated(shares, begins)
+    held, volume = cumulated(growth, begins), rows.volume / cumulated(shares, begins)
     level = rows.level * held
     factor = level / rows.close  # NaN where only an adjusted close is stated
     opened = rows.open * factor
@@ -140,7 +147,7 @@ def total_return(rows: Rows, growth: np.ndarray, shares: np.ndarray, begins: np.
     return {"open": opened, "high": high, "low": low, "close": level, "volume": volume}
 
 
-def _cumulated(growth: np.ndarray, begins: np.ndarray) -> np.ndarray:
+def cumulated(growth: np.ndarray, begins: np.ndarray) -> np.ndarray:
     """The product of the growth so far, anew with each history."""
     edges = [0, *np.flatnonzero(begins), len(growth)]
     return np.concatenate([np.cumprod(growth[first:last]) for first, last in pairwise(edges)] or [growth])

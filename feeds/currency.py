@@ -38,6 +38,31 @@ def pair_of(symbol: str) -> tuple[str, str] | None:
     return (found[1] or "USD", found[2]) if found else None
 
 
+def side_held(symbol: str, account: str) -> str:
+    """Which side of a pair an account holds, in words; empty for what is no pair.
+
+    >>> [side_held(symbol, "USD") for symbol in ("MYR=X", "EURUSD=X", "EURJPY=X", "AAPL")]
+    ['USD/MYR sold (long MYR)', 'EUR/USD bought (long EUR)', 'EUR/JPY bought (an index, profit converted daily)', '']
+    """
+    pair = pair_of(symbol)
+    if pair is None:
+        return ""
+    base, quote = pair
+    if base == account:
+        return f"{base}/{quote} sold (long {quote})"
+    return f"{base}/{quote} bought " + (f"(long {base})" if quote == account else "(an index, profit converted daily)")
+
+
+def with_side(name: str, symbol: str, account: str) -> str:
+    """A name, with the side that an account holds where the symbol is a pair; said once.
+
+    >>> with_side("US dollar / Malaysian ringgit", "MYR=X", "USD"), with_side("Apple", "AAPL", "USD")
+    ('US dollar / Malaysian ringgit: USD/MYR sold (long MYR)', 'Apple')
+    """
+    side = side_held(symbol, account)
+    return name if side in name else ": ".join(part for part in (name, side) if part)
+
+
 def rate_of(symbol: str) -> tuple[str, str] | None:
     """``(base, quote)`` of what converts prices: a pair, or a coin in which others are quoted.
 

@@ -16,7 +16,7 @@ from clusterfolio.feeds import units
 from clusterfolio.feeds.calendar import last_common_session, session_closes
 from clusterfolio.feeds.calendar import sessions as exchange_sessions
 from clusterfolio.feeds.levels import BREAK
-from clusterfolio.feeds.panel import ASSET_DEFAULTS, FIELDS, STOPPED_AFTER, Panel, make_assets
+from clusterfolio.feeds.panel import ASSET_DEFAULTS, FIELDS, MARKET, STOPPED_AFTER, Panel, make_assets
 from clusterfolio.feeds.quality import QualityConfig, clean
 from clusterfolio.feeds.raw import ABSENT, DROPPED, GUESSED, MENDED, RATE, REPAIRED, USED, DataError, RawData, Remark
 from clusterfolio.feeds.symbols import later_history
@@ -323,7 +323,7 @@ def _assemble(
     days = np.unique(np.concatenate([asset.bars.index.asi8 for asset in taken.values()]))
     dates = pd.DatetimeIndex(days.view("datetime64[ns]"))
     values = {name: np.full((len(dates), len(symbols)), np.nan) for name in FIELDS}
-    stated = {name: np.full((len(dates), len(symbols)), np.nan) for name in ("market", "rate")}
+    stated = {name: np.full((len(dates), len(symbols)), np.nan) for name in MARKET}
     for column, asset in enumerate(taken.values()):
         rows = np.searchsorted(days, asset.bars.index.asi8)
         for name in FIELDS:
@@ -331,7 +331,10 @@ def _assemble(
         for name in stated:
             stated[name][rows, column] = asset.bars[name].to_numpy()
     origins = pd.Index([asset.symbol for asset in taken.values()], dtype=object)
-    assets = facts.loc[origins].assign(currency=[asset.currency for asset in taken.values()])
+    named = [
+        fx.with_side(name, symbol, account) for name, symbol in zip(facts.loc[origins, "name"], origins, strict=True)
+    ]
+    assets = facts.loc[origins].assign(currency=[asset.currency for asset in taken.values()], name=named)
     assets["tradable"] &= origins.isin(asked)
     assets.index = symbols
     return Panel(

@@ -152,6 +152,7 @@ class Judgement:
         believed: rows that become bars, shape ``(n_rows,)``.
         growth: by how much a holding's value per share grows beside the level, on that row.
         shares: the part of ``growth`` that is more shares, by which volumes are brought to those of the first day.
+        units: by what the prices are divided from that row on to be in the unit of those before.
         begins: believed rows with which a new history begins; nothing relates them to the rows before.
         ordinary: as ``Limits.ordinary``.
     """
@@ -159,6 +160,7 @@ class Judgement:
     believed: np.ndarray
     growth: np.ndarray
     shares: np.ndarray
+    units: np.ndarray
     begins: np.ndarray
     ordinary: np.ndarray
     remarks: list[Remark] = field(default_factory=list)
@@ -177,7 +179,7 @@ class _Walk:
         self.limits = Limits(rows, config, pair)
         n = len(rows.log_level)
         self.out = Judgement(
-            np.ones(n, dtype=bool), np.ones(n), np.ones(n), np.zeros(n, dtype=bool), self.limits.ordinary
+            np.ones(n, dtype=bool), np.ones(n), np.ones(n), np.ones(n), np.zeros(n, dtype=bool), self.limits.ordinary
         )
         self.reference = -1  # the last believed row
 
@@ -227,6 +229,7 @@ class _Walk:
         """Believe a row; ``undone``: by which prices are divided from here on; ``named``: its move is, already."""
         self.out.growth[row] = reading.growth / undone
         self.out.shares[row] = reading.shares / (undone if split else 1.0)
+        self.out.units[row] = 1.0 if split else undone
         for remark in reading.said:
             self._say(*remark)
         if self.reference >= 0:

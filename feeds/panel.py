@@ -17,8 +17,10 @@ SESSIONS_PER_YEAR = 252
 
 FIELDS = ("open", "high", "low", "close", "volume")
 
-#: Frames of the same shape that a panel may carry beside them.
-BESIDE = ("member", "market", "rate")
+#: Frames of the same shape that a panel may carry beside them: at what price and in which shares the market trades ...
+MARKET = ("market", "rate", "split", "paid")
+#: ... and who is in the universe.
+BESIDE = ("member", *MARKET)
 
 #: Columns of ``Panel.assets`` and what stands in them where nothing is known.
 ASSET_DEFAULTS = {
@@ -63,6 +65,11 @@ class Panel:
             basis of the source, same shape as the frames; NaN where there is no bar or none is stated. Nothing
             rescales it: orders are priced and sized by it. None = not known.
         rate: units of the account's currency for one of the listing's, same shape; None = not known.
+        split: shares that one of the asset's first bar has become by splits that ``market`` falls by, same shape, NaN
+            where there is no bar; None = not known.
+        paid: dividends that one share of the asset's first bar has been paid so far, in the listing's currency, same
+            shape, NaN where there is no bar; it falls where an adjusted close falls against the close. None = not
+            known.
     """
 
     open: pd.DataFrame
@@ -80,6 +87,8 @@ class Panel:
     member: pd.DataFrame | None = field(default=None, repr=False)
     market: pd.DataFrame | None = field(default=None, repr=False)
     rate: pd.DataFrame | None = field(default=None, repr=False)
+    split: pd.DataFrame | None = field(default=None, repr=False)
+    paid: pd.DataFrame | None = field(default=None, repr=False)
 
     def __post_init__(self):
         for name in FIELDS:
@@ -159,6 +168,16 @@ class Panel:
     def _session_returns(self) -> pd.DataFrame:
         # A decision needs them several times, and a panel does not change.
         return self.session_closes().pct_change(fill_method=None)
+
+    def traded_value(self) -> pd.DataFrame:
+        """Value traded by day in the account's currency, close times volume, NaN where no volume is known.
+
+        At the market's prices; of an asset without any, at its level, in which re-invested dividends count.
+        """
+        if self.market is None or self.rate is None or self.split is None:
+            return self.close * self.volume
+        at_market = self.market * self.rate * self.split * self.volume  # volume is in shares of the first bar
+        return at_market.where(self.market.notna(), self.close * self.volume)
 
     def bars_since_last(self) -> pd.Series:
         """Sessions passed since each asset's last bar at the panel's last row; 0 = traded then, NaN = never."""

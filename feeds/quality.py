@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from clusterfolio.feeds.adjust import PRICES, rows_of, total_return
+from clusterfolio.feeds.actions import shares_of
+from clusterfolio.feeds.adjust import PRICES, cumulated, rows_of, total_return
 from clusterfolio.feeds.levels import judge
 from clusterfolio.feeds.raw import DOUBTED, MENDED, NOTED, Remark
 
@@ -90,8 +91,8 @@ class Cleaned:
 
     Attributes:
         bars: sorted, unique days (naive, ns) with columns open, high, low, close, volume; total-return levels,
-            ``low <= open, close <= high``, finite and above 0. A day that is withheld has no row. Column market is the
-            close as the source states it, which nothing rescales; NaN where only an adjusted one is stated.
+            ``low <= open, close <= high``, finite and above 0. A day that is withheld has no row. Columns market, split
+            and paid are as in ``feeds.panel.Panel``, in the currency of the prices.
         begins: days with which a later history begins: no return leads there from the bar before, and the level is
             anew that day's price.
         remarks: what was mended, guessed or doubted.
@@ -129,17 +130,21 @@ def clean(
     rows, at = rows_of(dates, columns)
     judged = judge(rows, config, symbol, pair)
     bars = total_return(rows, judged.growth, judged.shares, judged.begins)
+    shares = shares_of(rows, judged, bars["close"])
     bars = {name: values[judged.believed] for name, values in bars.items()}
+    bars["volume"] = bars["volume"] * (cumulated(judged.shares, judged.begins)[judged.believed] / shares.split)
     counts |= _mend_ranges(bars) | _cut_wicks(bars, judged.ordinary[judged.believed])
     remarks = [
         Remark(symbol, kind, text=str(n), nature=_nature(kind, n / max(len(dates), 1)))
         for kind, n in counts.items()
         if n
     ]
-    bars["market"] = rows.close[judged.believed]
-    names = [*PRICES, "volume", "market"]
+    remarks += judged.remarks
+    remarks += [Remark(symbol, kind, dates[at[row]], *rest) for kind, row, *rest in shares.said]
+    bars |= {"market": shares.price, "split": shares.split, "paid": shares.paid}
+    names = [*PRICES, "volume", "market", "split", "paid"]
     frame = pd.DataFrame(np.column_stack([bars[name] for name in names]), dates[at[judged.believed]], names, copy=False)
-    return Cleaned(frame, tuple(dates[at[judged.begins]]), (*remarks, *judged.remarks))
+    return Cleaned(frame, tuple(dates[at[judged.begins]]), tuple(remarks))
 
 
 def _nature(kind: str, share: float) -> str:

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from clusterfolio.engine.cli.main import main
 from clusterfolio.engine.progress import peak_memory_mb
+from clusterfolio.engine.trading.market_units import trades_of
 from clusterfolio.feeds.sources.simulated import BENCHMARK
 from tests.market_files import run_options
 
@@ -49,7 +50,7 @@ def test_a_run_directory_holds_every_table(finished):
     facts = json.loads((finished / "run.json").read_text())
     assert {"load", "features", "fit", "backtest", "write"} <= set(facts["seconds"])
     assert facts["training"]["span"][1] == "2024-03-28" and len(facts["fingerprint"]["model"]) == 64
-    transactions = pd.read_csv(finished / "transactions.csv")
+    transactions = trades_of(pd.read_csv(finished / "transactions.csv"))
     assert set(transactions["reason"]) <= {
         "rebalance",
         "stopped trading",

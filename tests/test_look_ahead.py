@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import clusterfolio.feeds.exogenous.macro
 from clusterfolio.engine.cli.main import main
 from clusterfolio.engine.leakage.poison import WAYS, exchanged, jumped, listed, poison_frames
+from clusterfolio.engine.trading.market_units import trades_of
 from clusterfolio.feeds.sources.simulated import BENCHMARK
 from tests.leaks import (
     centred_window,
@@ -61,7 +62,7 @@ def differences(before, after, day):
         if not known[0].equals(known[1]):
             found.append(name)
     for out in (before, after):
-        trades = pd.read_csv(out / "transactions.csv", parse_dates=["date"])
+        trades = trades_of(pd.read_csv(out / "transactions.csv", parse_dates=["date"]))
         decided = pd.read_csv(out / "weights.csv", parse_dates=["date"])["date"]
         if trades["date"].isin(decided).any():
             found.append("fills on the decision's own day")

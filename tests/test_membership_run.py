@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from clusterfolio.engine.leakage.of_run import spells_after
+from clusterfolio.engine.trading.market_units import trades_of
 from tests.test_look_ahead import decision_days, differences, run
 
 JOINS, LEAVES = "2024-06-10", "2024-08-15"
@@ -45,7 +46,7 @@ def test_who_has_left_is_sold_at_the_next_decision(members_run, symbols):
     gone = weights.columns.intersection(symbols[1::3])
     held_before = gone[(weights.loc[weights.index < LEAVES, gone] > 0).iloc[-1]]
     assert len(held_before)
-    sold = pd.read_csv(out / "transactions.csv", parse_dates=["date"])
+    sold = trades_of(pd.read_csv(out / "transactions.csv", parse_dates=["date"]))
     first_after = weights.index[weights.index >= LEAVES][0]
     for name in held_before:
         sales = sold[(sold["symbol"] == name) & (sold["amount"] < 0)]

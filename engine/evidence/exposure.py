@@ -99,7 +99,7 @@ def exposure_of(
         panel: prices of every name that could have been held.
         positions: value by symbol and ``cash``, at the session before the first of ``returns`` and at each of its own.
         returns: simple daily returns of the account after and before costs, columns ``net`` and ``gross``.
-        transactions: columns ``date, symbol, price, value`` of the fills.
+        transactions: columns ``date, symbol, level, value`` of the fills; the level is a price of the panel's.
         at_close_before: orders fill at the close that they were decided on (backtrader's cheat-on-close); the fill is
             booked on the session after, at the price of the close before.
 
@@ -157,7 +157,7 @@ def _closing(
     at_close, before = np.zeros((2, len(sessions), len(symbols)))
     row, column = sessions.get_indexer(transactions["date"]), symbols.get_indexer(transactions["symbol"])
     known = (row >= 0) & (column >= 0)
-    price, value = (transactions[name].to_numpy(dtype=float)[known] for name in ("price", "value"))
+    price, value = (transactions[name].to_numpy(dtype=float)[known] for name in ("level", "value"))
     row, column = row[known], column[known]
     opens, closes = (
         frame[symbols].reindex(sessions).to_numpy(dtype=float)[row, column] for frame in (panel.open, panel.close)

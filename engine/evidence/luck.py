@@ -271,8 +271,8 @@ def decompose(
 def capacity(transactions: pd.DataFrame, panel: Panel, capital: float) -> dict:
     """The starting capital at which the run's orders reach a share of the value traded on the day they filled.
 
-    Orders grow in proportion to the capital. A day's value traded is its close times its volume; a panel's prices hold
-    re-invested dividends, so for an asset that paid many it is too high by what they have added since its first bar.
+    Orders grow in proportion to the capital. A day's value traded is its close times its volume, at the prices of the
+    market; where none are stated, at levels, which re-invested dividends have raised.
 
     Args:
         transactions: columns ``date``, ``symbol`` and ``value`` (signed or not), as in ``BacktestResult``.
@@ -288,7 +288,7 @@ def capacity(transactions: pd.DataFrame, panel: Panel, capital: float) -> dict:
     known = (day >= 0) & (column >= 0)  # a terminal bar may stand on a day without any other
     traded = np.full(len(transactions), np.nan)
     at = day[known], column[known]
-    traded[known] = panel.close.to_numpy(dtype=float)[at] * panel.volume.to_numpy(dtype=float)[at]
+    traded[known] = panel.traded_value().to_numpy(dtype=float)[at]
     measurable = traded > 0
     part = transactions["value"].abs().to_numpy(dtype=float)[measurable] / traded[measurable]
     without = transactions.loc[~measurable, "symbol"].value_counts().sort_index()

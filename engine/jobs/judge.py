@@ -176,7 +176,7 @@ class Seen:
     def write(self, folder: Path) -> None:
         """Write its tables."""
         panel = self.market.panel
-        artifacts.write_tables(folder, self.result, self.market.symbols)
+        artifacts.write_tables(folder, self.result, self.market.symbols, panel)
         write_prices(folder, panel, self.cash)
         write_table(folder / "benchmark.csv", panel.session_closes()[panel.benchmark].rename("close").to_frame())
         (folder / "config.toml").write_text(tomli_w.dumps(self.facts["config"]), encoding="utf-8")

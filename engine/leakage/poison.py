@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from clusterfolio.feeds.panel import FIELDS, Panel, make_assets
+from clusterfolio.feeds.panel import FIELDS, MARKET, Panel, make_assets
 from clusterfolio.feeds.raw import RawBars, RawData
 
 #: Rows after a day by symbol; columns a subset of ``feeds.raw.RAW_COLUMNS``, and others that are left alone.
@@ -168,9 +168,17 @@ def poison_panel(panel: Panel, day: pd.Timestamp, way: Way | None, rng: np.rando
         features=None,
         exog=_poisoned_series(panel.exog, day, dates),
         member=_poisoned_members(panel.member, day, dates, symbols),
-        market=None,  # of the prices before they were changed
-        rate=None,
+        **_poisoned_market(panel, day, fields["close"]),
     )
+
+
+def _poisoned_market(panel: Panel, day: pd.Timestamp, close: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Market prices and actions, each tripled after ``day``, where ``close`` has a bar; of new symbols nothing."""
+    known = {name: getattr(panel, name) for name in MARKET if getattr(panel, name) is not None}
+    return {
+        name: frame.where(frame.index <= day, frame * 3, axis=0).reindex_like(close).where(close.notna())
+        for name, frame in known.items()
+    }
 
 
 def _poisoned_series(exog: pd.DataFrame | None, day: pd.Timestamp, dates: pd.DatetimeIndex) -> pd.DataFrame | None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.feeds.features import FEATURES
-from clusterfolio.feeds.panel import FIELDS, Panel
+from clusterfolio.feeds.panel import FIELDS, MARKET, Panel
 
 #: In the order of the pipeline: what differs first is where the difference comes from.
 STAGES = (
@@ -68,7 +68,7 @@ def of_panel(panel: Panel, day: pd.Timestamp) -> dict[str, Items]:
         | ({} if known.member is None else {"members": known.member.loc[:, symbols]}),
         "prices": {field: getattr(known, field).loc[:, symbols] for field in FIELDS},
     }
-    for name in ("market", "rate"):
+    for name in MARKET:
         if getattr(known, name) is not None:
             items["prices"][name] = getattr(known, name).loc[:, symbols]
     # Sessions are those of a calendar that the data's end cuts off.

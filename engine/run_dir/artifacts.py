@@ -16,7 +16,8 @@ import pandas as pd
 from clusterfolio.engine.folds.stored_policies import save_policy
 from clusterfolio.engine.folds.walk_forward import Fold
 from clusterfolio.engine.trading.backtest import BacktestResult
-from clusterfolio.feeds.panel import FIELDS, Panel
+from clusterfolio.engine.trading.market_units import in_market_units
+from clusterfolio.feeds.panel import FIELDS, MARKET, Panel
 from clusterfolio.feeds.writing import write_table
 from clusterfolio.strategies.passports.continuity import stability
 from clusterfolio.strategies.policy import Decision, Policy, learns
@@ -55,13 +56,17 @@ def check_free(out: Path) -> None:
         raise FileExistsError(f"--out {out}: it exists and is not empty; name a new folder, or remove it")
 
 
-def write_tables(folder: Path, result: BacktestResult, verdicts: pd.DataFrame) -> None:
-    """Write the tables of a backtest; floats in round-trip form, days as YYYY-MM-DD."""
+def write_tables(folder: Path, result: BacktestResult, verdicts: pd.DataFrame, panel: Panel) -> None:
+    """Write the tables of a backtest; floats in round-trip form, days as YYYY-MM-DD.
+
+    Args:
+        panel: what was traded on; the transactions are stated in the shares and prices of its market.
+    """
     write_table(folder / "returns.csv", result.returns)
     write_table(folder / "returns_gross.csv", result.gross.to_frame())
     write_table(folder / "weights.csv", result.weights)
     write_table(folder / "positions.csv", result.positions)
-    write_table(folder / "transactions.csv", result.transactions.set_index("date"))
+    write_table(folder / "transactions.csv", in_market_units(result.transactions, panel).set_index("date"))
     write_table(folder / "clusters.csv", clusters_table(result.decisions).set_index("date"))
     write_table(folder / "symbols.csv", verdicts.drop(columns="remarks", errors="ignore").rename_axis("symbol"))
     embeddings_table(result.decisions).to_parquet(folder / "embeddings.parquet", index=False)
@@ -170,7 +175,7 @@ def read_run_json(run_dir: Path) -> dict:
 
 
 def fingerprint(panel: Panel) -> str:
-    """SHA-256 of the prices, dates and symbols of a panel, and of the series and members it carries beside them."""
+    """SHA-256 of the prices, dates and symbols of a panel, and of all that it carries beside them."""
     digest = hashlib.sha256()
     digest.update("\n".join(map(str, panel.symbols)).encode())
     digest.update(panel.dates.to_numpy().astype("datetime64[D]").astype(np.int64).tobytes())
@@ -181,4 +186,7 @@ def fingerprint(panel: Panel) -> str:
         digest.update(np.ascontiguousarray(panel.exog.to_numpy(dtype=float)).tobytes())
     if panel.member is not None:
         digest.update(np.packbits(panel.member.to_numpy(dtype=bool)).tobytes())
+    for name in MARKET:  # whole shares are sized by them
+        if getattr(panel, name) is not None:
+            digest.update(np.ascontiguousarray(getattr(panel, name).to_numpy(dtype=float)).tobytes())
     return digest.hexdigest()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from clusterfolio.engine.trading.market_units import trades_of
 from clusterfolio.feeds.raw import PASSED_OVER, RATE
 
 CLUSTER_COLUMNS, EMBEDDING_COLUMNS = ["date", "symbol", "cluster", "sharpe", "selected"], ["date", "symbol"]
@@ -23,7 +24,8 @@ class ReportInputs:
         gross: the strategy's daily return before costs, at the same sessions.
         weights: index decision date; target weight by symbol, and ``CASH``.
         positions: index session; value in the account's currency by symbol, and ``cash``.
-        transactions: columns ``date, symbol, amount, price, value, commission, spread, reason``.
+        transactions: the trades, columns ``engine.trading.market_units.MARKET_COLUMNS``: shares and prices of the
+            market beside the level that the engine booked.
         symbols: index symbol; columns ``verdict, why`` for everything asked for, and what is known of it
             (``name, asset_class, sector, region, currency``).
         metrics: see ``engine.trading.metrics.compute_metrics``.
@@ -86,7 +88,7 @@ def read_run(run_dir: Path) -> ReportInputs:
         gross=_read_wide(run_dir / "returns_gross.csv")["gross"],
         weights=_read_wide(run_dir / "weights.csv"),
         positions=_read_wide(run_dir / "positions.csv"),
-        transactions=_read_long(run_dir / "transactions.csv"),
+        transactions=trades_of(_read_long(run_dir / "transactions.csv")),
         symbols=read_symbols(run_dir),
         metrics=json.loads((run_dir / "metrics.json").read_text(encoding="utf-8")),
         config=tomllib.loads((run_dir / "config.toml").read_text(encoding="utf-8")),
@@ -129,7 +131,7 @@ def _read_wide(path: Path) -> pd.DataFrame:
 
 def _read_long(path: Path) -> pd.DataFrame:
     """A table with a symbol per row. Text stays text: a symbol may be ``NA``, ``TRUE`` or ``0005``."""
-    text = ["symbol", "reason", "verdict", "why", "name", "asset_class", "sector", "region", "currency"]
+    text = ["symbol", "reason", "verdict", "why", "name", "asset_class", "sector", "region", "currency", "unit"]
     text += ["members", "picks", "runner_up", "closest_class", "method", "channel"]
     columns = pd.read_csv(path, nrows=0).columns
     numbers = {name: [""] for name in columns if name not in text}

@@ -139,6 +139,8 @@ def traded_part(panel: Panel, first_decision: pd.Timestamp) -> Panel:
         member=None,  # decided on, not traded on
         market=None,
         rate=None,
+        split=None,
+        paid=None,
     )
     alive = cut.close.notna().any()
     # The benchmark first: backtrader's own analyzers take their dates from the first feed.

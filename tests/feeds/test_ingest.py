@@ -52,6 +52,7 @@ def test_prices_arrive_in_the_accounts_currency():
     assert panel.close["VOD.L"].to_numpy() == pytest.approx(walk(seed=3)["close"].to_numpy()[1:] * 0.0125)
     assert panel.close["SAP"].to_numpy() == pytest.approx(walk(seed=4)["close"].to_numpy()[1:] * 1.1)
     assert panel.close["JPY=X"].to_numpy() == pytest.approx(1 / 150)
+    assert panel.assets["name"]["JPY=X"] == "USD/JPY sold (long JPY)"
     assert panel.assets.loc[["VOD.L", "SAP", "JPY=X", "AAA"], "currency"].tolist() == ["GBp", "EUR", "JPY", "USD"]
 
 

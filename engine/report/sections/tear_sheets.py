@@ -76,7 +76,8 @@ def tear_sheets(
     Args:
         returns: simple daily returns by naive session; columns ``strategy`` and ``benchmark``.
         positions: value by naive session and symbol, with a column ``cash``; rows before ``returns`` are not used.
-        transactions: columns ``date, symbol, amount, price``.
+        transactions: columns ``date, symbol, value, level``: counted in units of the total-return level, so that what
+            a round trip earned holds its dividends.
         groups: asset class (or another grouping) by symbol; every held symbol has one.
         currency: the account's currency, named in place of pyfolio's dollar sign.
         simulated: mark the pictures as drawn from made-up prices.
@@ -252,7 +253,8 @@ def _nothing_held(positions: pd.DataFrame) -> str:
 def _on_sessions(transactions: pd.DataFrame, sessions: pd.DatetimeIndex) -> pd.DataFrame:
     """pyfolio's form: columns ``symbol, amount, price``; index = the session at whose close a trade is in the books."""
     at = np.minimum(sessions.searchsorted(pd.DatetimeIndex(transactions["date"])), len(sessions) - 1)
-    return transactions[["symbol", "amount", "price"]].set_axis(sessions[at].rename(None))
+    units = {"amount": transactions["value"] / transactions["level"], "price": transactions["level"]}
+    return transactions[["symbol"]].assign(**units).set_axis(sessions[at].rename(None))
 
 
 @contextmanager

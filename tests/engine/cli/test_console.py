@@ -1,7 +1,12 @@
+import io
+
 import pandas as pd
+import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from clusterfolio.engine.cli.decide import _orders_table
+from clusterfolio.engine.cli.main import main
 
 
 def test_an_order_list_on_a_narrow_screen_loses_nothing():
@@ -14,3 +19,14 @@ def test_an_order_list_on_a_narrow_screen_loses_nothing():
     cells = [[part.strip() for part in line.split("│")[1:-1]] for line in taken.get().splitlines() if "│" in line]
     assert "".join(cell[0] for cell in cells) == "".join(symbols)
     assert "".join(cell[2] for cell in cells) == "348,851.2345" * 2
+
+
+@pytest.mark.parametrize(
+    ("account", "side"), [("USD", "USD/CAD sold (long CAD)"), ("CAD", "USD/CAD bought (long USD)")]
+)
+def test_the_universe_says_which_side_of_a_pair_is_held(account, side):
+    result = CliRunner().invoke(main, ["universe", "seed", "--asset-class", "forex", "--currency", account])
+    assert result.exit_code == 0
+    rows = pd.read_csv(io.StringIO(result.output), index_col="symbol")
+    assert rows.loc["CAD=X", "name"] == f"US dollar / Canadian dollar: {side}"
+    assert rows["name"].str.contains("sold|bought").all()

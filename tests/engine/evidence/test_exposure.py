@@ -25,7 +25,7 @@ from tests.conftest import make_panel, three_clusters
 from tests.engine.evidence.verdict_worlds import judged, names_record, tilted_record
 
 NOTHING = pd.Series(dtype=float)
-FILLS = ["date", "symbol", "price", "value"]
+FILLS = ["date", "symbol", "level", "value"]
 
 
 def held(asof, weights: dict) -> Decision:
@@ -39,7 +39,7 @@ def finished_run(folder, panel, decisions, settings: dict | None = None) -> Fini
     days = pd.DatetimeIndex([decision.asof for decision in decisions])
     result = run_backtest(panel, lambda now: Replay(decisions), days, config.trading)
     cash = pd.Series(0.0001, panel.sessions)
-    artifacts.write_tables(folder, result, panel.assets.assign(verdict="used", why="").rename_axis("symbol"))
+    artifacts.write_tables(folder, result, panel.assets.assign(verdict="used", why="").rename_axis("symbol"), panel)
     metrics = compute_metrics(result, cash, panel.session_closes()[panel.benchmark])
     write_json(folder / "metrics.json", metrics)
     (folder / "config.toml").write_text("")

@@ -16,6 +16,8 @@ from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.engine.trading.vectorised import Simulated, Targets, simulate
 from clusterfolio.feeds.calendar import decision_dates
 from clusterfolio.feeds.ingest import build_panel
+from clusterfolio.feeds.quality import QualityConfig
+from clusterfolio.feeds.raw import RawBars, RawData
 from clusterfolio.feeds.sources.simulated import BENCHMARK, SimulatedConfig
 from clusterfolio.feeds.sources.simulated import simulate as make_up
 from clusterfolio.strategies.allocation import ALLOCATORS, AllocationConfig, Allocator, Picks
@@ -334,3 +336,23 @@ def test_capacity_is_the_capital_at_which_orders_reach_a_share_of_the_day():
     assert [row["largest"] for row in found["shares"]] == pytest.approx([500.0, 2500.0, 5000.0])
     assert found["shares"][0]["p95"] == pytest.approx(1000 * 0.01 / np.quantile([0.01, 0.02], 0.95))
     assert found["orders"] == 2 and found["unknown"] == {"C": 1}
+
+
+def test_capacity_is_measured_at_the_prices_of_the_market():
+    days = pd.bdate_range("2024-01-01", periods=30)
+    paid, split = np.zeros(30), np.zeros(30)
+    paid[10], split[20] = 10.0, 10.0
+    close = np.where(np.arange(30) < 10, 110.0, 100.0) / np.where(np.arange(30) < 20, 1.0, 10.0)
+    volume = 1e4 * np.where(np.arange(30) < 20, 1.0, 10.0)
+    stated = pd.DataFrame({"close": close, "volume": volume, "dividend": paid, "split": split}, days)
+    raw = RawData({"MKT": RawBars(stated, "USD"), "A": RawBars(stated, "USD")})
+    panel, _ = build_panel(raw, benchmark="MKT", symbols=["A"], config=QualityConfig(min_assets=1))
+    traded = panel.traded_value()["A"]
+    assert traded.to_numpy() == pytest.approx((stated["close"] * stated["volume"]).reindex(traded.index).to_numpy())
+    assert (panel.close["A"] * panel.volume["A"]).iloc[-1] > 1.09 * traded.iloc[-1]  # what capacity was measured by
+    fills = pd.DataFrame({"date": [days[-1]], "symbol": "A", "value": 1e4})
+    assert luck.capacity(fills, panel, capital=1e5)["shares"][0]["largest"] == pytest.approx(1e5)
+    unstated = replace(panel, market=panel.market * np.nan)
+    pd.testing.assert_series_equal(
+        unstated.traded_value()["A"], panel.close["A"] * panel.volume["A"], check_names=False
+    )

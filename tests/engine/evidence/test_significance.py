@@ -29,6 +29,7 @@ from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.finished import FinishedRun
 from clusterfolio.engine.run_dir.tables import read_run
 from clusterfolio.engine.trading.backtest import run_backtest
+from clusterfolio.engine.trading.market_units import in_market_units
 from clusterfolio.engine.trading.metrics import compute_metrics
 from clusterfolio.feeds.exogenous.macro import cash_returns
 from clusterfolio.feeds.features import with_features
@@ -71,7 +72,7 @@ def finished(tmp_path_factory) -> FinishedRun:
     cash = pd.Series(0.0001, panel.sessions)
     folder = tmp_path_factory.mktemp("run")
     verdicts = panel.assets.assign(verdict="used", why="").rename_axis("symbol")
-    artifacts.write_tables(folder, result, verdicts)
+    artifacts.write_tables(folder, result, verdicts, panel)
     metrics = compute_metrics(result, cash, panel.session_closes()["MKT"])
     write_json(folder / "metrics.json", metrics)
     (folder / "config.toml").write_text("")
@@ -219,7 +220,7 @@ def test_a_run_that_says_little_is_assessed_all_the_same(finished, tmp_path, how
     metrics = compute_metrics(result, finished.cash, finished.panel.session_closes()["MKT"])
     tables = replace(
         tables, returns=result.returns, gross=result.gross, positions=result.positions,
-        transactions=result.transactions, metrics=metrics, weights=result.weights,
+        transactions=in_market_units(result.transactions, finished.panel), metrics=metrics, weights=result.weights,
     )  # fmt: skip
     found = assess(replace(finished, decisions=kept, tables=tables), Ledger(tmp_path / "ledger.sqlite"))
     if how == "one decision":
@@ -262,7 +263,7 @@ def test_ten_years_are_assessed_in_ninety_seconds(tmp_path):
     policy, known = make_baseline("correlation clusters", config, candidates), with_features(panel, config.features)
     made = [policy.decide(known.until(day), PortfolioState()) for day in days]
     result = run_backtest(panel, lambda now: Replay(made), days, config.trading)
-    artifacts.write_tables(tmp_path, result, verdicts)
+    artifacts.write_tables(tmp_path, result, verdicts, panel)
     write_json(tmp_path / "metrics.json", compute_metrics(result, cash, panel.session_closes()[panel.benchmark]))
     (tmp_path / "config.toml").write_text(dump(config))
     facts = {

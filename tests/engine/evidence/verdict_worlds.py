@@ -190,7 +190,7 @@ def account_of_names(returns: np.ndarray, held: np.ndarray) -> Record:
     values = np.concatenate([np.zeros((1, len(names))), account[:-1, None] * held * (1 + returns)])
     positions = pd.DataFrame(values, sessions, names)
     positions["cash"] = account - values.sum(axis=1)
-    fills = pd.DataFrame([], columns=["date", "symbol", "price", "value"])
+    fills = pd.DataFrame([], columns=["date", "symbol", "level", "value"])
     exposure = exposure_of(panel, positions, pd.DataFrame({"net": gross, "gross": gross}), fills)
     everything = pd.Series(returns.mean(axis=1), sessions[1:])
     return Record(

@@ -33,7 +33,7 @@ from clusterfolio.engine.trading.metrics import compute_metrics
 ANCHORS = (
     "headline", "performance", "calendar", "holdings", "clusters", "trading", "tearsheets", "data", "run", "caveats",
 )  # fmt: skip
-TRADE_COLUMNS = ["date", "symbol", "amount", "price", "value", "commission", "spread", "reason"]
+TRADE_COLUMNS = ["date", "symbol", "amount", "level", "value", "commission", "spread", "reason"]
 COST = 5e-4  # of the traded value, two fifths of it commission
 
 
