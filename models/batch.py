@@ -59,6 +59,7 @@ class BatchSource:
     """
 
     def __init__(self, windows: Windows, device: torch.device):
+        self.lookback = windows.lookback
         self.values = torch.from_numpy(windows.values).to(device)
         self.observed = torch.from_numpy(windows.observed).to(device)
         self.start, self.date_idx, self.asset_idx = (
@@ -78,12 +79,19 @@ class BatchSource:
     def batch(self, chosen: np.ndarray) -> Batch:
         """The windows at positions ``chosen``, copied out of the table."""
         at = torch.from_numpy(chosen).to(self.start.device)
-        rows = self.start[at].unsqueeze(1) + self.steps  # (B, T)
+        first = self.start[at]
         return Batch(
-            x=self.values[rows],
+            x=self.runs(self.values, first),
             date_idx=self.date_idx[at],
             asset_idx=self.asset_idx[at],
-            mask=self.observed[rows],
+            mask=self.runs(self.observed, first),
             static=None if self.static is None else self.static[self.asset_idx[at]],
-            exog=None if self.exog is None else self.exog[self.bar_date[rows]],
+            exog=None if self.exog is None else self.exog[self.bar_date[first.unsqueeze(1) + self.steps]],
         )
+
+    def runs(self, table: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+        """Rows ``first ... first + lookback - 1`` of a table ``(n_bars, F)``, copied, ``(B, T, F)``."""
+        n_bars, width = table.shape
+        # A window is one run of memory; asking for its rows one by one takes eight times as long.
+        whole = table.as_strided((n_bars - self.lookback + 1, self.lookback * width), (width, 1))
+        return whole.index_select(0, first).view(-1, self.lookback, width)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from clusterfolio.models.batch import Batch, Encoding
+from clusterfolio.models.networks.attention import EncoderLayer
 from clusterfolio.models.networks.autoencoder import Autoencoder, window_decoder
 from clusterfolio.models.networks.inputs import StaticEmbedding, joined_bars
 
@@ -76,7 +77,7 @@ class TransformerAutoencoder(Autoencoder):
         width, patch = config.embed_dim, config.patch
         self.embed = nn.Sequential(nn.Linear(patch * (n_features + n_exog), width), nn.LayerNorm(width), nn.ReLU())
         self.positions = nn.Parameter(0.02 * torch.randn(lookback // patch, width))
-        layer = nn.TransformerEncoderLayer(width, config.n_heads, config.feed_forward, config.dropout, batch_first=True)
+        layer = EncoderLayer(width, config.n_heads, config.feed_forward, config.dropout)
         self.attention = nn.TransformerEncoder(layer, config.n_layers, enable_nested_tensor=False)
         if config.decoder == "pooled":
             self.decoder = window_decoder(width, config.feed_forward, lookback, n_features)

@@ -15,8 +15,12 @@ from clusterfolio.models.networks.inputs import StaticEmbedding, joined_bars
 #: Smallest squared error of a window and smallest variance of a code that typicality reckons with.
 FLOOR = 1e-4
 
-#: Weight of a training step in the running description of what training windows look like, at least.
-MOMENTUM = 0.01
+#: Steps between two training batches that are added to the running description of what training windows look like:
+#: each costs a fifth of a step, and neighbours tell the same.
+EVERY = 4
+
+#: Weight of such a batch in that description, at least.
+MOMENTUM = 0.02
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,12 @@ class VariationalAutoencoder(Autoencoder):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("usual_mean", torch.zeros(config.embed_dim + 1))
         self.register_buffer("usual_var", torch.ones(config.embed_dim + 1))
+        self.until_remembered = 0
+
+    def train(self, mode: bool = True) -> VariationalAutoencoder:
+        """Begin a pass: its first batch is remembered, in a training that is resumed too."""
+        self.until_remembered = 0
+        return super().train(mode)
 
     def encode(self, batch: Batch) -> Encoding:
         """Mean and variance of the embeddings, each ``(B, embed_dim)``; variances lie between 0 and 1, the prior's."""
@@ -107,7 +117,9 @@ class VariationalAutoencoder(Autoencoder):
         if self.training:
             self.steps += 1
             weight = weight * (self.steps / self.config.anneal_steps).clamp(max=1)
-            self.remember(batch, mean)
+            if self.until_remembered == 0:
+                self.remember(batch, mean)
+            self.until_remembered = (self.until_remembered + 1) % EVERY
         drawn = mean + (0.5 * log_var).exp() * torch.randn_like(log_var)
         divergence = 0.5 * (mean.float().square() + log_var.exp() - log_var - 1).sum()
         return masked_mse(self.decoder(drawn), batch.x, batch.mask) + weight * divergence / batch.mask.sum().clamp(
@@ -131,7 +143,7 @@ class VariationalAutoencoder(Autoencoder):
     def remember(self, batch: Batch, mean: torch.Tensor) -> None:
         """Adds a training batch to the running description of codes and misfits."""
         seen = torch.cat([mean.float(), self.misfit(batch, mean).unsqueeze(1)], dim=1)
-        share = (1 / self.steps).clamp(min=MOMENTUM)
+        share = (EVERY / (self.steps + EVERY - 1)).clamp(min=MOMENTUM)
         away = seen.mean(dim=0) - self.usual_mean
         spread = seen.var(dim=0, unbiased=False) + (1 - share) * away.square()
         self.usual_mean += share * away

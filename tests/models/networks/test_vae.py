@@ -99,11 +99,12 @@ def test_the_divergence_grows_to_its_full_weight_and_has_it_in_evaluation():
     assert loss(False) == pytest.approx(full) and module.steps == 6
 
 
-def test_the_running_description_is_that_of_the_windows_seen():
+def test_the_running_description_is_that_of_every_fourth_batch_since_the_pass_began():
     module, x = make(), torch.randn(50, 5, 2)
     mean = module.read(batch_of(x))[0].detach()
-    module.train().loss(batch_of(x[:25]))
-    module.loss(batch_of(x[25:]))  # two steps: both halves weigh the same
+    module.train()
+    for batch in (x[:25], *torch.randn(3, 25, 5, 2), x[25:]):  # the first and the fifth weigh the same
+        module.loss(batch_of(batch))
     torch.testing.assert_close(module.usual_mean[:-1], mean.mean(dim=0))
     torch.testing.assert_close(module.usual_var[:-1], mean.var(dim=0, unbiased=False))
 
