@@ -1,0 +1,163 @@
+"""A made-up market, its local venue and its time, for tests of paper trading; everything comes from one seed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from pathlib import Path
+
+import exchange_calendars
+import numpy as np
+import pandas as pd
+
+from clusterfolio.engine.live.limits import Limits
+from clusterfolio.engine.live.local import LocalVenue, Quote
+from clusterfolio.engine.live.planner import Day
+from clusterfolio.engine.live.runner import Settings
+from clusterfolio.engine.live.venue import Asset, Session
+from clusterfolio.feeds.panel import FIELDS
+from clusterfolio.strategies.policy import Decision
+from tests.conftest import make_panel
+
+XNYS = exchange_calendars.get_calendar("XNYS", start="2014-01-01", end="2027-12-31")
+CAPITAL = Decimal(100_000)
+
+
+class RandomWeights:
+    """Other weights on every day, from the day alone: the same in every process."""
+
+    def __init__(self, symbols, seed=0):
+        self.symbols, self.seed = list(symbols), seed
+
+    def decide(self, panel, state):
+        day = panel.dates[-1]
+        rng = np.random.default_rng([self.seed, day.toordinal()])
+        chosen = rng.choice(self.symbols, size=3, replace=False)
+        return Decision(day, pd.Series(rng.dirichlet(np.ones(3)) * 0.95, index=sorted(chosen)))
+
+
+class World:
+    """Prices of a few symbols on New York's sessions; a market for the runner and quotes for the local venue."""
+
+    calendar = "XNYS"
+
+    def __init__(self, n_days=30, n_symbols=6, seed=0, start="2019-01-02", every=2, whole=True, policy=None):
+        rng = np.random.default_rng(seed)
+        days = XNYS.sessions_in_range(start, "2027-12-01")[: n_days + 15]
+        days = pd.DatetimeIndex(days.to_numpy().astype("datetime64[ns]"))
+        names = [f"S{i}" for i in range(n_symbols)]
+        steps = rng.normal(0.0003, 0.01, (len(days), n_symbols))
+        closes = pd.DataFrame(50 * np.exp(steps.cumsum(axis=0)), days, pd.Index(names, dtype=object)).round(4)
+        opens = (closes.shift(1).fillna(50.0) * (1 + 0.004 * rng.standard_normal(closes.shape))).round(4)
+        self.panel = make_panel(closes, opens)
+        self.start = 12
+        self.every = every
+        self.policy = policy or RandomWeights(names, seed)
+        self.stale: dict[dt.date, tuple[str, ...]] = {}
+        self.unknown: set[dt.date] = set()
+        self.actions: dict[tuple[dt.date, str], Quote] = {}
+        self.halted: set[str] = set()
+        self.whole = whole
+        self._by_day = {day.date(): row for row, day in enumerate(days)}
+        self._quotes: dict[dt.date, dict] = {}
+
+    # The runner's market
+
+    @property
+    def days(self):
+        return self.panel.dates
+
+    def day(self, session):
+        if session in self.unknown or session not in self._by_day:
+            return None
+        panel = self.panel.until(pd.Timestamp(session))
+        bars = {name: getattr(panel, name).iloc[-60:] for name in FIELDS}
+        return Day(panel, bars, self.stale.get(session, ()))
+
+    def due(self, after, session):
+        dates = [d.date() for d in self.days[self.start :: self.every]]
+        return any((after is None or day > after) and day <= session for day in dates)
+
+    def policy_for(self, now):
+        return self.policy
+
+    def names(self):
+        return list(self.panel.symbols)
+
+    # The venue's quotes; ``day`` has another meaning there
+
+    def quotes(self):
+        return _Quotes(self)
+
+
+class _Quotes:
+    def __init__(self, world):
+        self.world = world
+        step = Decimal(1) if world.whole else Decimal("0.000000001")
+        self._assets = {
+            name: Asset(name, name not in world.halted, not world.whole, step=step, asset_class="us_equity",
+                        why_not="halted" if name in world.halted else "")
+            for name in world.names()
+        }  # fmt: skip
+
+    def day(self, session):
+        world = self.world
+        if session not in world._by_day:
+            return None
+        if session not in world._quotes:
+            row = world._by_day[session]
+            world._quotes[session] = {
+                name: world.actions.get((session, name))
+                or Quote(
+                    Decimal(str(world.panel.open[name].iloc[row])), Decimal(str(world.panel.close[name].iloc[row]))
+                )
+                for name in world.names()
+            }
+        return world._quotes[session]
+
+    def sessions(self, first, last):
+        return sessions_between(first, last)
+
+    def assets(self):
+        return self._assets
+
+
+_KNOWN = [
+    Session(day.date(), XNYS.schedule.loc[day, "open"].to_pydatetime(), XNYS.schedule.loc[day, "close"].to_pydatetime())
+    for day in XNYS.sessions
+]
+_DAYS = [session.day for session in _KNOWN]
+
+
+def sessions_between(first, last):
+    from bisect import bisect_left, bisect_right
+
+    return _KNOWN[bisect_left(_DAYS, first) : bisect_right(_DAYS, last)]
+
+
+def close_of(day) -> dt.datetime:
+    return sessions_between(day, day)[0].closes
+
+
+def local_venue(world: World, path: Path | str, **more) -> LocalVenue:
+    start = close_of(world.days[world.start].date())
+    return LocalVenue(path, world.quotes(), **{"start": start, "cash": CAPITAL, "durable": False, **more})
+
+
+class VenueTime:
+    """Time that passes at the local venue."""
+
+    def __init__(self, venue):
+        self.venue = venue
+
+    def now(self):
+        return self.venue.now
+
+    def wait(self, until):
+        self.venue.advance(until)
+
+
+def settings(**more) -> Settings:
+    usual = dict(strategy="test", fractional=False, poll=600.0, retry=60.0, bars_delay=0.0, patience=30.0,
+                 limits=Limits(max_order=1.0, max_position=1.0))  # fmt: skip
+    return Settings(**{**usual, **more})
