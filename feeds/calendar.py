@@ -37,10 +37,23 @@ def session_closes(calendar: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.
     >>> session_closes("XNYS", "2024-07-02", "2024-07-03").dt.hour.tolist()  # 16:00 and 13:00 in New York
     [20, 17]
     """
+    return _moments("closes", calendar, start, end)
+
+
+def session_opens(calendar: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.Series:
+    """When each session from ``start`` to ``end`` opens, as ``session_closes`` states its close."""
+    return _moments("opens", calendar, start, end)
+
+
+def _moments(which: str, calendar: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.Series:
     start, end = pd.Timestamp(start).normalize(), pd.Timestamp(end).normalize()
-    closes = _schedule(calendar, start.year, end.year).closes
-    known = pd.Series(closes.dt.tz_localize(None).to_numpy(), closes.index.as_unit("ns"))
-    return known.loc[start:end]
+    return _all_moments(which, calendar, start.year, end.year).loc[start:end]
+
+
+@lru_cache(maxsize=32)
+def _all_moments(which: str, calendar: str, first_year: int, last_year: int) -> pd.Series:
+    moments = getattr(_schedule(calendar, first_year, last_year), which)
+    return pd.Series(moments.dt.tz_convert(None).to_numpy(), moments.index.as_unit("ns"))
 
 
 @lru_cache(maxsize=16)

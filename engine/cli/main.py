@@ -19,6 +19,7 @@ from clusterfolio.engine.cli.doctor import doctor_command
 from clusterfolio.engine.cli.faults import EXIT_CODES
 from clusterfolio.engine.cli.fetch import fetch_command
 from clusterfolio.engine.cli.news import news_command
+from clusterfolio.engine.cli.paper import paper_group
 from clusterfolio.engine.cli.report import report_command
 from clusterfolio.engine.cli.run import run_command
 from clusterfolio.engine.cli.significance import significance_command
@@ -34,6 +35,7 @@ COMMANDS = (
     doctor_command,
     fetch_command,
     news_command,
+    paper_group,
     report_command,
     run_command,
     significance_command,

@@ -264,6 +264,9 @@ class Runner:
         halted = self.journal.state("halt")
         if halted is not None:
             raise Halted(halted["why"])
+        return self._open()
+
+    def _open(self) -> State:
         self.venue.connect(self.settings.patience)
         account = self.venue.account()
         self._account = account.id
@@ -527,7 +530,7 @@ class Runner:
         targets = {w.symbol: holdings.get(w.symbol, ZERO) + amount for w, amount in shaped.legs}
         self._hold_against_limits(intents, targets, holdings, day, Decimal(repr(value)), shaped)
         plan = None
-        if intents or skipped:
+        if intents or (skipped and asked.decision is not None):
             facts = {"value": value, "cash": float(account.cash), "wanted": {w.symbol: w.amount for w in asked.wanted},
                      "prices": {w.symbol: w.price for w in asked.wanted},
                      "held": {w.symbol: str(holdings.get(w.symbol, ZERO)) for w in asked.wanted}}  # fmt: skip
@@ -774,8 +777,17 @@ class Runner:
 
     # By hand
 
+    def reconcile(self) -> None:
+        """Journal and venue side by side, also while it is halted.
+
+        Raises:
+            Halted: they do not agree.
+        """
+        self._open()
+        self._reconcile()
+
     def flatten(self) -> None:
-        """Give up what is planned, cancel what is open, and plan to sell everything that is ours."""
+        """Give up what is planned, cancel what is open, and plan to sell everything that is ours; ``run`` sells it."""
         self.state = self._connect()
         self.state = self._reconcile()
         plan = self.journal.open_plan()

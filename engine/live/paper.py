@@ -1,0 +1,323 @@
+"""Paper trading of a finished run's policy: its prices, a venue, a journal, and the runner on them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import logging
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from clusterfolio.engine.live.journal import Intent, Journal, JournalError, Plan
+from clusterfolio.engine.live.limits import Limits
+from clusterfolio.engine.live.local import EndOfBars, LocalVenue
+from clusterfolio.engine.live.market import RunMarket, RunQuotes, calendar_sessions, decimal
+from clusterfolio.engine.live.runner import Runner, Settings, Time
+from clusterfolio.engine.live.venue import Venue
+from clusterfolio.engine.progress import Reporter
+from clusterfolio.strategies.order_list import quotes_of
+
+log = logging.getLogger(__name__)
+
+#: Where one can trade.
+VENUES = ("local",)
+
+#: Sessions of bars that a new local account has ahead of it, where no first day is stated.
+AHEAD = 21
+
+
+@dataclass(frozen=True)
+class PaperOptions:
+    """What is traded, where, and how.
+
+    Attributes:
+        home: folder of journal, local venue and kill file; None = beside the run directory.
+        paths: newer prices for source "files"; empty = where the run found its own.
+        start: of a new local account: the session on whose close it begins; None = a month before the bars end.
+        dividends: whether the local venue pays them.
+        notify: a command that is given each event as JSON on its standard input; empty = none.
+    """
+
+    run_dir: Path
+    venue: str = "local"
+    home: Path | None = None
+    paths: Sequence[str] = ()
+    start: str | None = None
+    when: str = "queue"
+    dividends: bool = True
+    adopt: bool = False
+    trust: bool = False
+    notify: str = ""
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of this account lies."""
+        return self.home or Path(f"{self.run_dir}.paper") / self.venue
+
+    @property
+    def kill_file(self) -> Path:
+        """While it is there, no order is sent."""
+        return self.folder / "KILL"
+
+    @property
+    def journal_file(self) -> Path:
+        """The journal."""
+        return self.folder / "journal.sqlite"
+
+
+class WallTime:
+    """The time as it passes everywhere."""
+
+    def now(self) -> dt.datetime:
+        """Now, in UTC."""
+        return dt.datetime.now(dt.UTC)
+
+    def wait(self, until: dt.datetime) -> None:
+        """Sleep."""
+        time.sleep(max(0.0, (until - self.now()).total_seconds()))
+
+
+class LocalTime:
+    """The local venue's time: it passes by what is waited for."""
+
+    def __init__(self, venue: LocalVenue):
+        self._venue = venue
+
+    def now(self) -> dt.datetime:
+        """Where the venue's time stands."""
+        return self._venue.now
+
+    def wait(self, until: dt.datetime) -> None:
+        """Move the venue's time on."""
+        self._venue.advance(until)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper account, open."""
+
+    options: PaperOptions
+    runner: Runner
+    journal: Journal
+    venue: Venue
+    market: RunMarket
+
+    def once(self) -> dict[str, Any]:
+        """What can be done now; on the local venue one session: send, fill, settle, account, and plan for the next."""
+        if self.options.venue != "local":
+            self.runner.run(wait=False)
+        else:
+            self.runner.run(sessions=1 if self.journal.looked_at() is not None else 2)
+        return status_of(self.journal, self.options)
+
+    def run(self, sessions: int | None) -> dict[str, Any]:
+        """On and on; on the local venue until its bars end."""
+        with contextlib.suppress(EndOfBars):
+            self.runner.run(sessions=sessions)
+        return status_of(self.journal, self.options)
+
+    def plan(self) -> tuple[Plan | None, list]:
+        """The plan that waits to be sent, or the one that would be made now; nothing is written."""
+        if self.journal.open_plan() is None:
+            self.runner.run(sessions=1, wait=False)
+            return self.runner.planned or (None, [])
+        plan = self.journal.open_plan()
+        return plan, self.journal.intents(plan.key)
+
+    def reconcile(self) -> dict[str, Any]:
+        """Journal and venue side by side; halts where they disagree."""
+        self.runner.reconcile()
+        return status_of(self.journal, self.options)
+
+    def flatten(self) -> dict[str, Any]:
+        """Sell everything that is ours; on the local venue the session is played too."""
+        self.runner.flatten()
+        return self.once()
+
+
+@contextlib.contextmanager
+def open_paper(options: PaperOptions, reporter: Reporter, dry: bool = False) -> Iterator[Paper]:
+    """The account of a run at a venue; one process at a time.
+
+    Args:
+        dry: the same path up to the socket: what would be written is written to a copy in memory.
+
+    Raises:
+        JournalError: another process has it, or it belongs to another run.
+    """
+    if options.venue not in VENUES:
+        raise ValueError(f"--venue: got {options.venue!r}, available: {', '.join(VENUES)}")
+    market = RunMarket(options.run_dir, options.folder, options.paths, options.trust, reporter)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(options.folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise JournalError(f"{options.folder}: another process trades this account") from None
+    journal = Journal(options.journal_file)
+    try:
+        journal.identify(run=str(options.run_dir.resolve()))
+        venue = _local(options, market, journal)
+        market.start = dt.date.fromisoformat(journal.meta("start") or str(venue.now.date()))
+        config = market.config.trading
+        settings = Settings(
+            strategy=options.run_dir.resolve().name, cash_buffer=config.cash_buffer, fractional=config.fractional,
+            limits=options.limits, when=options.when, adopt=options.adopt, bars_delay=0.0,
+        )  # fmt: skip
+        clock: Time = LocalTime(venue)
+        runner = Runner(
+            venue, journal, market, clock, settings, kill_file=options.kill_file,
+            notify=notifier(options.notify), dry=dry,
+        )  # fmt: skip
+        try:
+            yield Paper(options, runner, runner.journal, venue, market)
+        finally:
+            venue.close()
+            if not dry:
+                write_days(journal, options.folder)
+    finally:
+        journal.close()
+        lock.release()
+
+
+def _local(options: PaperOptions, market: RunMarket, journal: Journal) -> LocalVenue:
+    """The local venue of a run, begun on ``--start`` or some sessions before its bars end."""
+    traded = market.panel.sessions.intersection(market.panel.dates)
+    if options.start is not None:
+        begin = pd.to_datetime(options.start, format="%Y-%m-%d", errors="coerce")
+        if pd.isna(begin) or begin not in traded:
+            raise ValueError(f"--start: got {options.start!r}, expected a session between {traded[0].date()} and "
+                             f"{traded[-1].date()} as YYYY-MM-DD")  # fmt: skip
+    else:
+        begin = traded[max(0, len(traded) - 1 - AHEAD)]
+    known = journal.meta("start")
+    if known is not None and options.start is not None and options.start != known:
+        raise ValueError(f"--start: this account began on {known}; a new --home begins anew")
+    begin = pd.Timestamp(known) if known else begin
+    journal.identify(start=str(begin.date()))
+    config, assets = market.config.trading, market.panel.assets
+    costs = (assets["commission_bps"] + assets["half_spread_bps"]) * config.cost_multiplier / 1e4
+    rates = {str(name): decimal(cost) for name, cost in costs.items()} if config.costs else {}
+    closes = calendar_sessions(market.calendar, begin.date(), begin.date())[0].closes
+    return LocalVenue(
+        options.folder / "venue.sqlite", RunQuotes(market), start=closes, cash=decimal(config.capital),
+        currency=market.panel.currency, rates=rates, dividends=options.dividends,
+    )  # fmt: skip
+
+
+def notifier(command: str) -> Callable[[str, Mapping[str, Any]], None]:
+    """A function that gives each event to a command, as JSON on its standard input; its failing stops nothing."""
+    words = shlex.split(command)
+
+    def tell(kind: str, facts: Mapping[str, Any]) -> None:
+        if not words:
+            return
+        event = json.dumps({"event": kind, **facts}, default=str)
+        try:
+            subprocess.run(words, input=event, text=True, timeout=10, check=True, capture_output=True)
+        except (OSError, subprocess.SubprocessError) as error:
+            log.warning("--notify %s: %s", command, error)
+
+    return tell
+
+
+def status_of(journal: Journal, options: PaperOptions) -> dict[str, Any]:
+    """Target, held, drift, open orders and the last decision, from the journal alone."""
+    plan, found, days = journal.open_plan(), journal.last_decision(), journal.days()
+    halt = journal.state("halt")
+    killed = options.kill_file.exists()
+    return {
+        "halted": halt["why"] if halt else ("the kill file is there" if killed else ""),
+        "last_decision": None if found is None else {"day": str(found[0]), "weights": found[1]["weights"]},
+        "looked_at": str(journal.looked_at() or ""),
+        "held": {name: str(quantity) for name, quantity in sorted(journal.holdings().items())},
+        "plan": None if plan is None else plan_facts(plan),
+        "orders": [intent_facts(intent) for intent in journal.alive()],
+        "day": days[-1][1] if days else None,
+    }
+
+
+def plan_facts(plan: Plan) -> dict[str, Any]:
+    """A plan as plain values."""
+    return {
+        "session": str(plan.session), "decided": str(plan.decided), "status": plan.status,
+        "targets": {name: str(amount) for name, amount in plan.targets.items()},
+        "skipped": dict(plan.skipped), "residue": dict(plan.residue),
+    }  # fmt: skip
+
+
+def intent_facts(intent: Intent) -> dict[str, Any]:
+    """An order as plain values."""
+    facts = {name: str(getattr(intent, name)) for name in ("client_id", "symbol", "side", "quantity", "price", "state",
+                                                           "filled", "session", "reason", "why")}  # fmt: skip
+    return facts | {"value": round(float(intent.quantity * intent.price), 2)}
+
+
+def write_days(journal: Journal, folder: Path) -> None:
+    """days.csv: a row per session of model against account, what sets them apart by cause."""
+    rows = [{**{k: v for k, v in line.items() if k != "causes"}, **line["causes"]} for _, line in journal.days()]
+    if rows:
+        pd.DataFrame(rows).set_index("day").to_csv(folder / "days.csv")
+
+
+def read_status(options: PaperOptions) -> dict[str, Any]:
+    """``status_of`` without loading anything.
+
+    Raises:
+        FileNotFoundError: there is no such account.
+    """
+    if not options.journal_file.is_file():
+        raise FileNotFoundError(f"{options.folder}: no paper account here; `paper once` opens one")
+    journal = Journal(options.journal_file, read_only=True)
+    try:
+        return status_of(journal, options)
+    finally:
+        journal.close()
+
+
+def halt(options: PaperOptions) -> None:
+    """Put the kill file there: a running process stops before its next order."""
+    read_status(options)
+    options.kill_file.write_text("no order is sent while this file is here\n", encoding="utf-8")
+
+
+def resume(options: PaperOptions) -> str:
+    """Take the kill file and the halt away; what it halted for is returned."""
+    why = read_status(options)["halted"]
+    options.kill_file.unlink(missing_ok=True)
+    journal = Journal(options.journal_file)
+    try:
+        journal.set_state("halt", None)
+    finally:
+        journal.close()
+    return why
+
+
+def doctor(options: PaperOptions, reporter: Reporter) -> list[tuple[str, str, str]]:
+    """What would be traded, where and on which prices; nothing is written. Rows of (what, finding, trouble)."""
+    market = RunMarket(options.run_dir, options.folder, options.paths, options.trust, reporter)
+    last = market.panel.dates[-1]
+    new = "" if options.journal_file.is_file() else "no account yet; `paper once` opens it"
+    rows = [
+        ("run", f"{options.run_dir}, rebalanced every {market.config.trading.rebalance}", ""),
+        ("prices", f"{len(market.panel.tradable)} symbols to {last.date()}", ""),
+        ("folder", str(options.folder), new),
+    ]
+    if options.journal_file.is_file():
+        found = read_status(options)
+        rows.append(("state", f"looked at {found['looked_at'] or 'nothing yet'}", found["halted"]))
+    quotes = quotes_of(market.panel.until(last))
+    other = quotes.index[(quotes["unit"] != "shares") & quotes.index.isin(market.panel.tradable)]
+    if len(other):
+        rows.append(("not traded", f"{len(other)} currency pairs", ", ".join(other[:5])))
+    return rows
