@@ -35,7 +35,7 @@ def compare_command(run_dir, names, n_seeds, n_offsets, workers, trust, quiet):
 
     SEEDS: the run again with other seeds, its own included in the number. Each is a run directory of its own, and a
     trial that the ledger counts. OFFSETS: the run's own encoders decide on other days, spread evenly over the time from
-    one decision to the next.
+    one decision to the next. Each has been looked at, so each is a trial too.
 
     What is finished is kept in RUN_DIR/compare and not done again; interrupted, the same command goes on.
 
@@ -79,6 +79,8 @@ def _show_comparison(found: Findings) -> None:
         click.echo()
         _show_policies(found.offsets, "sessions later")
         _show_spread(found.offsets, "days")
+    if found.seeds is not None or found.offsets is not None:
+        click.echo("Every seed and every day is a trial on record; `significance` judges the run among them.")
 
 
 def _show_policies(table: pd.DataFrame, first: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from clusterfolio.engine.config.policies import CLUSTER
 from clusterfolio.engine.evidence import anatomy
 from clusterfolio.engine.evidence import statistics as st
 from clusterfolio.engine.evidence.caveats import data_caveats, of_survivors
@@ -113,7 +114,8 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
         "benchmark": tables.run["benchmark"],
         "currency": tables.run["currency"],
         "comparator": comparator_of(run, exposure),
-        "trained": bool(tables.run.get("training")) or exposure is None,
+        "trained": "model" in tables.run.get("fingerprint", {}),
+        "encoder": tables.run.get("policy") == CLUSTER,
         "luck": {kind: places(tables.gross, cash, luck) for kind, luck in lucks.items()},
         "parts": parts(record, against, lucks, tables.run["benchmark"]),
         "baselines_left_out": against.left_out,

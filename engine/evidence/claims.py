@@ -134,6 +134,7 @@ def primary(record: Record, effective: float = 1.0) -> dict | None:
         "p_difference": plain.p,
         "p_adjusted": adjusted,
         "found": bool(adjusted <= LEVEL),
+        "trials_borne": finite(st.trials_borne(p, LEVEL)),
         "years_needed": finite(needed[0.5]),
         "years_needed_80": finite(needed[0.8]),
     }

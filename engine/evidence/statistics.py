@@ -155,6 +155,15 @@ def sidak(p: float, trials: float) -> float:
     return p if trials == 1 else float(-np.expm1(trials * np.log1p(-min(p, 1 - 1e-16))))
 
 
+def trials_borne(p: float, level: float = 0.05) -> float:
+    """Independent trials among which a p-value still is at most ``level`` as that of the best (Sidak); inf for 0.
+
+    >>> round(trials_borne(0.01), 1), round(trials_borne(0.05), 1)
+    (5.1, 1.0)
+    """
+    return float(np.log1p(-level) / np.log1p(-p)) if 0 < p < 1 else math.inf if p == 0 else 0.0
+
+
 def holm(p_values: dict[str, float]) -> dict[str, float]:
     """P-values of several claims, adjusted so that any false one among them is as rare as a single test's.
 

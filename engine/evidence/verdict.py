@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from clusterfolio.engine.evidence.phrases import (
-    capital,
-    most,
-    number,
-    often,
-    p_value,
-    rival,
-    signed,
-    span,
-)  # fmt: skip
+from clusterfolio.engine.evidence.headline import against, by_luck, headline, p_values, reading
+from clusterfolio.engine.evidence.phrases import capital, most, number, often, p_value, rival, signed
+
+#: What a later look may do; said of every verdict that was reached.
+LATER = (
+    "Every further look (other settings, another seed, another day to decide on) makes the tests stricter, so that a "
+    "claim may go; and whoever looks on until a claim appears finds one by luck in more than 1 case of 20, although "
+    "each look is judged among those before it."
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ def verdict(evidence: dict, caveats: list[tuple[str, str]] | None = None) -> Ver
     caveats = list(caveats or [])
     return Verdict(
         claim=_claims(evidence),
-        headline=_headline(evidence),
-        reading=_reading(evidence),
+        headline=headline(evidence),
+        reading=reading(evidence),
         supports=_supports(evidence),
         against=_against(evidence),
         needed=_needed(evidence),
@@ -69,106 +68,22 @@ def _claims(evidence: dict) -> bool:
     return bool(evidence["primary"] and evidence["primary"]["found"])
 
 
-@dataclass(frozen=True)
-class Against:
-    """How a test's two sides are spoken of.
-
-    Attributes:
-        mine: what is tested, as the subject of a sentence.
-        theirs: what it is tested against.
-        mean: what that earns in the mean, as the comparator of the test.
-        skill: what there would be skill at.
-        tilt: what it means when the first earned more at equal exposure only.
-    """
-
-    mine: str
-    theirs: str
-    mean: str
-    skill: str
-    tilt: str = "What was picked moves less than the others: that is a tilt to calm names, and no skill at picking."
+def _among(evidence: dict) -> str:
+    """What a further claim's p-value is adjusted for."""
+    claims, trials = len(evidence["claims"]), evidence["trials"]["count"]
+    counted = [f"{claims} such claims"] * (claims > 1) + [f"{trials} trials on record"] * (trials > 1)
+    return f"among {' and '.join(counted)}"
 
 
-def against(evidence: dict) -> Against:
-    """What the primary test is against, in words.
-
-    >>> against({}).theirs, against({"comparator": {"kind": "holding", "pool": "SPY"}}).theirs
-    ('random picks from the same clusters', 'holding SPY')
-    """
-    found = evidence.get("comparator", {"kind": "clusters"})
-    kind, pool = found["kind"], found.get("pool", "")
-    if kind == "holding":
-        return Against(
-            "its entries and exits",
-            f"holding {pool}",
-            f"holding {pool} all the time",
-            f"entering and leaving {pool}",
-            "It was invested on calmer days than others: that is less risk, and no more return.",
-        )
-    if kind == "names":
-        return Against(
-            "the picks",
-            f"random names of {pool}, as many as it held",
-            f"the mean of all portfolios of as many names of {pool}, on the same days",
-            f"picking from {pool}",
-        )
-    return Against(
-        "the picks",
-        "random picks from the same clusters",
-        "the average member of the same clusters",
-        "picking from clusters",
-    )
+def _p_among(row: dict, evidence: dict) -> str:
+    once, best = p_value(row["p"]), p_value(row["p_adjusted"])
+    return once if once == best else f"{once}, and {best} {_among(evidence)}"
 
 
-def _headline(evidence: dict) -> str:
-    test = evidence["primary"]
-    market = "In this made-up market there is" if evidence.get("simulated") else "There is"
-    if test is None:
-        why = evidence.get("missing", {}).get("all tests", "nothing was held that could be told from a random pick")
-        return f"Not judged: {why}."
-    sides, over = against(evidence), span(evidence["years"])
-    earned = f"{sides.mine} earned {signed(test['alpha_year'])} a year more, at equal exposure, than {sides.theirs}"
-    if test["found"]:
-        if evidence.get("survivors") and evidence.get("comparator", {}).get("kind") != "holding":
-            market = "Among names known to have survived there is"
-        return f"{market} evidence of skill: over {over} {earned}."
-    if test["alpha_year"] <= 0:
-        return (
-            f"{market} no evidence of skill: over {over} {sides.mine} earned no more, at equal exposure, than "
-            f"{sides.theirs} ({signed(test['alpha_year'])} a year)."
-        )
-    if test.get("p_alpha", 1.0) <= evidence["level"] < test["p_difference"]:
-        return (
-            f"{market} no evidence of skill: {earned}, but plainly {signed(test['difference_year'])} a year, which "
-            f"luck alone gives {often(test['p_difference'])}. {sides.tilt}"
-        )
-    return f"{market} no evidence of skill: {earned}, and luck alone does as well as that {_by_luck(test)}."
-
-
-def _by_luck(test: dict) -> str:
-    """How often luck does as well: in one trial, and in the best of all that are on record."""
-    once, best = often(test["p"]), often(test["p_adjusted"])
-    return once if once == best else f"{once}, and the best of the trials on record {best}"
-
-
-def _reading(evidence: dict) -> str:
-    test, trials = evidence["primary"], evidence["trials"]
-    if test is None:
-        return "No test was made, so nothing is claimed."
-    reading = (
-        f"The test was fixed beforehand: alpha against {against(evidence).mean}, at equal exposure and equal costs, "
-        f"and the plain difference, both one-sided at {evidence['level'] * 100:.0f} %. p = {p_value(test['p'])}, the "
-        "larger of the two"
-    )
-    if trials["count"] > 1:
-        reading += (
-            f"; {p_value(test['p_adjusted'])} as the best of {trials['count']} trials on record, which are worth "
-            f"{trials['effective']:.1f} independent ones"
-        )
-    low, high = signed(test["low_year"]), signed(test["high_year"])
-    reading += f". The true figure lies between {low} and {high} a year with 95 % confidence."
-    if "difference_year" in test:
-        reading += f" The plain difference was {signed(test['difference_year'])} a year."
-    return reading
+def _by_luck_among(row: dict, evidence: dict) -> str:
+    """How often luck gives a further claim's lead: by itself, and as one of all that were looked at."""
+    once, best = often(row["p"]), often(row["p_adjusted"])
+    return once if once == best else f"{once}; some lead like it, {_among(evidence)}, {best}"
 
 
 def _supports(evidence: dict) -> list[str]:
@@ -182,7 +97,7 @@ def _supports(evidence: dict) -> list[str]:
         if row["found"]:
             found.append(
                 f"Beats {rival(row)} after costs: Sharpe ratio higher by {row['difference']:.2f} "
-                f"({row['low']:.2f} to {row['high']:.2f}; p = {p_value(row['p_adjusted'])}, adjusted)."
+                f"({row['low']:.2f} to {row['high']:.2f}; p = {_p_among(row, evidence)})."
             )
     if sharpe and sharpe["deflated"] >= 1 - evidence["level"]:
         found.append(
@@ -197,7 +112,7 @@ def _against(evidence: dict) -> list[str]:
     if test and not test["found"]:
         found.append(
             f"Skill at {against(evidence).skill}: without any, {against(evidence).mine} would do as well "
-            f"{_by_luck(test)} (p = {p_value(test['p_adjusted'])})."
+            f"{by_luck(test)} (p = {p_values(test)})."
         )
     elif test and test["net_alpha_year"] <= 0:
         found.append(
@@ -208,7 +123,7 @@ def _against(evidence: dict) -> list[str]:
         if not row["found"]:
             what = (
                 f"its Sharpe ratio was higher by {row['difference']:.2f}, which luck alone gives "
-                f"{often(row['p_adjusted'])}"
+                f"{_by_luck_among(row, evidence)}"
                 if row["difference"] > 0
                 else f"its Sharpe ratio was lower by {abs(row['difference']):.2f}"
                 if row["difference"] < 0
@@ -282,13 +197,19 @@ def _own_caveats(evidence: dict) -> list[tuple[str, str]]:
             (
                 "Trials",
                 f"{trials['count']} different runs on this stretch of history are on record, worth about "
-                f"{trials['effective']:.1f} independent ones; the best of many looks good by chance, and p-values here "
-                "allow for that. What was tried without this program is not counted.",
+                f"{trials['effective']:.1f} independent ones; the best of many looks good by chance, and what is "
+                f"claimed here allows for that. What was tried without this program is not counted. {LATER}",
             )
         )
     else:
-        known.append(("Trials", "This is the only run on record; what was tried without this program is not counted."))
+        known.append(
+            (
+                "Trials",
+                f"This is the only run on record; what was tried without this program is not counted. {LATER}",
+            )
+        )
     seeds = evidence.get("seeds")
     if evidence.get("trained", True) and (not seeds or seeds["seeds"] < 2):
-        known.append(("One training seed", "Another seed trains another encoder and holds other names."))
+        what = "trains another encoder and holds" if evidence.get("encoder", True) else "learns otherwise and may hold"
+        known.append(("One training seed", f"Another seed {what} other names."))
     return known

@@ -33,6 +33,9 @@ from clusterfolio.engine.evidence.rivals import (
 from clusterfolio.engine.folds.fitting import FoldPolicies
 from clusterfolio.engine.folds.walk_forward import Fold, fold_for
 from clusterfolio.engine.jobs.sweep import Trial, run_sweep
+from clusterfolio.engine.ledger.ledger import Ledger, enter
+from clusterfolio.engine.ledger.trials import Trial as LedgerTrial
+from clusterfolio.engine.ledger.trials import code_version, trial_of
 from clusterfolio.engine.progress import Reporter
 from clusterfolio.engine.run_dir.finished import FinishedRun
 from clusterfolio.engine.run_dir.stored import stored_folds
@@ -40,7 +43,7 @@ from clusterfolio.engine.trading.backtest import run_backtest
 from clusterfolio.engine.trading.metrics import cash_per_session, performance
 from clusterfolio.feeds.features import with_features
 from clusterfolio.feeds.panel import Panel
-from clusterfolio.feeds.writing import write_json, write_table
+from clusterfolio.feeds.writing import finite, write_json, write_table
 from clusterfolio.strategies.baselines.fitted import FITTED
 from clusterfolio.strategies.baselines.rules import RULES
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
@@ -226,8 +229,10 @@ def seeds(run: FinishedRun, n_seeds: int, workers: int, reporter: Reporter) -> t
 # Days to decide on -----------------------------------------------------------------------------------------------
 
 
-def offsets(run: FinishedRun, n_offsets: int, reporter: Reporter) -> pd.DataFrame:
+def offsets(run: FinishedRun, n_offsets: int, reporter: Reporter, ledger: Ledger | None = None) -> pd.DataFrame:
     """The run's own encoders deciding some sessions later each time: how much hangs on the day of the month.
+
+    Each is a trial in the ledger, as each has been looked at.
 
     Returns:
         A row per offset: total_return, cagr, volatility, sharpe and max_drawdown, net of costs.
@@ -248,12 +253,31 @@ def offsets(run: FinishedRun, n_offsets: int, reporter: Reporter) -> pd.DataFram
         kept = run.folder / KEPT / f"offset-{offset}"
         if _load(kept) is None:
             shifted = sessions[rows[rows + offset < len(sessions) - 1] + offset]
-            _keep(_backtest(run, panel, FoldPolicies(planned, policies), shifted, reporter), kept)
+            found = _backtest(run, panel, FoldPolicies(planned, policies), shifted, reporter)
+            enter(_looked_at(run, int(offset), found, kept), ledger)
+            _keep(found, kept)
         series[int(offset)] = _load(kept).net
     table = pd.DataFrame(series).dropna()
     cash = cash_per_session(run.cash, table.index)
     found = {offset: performance(table[offset], cash) for offset in table}
     return pd.DataFrame.from_dict(found, orient="index")[list(FIGURES)].rename_axis("sessions_later")
+
+
+def _looked_at(run: FinishedRun, offset: int, found: Traded, folder: Path) -> LedgerTrial:
+    """The trial that deciding so many sessions later is: the run's settings, and the days."""
+    facts, benchmark = run.tables.run, run.tables.returns["benchmark"].reindex(found.net.index)
+    cash = cash_per_session(run.cash, found.net.index)
+    own = performance(found.net, cash) | {"turnover": found.turnover}
+    return trial_of(
+        facts
+        | {
+            "config": facts["config"] | {"compare": {"sessions_later": offset}},
+            "fingerprint": facts["fingerprint"] | {"code": code_version()},
+        },
+        pd.DataFrame({"strategy": found.net, "benchmark": benchmark}),
+        finite({"strategy": own, "benchmark": performance(benchmark, cash)}),
+        folder,
+    )
 
 
 # What is kept ----------------------------------------------------------------------------------------------------

@@ -68,12 +68,12 @@ KINDS = {
     "low-beta-names": Kind("names of the lowest beta; all earn the same", made_up.tilted_record),
     "calm-days": Kind("one asset, held on its calmer days; all days earn the same", made_up.calm_days_record),
     "real-sharpe": Kind(
-        "best Sharpe ratio of each cluster", partial(real.picked_record, score=real.by_sharpe), real=True
+        "best Sharpe ratio of each cluster", partial(real.picked_record, by="sharpe"), real=True
     ),
     "real-low-beta": Kind(
-        "lowest beta of each cluster", partial(real.picked_record, score=real.by_low_beta), real=True
+        "lowest beta of each cluster", partial(real.picked_record, by="beta"), real=True
     ),
-    "real-low-volatility": Kind("calmest of each cluster", partial(real.picked_record, score=real.by_calm), real=True),
+    "real-low-volatility": Kind("calmest of each cluster", partial(real.picked_record, by="volatility"), real=True),
     "real-low-beta-names": Kind(
         "names of the lowest beta, without clusters", partial(real.names_record, tilt="beta"), real=True
     ),

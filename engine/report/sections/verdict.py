@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from clusterfolio.engine.evidence.assessment import STRATEGY
+from clusterfolio.engine.evidence.headline import against
 from clusterfolio.engine.evidence.phrases import number, p_value, signed
-from clusterfolio.engine.evidence.verdict import against
 from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.run_dir.tables import ReportInputs
@@ -114,6 +114,34 @@ def _table(baselines: pd.DataFrame | None, evidence: dict) -> list[dict]:
     return rows
 
 
+def _picking(evidence: dict) -> list[tuple[str, str, str]]:
+    test = evidence["primary"]
+    if test is None:
+        return []
+    trials = evidence["trials"]["count"]
+    many = f"; {p_value(test['p_adjusted'])} as the best of {trials} trials" if trials > 1 else ""
+    return [
+        (
+            "Skill at picking (decides the verdict)",
+            f"p = {p_value(test['p'])}{many}",
+            "The larger p of the next two rows: how often luck alone does at least as well. At 0.05 or less, with all "
+            "trials on record counted, the verdict speaks of evidence.",
+        ),
+        (
+            "At equal exposure",
+            f"{signed(test['alpha_year'])} a year, p = {p_value(test.get('p_alpha', test['p']))}",
+            f"Return beyond {against(evidence).mean}, at the same exposure to it and before costs on both sides. "
+            f"Newey-West errors; information ratio {number(test['information_ratio'])}, beta {number(test['beta'])}.",
+        ),
+        *_plainly(test),
+        (
+            "At equal exposure, after the run's costs",
+            f"{signed(test['net_alpha_year'])} a year",
+            "What is left of it once the run's own trading is paid for.",
+        ),
+    ]
+
+
 def _plainly(test: dict) -> list[tuple[str, str, str]]:
     if "p_difference" not in test:  # a run assessed before it was tested
         return []
@@ -121,30 +149,9 @@ def _plainly(test: dict) -> list[tuple[str, str, str]]:
         (
             "The plain difference",
             f"{signed(test['difference_year'])} a year, p = {p_value(test['p_difference'])}",
-            "Without regard to exposure; it has to pass the test too. Where calm and wild names earn the same, calm "
-            "ones earn more than their exposure gives, and that is no skill.",
+            "Without regard to exposure. Where calm and wild names earn the same, calm ones earn more than their "
+            "exposure gives, and that is no skill: so this must pass the test too.",
         )
-    ]
-
-
-def _picking(evidence: dict) -> list[tuple[str, str, str]]:
-    test = evidence["primary"]
-    if test is None:
-        return []
-    return [
-        (
-            "Skill at picking (decides the verdict)",
-            f"{signed(test['alpha_year'])} a year, p = {p_value(test['p_adjusted'])}",
-            f"Return beyond {against(evidence).mean}, at the same exposure to it and before costs on both sides. p is "
-            "how often luck alone does at least as well; at 0.05 or less the verdict speaks of evidence. "
-            f"Newey-West errors; information ratio {number(test['information_ratio'])}.",
-        ),
-        *_plainly(test),
-        (
-            "The same after the run's costs",
-            f"{signed(test['net_alpha_year'])} a year",
-            "What is left of it once the run's own trading is paid for.",
-        ),
     ]
 
 
@@ -169,9 +176,10 @@ def _further(evidence: dict) -> list[tuple[str, str, str]]:
         (
             f"Against {row['claim']}" + (f": {row['rival']}" if row["rival"] != row["claim"] else ""),
             f"Sharpe ratio {signed_number(row['difference'])} ({number(row['low'])} to {number(row['high'])}), "
-            f"p = {p_value(row['p_adjusted'])}",
-            "Difference of the Sharpe ratios after costs, with its 95 % interval (studentised block bootstrap); p "
-            "allows for all trials on record and for these claims being several (Holm).",
+            f"p = {p_value(row['p'])}; {p_value(row['p_adjusted'])} adjusted",
+            "Difference of the Sharpe ratios after costs, with its 95 % interval (studentised block bootstrap). p is "
+            "that of this claim alone; adjusted, it allows for all trials on record and for these claims being several "
+            "(Holm), and decides.",
         )
         for row in evidence["claims"]
     ]

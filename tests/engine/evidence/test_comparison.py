@@ -1,6 +1,7 @@
 """A finished run beside its baselines, other seeds and other days; a walk-forward run, so that folds matter."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from clusterfolio.engine.evidence.assessment import policy_table
 from clusterfolio.engine.evidence.rivals import Replay, compare, decide_all, figures, of_backtest, trade, trade_wide
 from clusterfolio.engine.jobs import compare as retraining
 from clusterfolio.engine.jobs.compare import with_earlier
+from clusterfolio.engine.ledger.ledger import Ledger
 from clusterfolio.engine.progress import Silent
 from clusterfolio.engine.run_dir.finished import reopen
 from clusterfolio.engine.trading.backtest import run_backtest
@@ -127,7 +129,10 @@ def test_a_baseline_is_fitted_on_each_folds_span(finished, monkeypatch):
 
 def test_compare_writes_tables_and_does_nothing_twice(folder, monkeypatch):
     args = ("compare", folder, "--only", "1/N", "--only", "untrained encoder", "--seeds", 2, "--offsets", 2)
+    before = Ledger().trials()
     shown = invoke(*args, "--workers", 1)
+    looked_at = Ledger().trials().drop(index=before.index)
+    assert "Every seed and every day is a trial" in shown
     table = pd.read_csv(folder / "baselines.csv", index_col="policy")
     assert {"1/N", "untrained encoder", "this strategy", "benchmark SIM.MKT"} <= set(table.index)
     own = json.loads((folder / "metrics.json").read_text())["strategy"]
@@ -141,6 +146,7 @@ def test_compare_writes_tables_and_does_nothing_twice(folder, monkeypatch):
     assert second["fingerprint"]["model"] != first["fingerprint"]["model"]
     offsets = pd.read_csv(folder / "offsets.csv", index_col="sessions_later")
     assert offsets.index[0] == 0 and len(offsets) == 2
+    assert [Path(run).name for run in looked_at["run"]] == ["seed-1", f"offset-{offsets.index[1]}"]
     assert "picks" in shown and "untrained encoder" in shown and "standard deviation" in shown
 
     def again(*args, **more):
@@ -151,6 +157,7 @@ def test_compare_writes_tables_and_does_nothing_twice(folder, monkeypatch):
         monkeypatch.setattr(retraining, name, again)
     monkeypatch.setattr("clusterfolio.engine.jobs.sweep.run", again)
     invoke(*args, "--workers", 1)
+    assert len(Ledger().trials()) == len(before) + 2
     assert written == {name: (folder / name).read_bytes() for name in written}
 
 
@@ -164,7 +171,7 @@ def test_replayed_decisions_know_their_days_only(finished):
         Replay(finished.decisions[1:]).decide(finished.panel.until(finished.decisions[0].asof), None)
 
 
-def test_decisions_put_off_start_later_and_keep_the_encoders(finished, monkeypatch):
+def test_decisions_put_off_start_later_and_keep_the_encoders(finished, monkeypatch, tmp_path):
     monkeypatch.setattr(retraining, "KEPT", "other")
     days = []
 
@@ -173,13 +180,31 @@ def test_decisions_put_off_start_later_and_keep_the_encoders(finished, monkeypat
         return run_backtest(panel, policy_for, dates, trading, **more)
 
     monkeypatch.setattr(retraining, "run_backtest", watched)
-    table = retraining.offsets(finished, 3, Silent())
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    table = retraining.offsets(finished, 3, Silent(), ledger)
     sessions = finished.panel.sessions
     own = sessions.get_indexer([decision.asof for decision in finished.decisions])
     for offset, dates in zip(table.index[1:], days, strict=True):
         shifted = sessions.get_indexer(dates)
         np.testing.assert_array_equal(shifted, own[: len(shifted)] + offset)
     assert np.isfinite(table.to_numpy()).all()
+    looked_at = ledger.trials()
+    assert len(looked_at) == 2 and looked_at["config_hash"].nunique() == 2
+    assert set(looked_at["data"]) == {finished.tables.run["fingerprint"]["data"]}
+    for key, offset in zip(looked_at.index, table.index[1:], strict=True):
+        own = ledger.trial(key).returns["strategy"]
+        assert own.index[0] > finished.tables.returns.index[0]
+        assert looked_at.loc[key, "sessions"] == len(own) == len(finished.tables.returns) - offset
+
+
+def test_the_verdict_again_is_no_further_look(folder):
+    def assessed() -> dict:
+        invoke("significance", folder)
+        return json.loads((folder / "significance.json").read_text())["trials"]
+
+    before = Ledger().count()
+    first, second = assessed(), assessed()
+    assert first == second and Ledger().count() == before
 
 
 def test_the_table_of_policies_has_the_strategy_the_benchmark_and_what_an_earlier_one_found(finished, tmp_path):

@@ -22,7 +22,7 @@ from clusterfolio.engine.trading.metrics import compute_metrics
 from clusterfolio.feeds.writing import write_json
 from clusterfolio.strategies.policy import Decision
 from tests.conftest import make_panel, three_clusters
-from tests.engine.evidence.verdict_worlds import judged, names_record, tilted_record
+from tests.engine.evidence.verdict_worlds import account_of_names, counted_out, judged, names_record, tilted_record
 
 NOTHING = pd.Series(dtype=float)
 FILLS = ["date", "symbol", "level", "value"]
@@ -243,6 +243,15 @@ def test_a_position_without_prices_is_an_error():
     positions, returns, fills = account(panel, {1: (5.0, 100.0)})
     with pytest.raises(ValueError, match="no prices of X"):
         exposure_of(panel, positions.rename(columns={"A": "X"}), returns, fills)
+
+
+@pytest.mark.parametrize("names", [1, 7])
+def test_worlds_of_names_are_tested_against_what_the_program_counts_out(names):
+    rng = np.random.default_rng(names)
+    returns = rng.normal(0.0005, 0.01, (300, names))
+    parts = np.repeat(rng.random((30, names)) < 0.4, 10, axis=0) * np.repeat(rng.choice([0.1, 0.14], 30), 10)[:, None]
+    found = account_of_names(returns, parts).comparator
+    np.testing.assert_allclose(found, counted_out(returns, parts), atol=1e-12)
 
 
 def test_a_few_worlds_of_random_names_are_called_noise_and_great_skill_is_found():

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from clusterfolio.engine.evidence.caveats import data_caveats, of_survivors
-from clusterfolio.engine.evidence.verdict import verdict
+from clusterfolio.engine.evidence.verdict import Verdict, verdict
 
 TRIALS = {"count": 1, "effective": 1.0, "known": True}
 RUN = {"simulated": False, "currency": "USD", "dates": {"panel": ["2016-01-04", "2025-12-31"]}}
@@ -14,7 +14,8 @@ METRICS = {"strategy": {"costs": {"total": 100.0, "bps_per_year": 20.0}}}
 def evidence(p=0.4, alpha=0.02, trials=TRIALS, **others) -> dict:
     test = {
         "alpha_year": alpha, "low_year": alpha - 0.05, "high_year": alpha + 0.05, "net_alpha_year": alpha - 0.01,
-        "information_ratio": 10 * alpha, "beta": 1.0, "t": 1.0, "p": p, "p_adjusted": p, "found": p <= 0.05,
+        "difference_year": alpha - 0.003, "information_ratio": 10 * alpha, "beta": 1.0, "t": 1.0, "p": p,
+        "p_alpha": p, "p_difference": p, "p_adjusted": p, "found": p <= 0.05, "trials_borne": 0.05 / p,
         "years_needed": 67.6 if alpha > 0 else None, "years_needed_80": None,
     }  # fmt: skip
     sharpe = {"sharpe_year": 0.5, "error_year": 0.3, "deflated": 0.9, "probabilistic": 0.93}
@@ -25,11 +26,18 @@ def evidence(p=0.4, alpha=0.02, trials=TRIALS, **others) -> dict:
     return found | others
 
 
-def claim(name, p, difference=0.3) -> dict:
+def claim(name, p, difference=0.3, adjusted=None) -> dict:
+    adjusted = p if adjusted is None else adjusted
     return {
-        "claim": name, "rival": name, "difference": difference, "low": 0.0, "high": 0.6, "p": p, "p_adjusted": p,
-        "found": p <= 0.05,
+        "claim": name, "rival": name, "difference": difference, "low": 0.0, "high": 0.6, "p": p, "p_adjusted": adjusted,
+        "found": adjusted <= 0.05,
     }  # fmt: skip
+
+
+def everything(words: Verdict) -> str:
+    """All that a reader sees."""
+    points = [*words.supports, *words.against, *words.needed, *dict(words.caveats).values()]
+    return " ".join([words.headline, words.reading, *points])
 
 
 def symbols(gone: int, absent: int = 0, n: int = 100) -> pd.DataFrame:
@@ -51,15 +59,77 @@ def test_only_the_primary_test_makes_the_headline():
 def test_what_is_not_found_is_called_no_evidence_and_never_significant(p, alpha):
     words = verdict(evidence(p, alpha))
     assert "no evidence of skill" in words.headline and not words.claim
-    everything = " ".join([words.headline, words.reading, *words.supports, *words.against, *words.needed])
-    assert "significant" not in everything.lower() and "nan" not in everything
+    assert "significant" not in everything(words).lower() and " nan" not in everything(words)
+
+
+def tilted(plain: float, **others) -> Verdict:
+    """The verdict on picks that are better at equal exposure, and earned so much more a year plainly."""
+    found = evidence(p=0.4, alpha=0.04)
+    found["primary"] |= {"p_alpha": 0.001, "p_difference": 0.4, "difference_year": plain, "beta": 0.7} | others
+    return verdict(found)
 
 
 def test_more_at_equal_exposure_only_is_called_a_tilt():
-    low_beta = evidence(p=0.4, alpha=0.04)
-    low_beta["primary"] |= {"p_alpha": 0.001, "p_difference": 0.4, "difference_year": 0.002}
-    words = verdict(low_beta)
-    assert not words.claim and "a tilt to calm names, and no skill" in words.headline and "+0.2 %" in words.headline
+    words = tilted(0.002)
+    assert not words.claim and "+0.2 % plainly, which luck alone gives in about 1 case in 2" in words.headline
+    assert "moves less than the others (beta 0.70): that is a tilt to calm names, and no skill" in words.headline
+    assert "tilt" not in tilted(0.002, beta=1.2).headline
+
+
+def test_who_earned_less_is_never_said_to_have_earned_more():
+    words = tilted(-0.032)
+    assert "no more was earned (−3.2 % a year)" in words.headline and "at equal exposure" in words.headline
+    assert "a tilt to calm names" in words.headline
+    lucky = tilted(-0.032, p_alpha=0.3, p=0.9, p_adjusted=0.9)
+    assert "tilt" not in lucky.headline and "Luck alone does as well" in lucky.headline
+    for each in (words, lucky):
+        assert "earned +" not in everything(each) and "evidence of skill: over 10.0 years at equal" in each.headline
+
+
+@pytest.mark.parametrize(("p", "alpha"), [(0.01, 0.04), (0.3, 0.04), (0.5, -0.01)])
+def test_the_plain_difference_stands_beside_the_one_at_equal_exposure(p, alpha):
+    words = verdict(evidence(p, alpha))
+    assert "equal exposure" in words.headline and "plainly" in words.headline
+    for figure in (alpha, alpha - 0.003):
+        assert f"{figure * 100:+.1f} %".replace("-", "−") in words.headline
+
+
+def test_plain_luck_is_the_chance_of_one_trial_and_what_many_make_of_it_is_said_beside_it():
+    """A lead of 0.41 that comes by luck 1 time in 4 was printed as one that luck gives nearly always."""
+    rows = [claim("1/N", 0.25, 0.41, adjusted=0.99), claim("the benchmark", 0.8, adjusted=0.99)]
+    words = verdict(evidence(p=0.01, trials={"count": 40, "effective": 11.3, "known": True}, claims=rows))
+    lead = next(point for point in words.against if "0.41" in point)
+    assert "luck alone gives in about 1 case in 4; some lead like it" in lead
+    assert "among 2 such claims and 40 trials on record, nearly always" in lead
+    many = evidence(p=0.01, alpha=0.04, trials={"count": 40, "effective": 11.3, "known": True})
+    many["primary"] |= {"p_adjusted": 0.11, "found": False}
+    lost = verdict(many)
+    assert "in about 1 case in 100, and in the best of the trials on record in about 1 case in 9" in lost.headline
+    assert any("(p = 0.010, and 0.11 after all trials)" in point for point in lost.against)
+
+
+def test_one_claim_on_one_trial_has_one_chance():
+    words = verdict(evidence(claims=[claim("1/N", 0.25)]))
+    assert "claims and" not in everything(words) and "some lead like it" not in everything(words)
+    assert "after all trials" not in everything(words)
+
+
+def test_what_a_later_look_may_do_is_said_whether_it_is_the_first_or_not():
+    for trials in (TRIALS, {"count": 40, "effective": 11.3, "known": True}):
+        said = dict(verdict(evidence(p=0.001, trials=trials)).caveats)["Trials"]
+        assert "a claim may go" in said and "looks on until a claim appears" in said
+    claimed = verdict(evidence(p=0.001))
+    assert "bears 50.0 independent trials in all" in claimed.reading
+    assert "independent trials" not in verdict(evidence(p=0.5)).reading
+
+
+def test_only_what_was_trained_is_said_to_depend_on_a_training_seed():
+    seeds = {name: verdict(evidence(**facts)) for name, facts in {
+        "encoder": {"trained": True, "encoder": True}, "own": {"trained": True, "encoder": False},
+        "rule": {"trained": False, "encoder": False}}.items()}  # fmt: skip
+    assert "another encoder" in dict(seeds["encoder"].caveats)["One training seed"]
+    assert "encoder" not in everything(seeds["own"]) and "One training seed" in dict(seeds["own"].caveats)
+    assert "seed" not in everything(seeds["rule"]).replace("another seed", "")
 
 
 def test_what_would_be_needed_is_years_or_nothing_that_years_can_give():

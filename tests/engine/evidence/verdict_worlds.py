@@ -178,7 +178,30 @@ def calm_days_record(seed: int, years: int = 10) -> Record:
 
 
 def account_of_names(returns: np.ndarray, held: np.ndarray) -> Record:
-    """The record of an account that holds these fractions each day, bought at the open, which is the close before."""
+    """The record of an account that holds these fractions each day.
+
+    Every name could have been held on every day, so the mean of all portfolios of other names holds all of them, by the
+    same fraction together; of one name, that fraction's average. ``counted_out`` finds the same the long way round.
+    """
+    sessions = pd.bdate_range("2010-01-04", periods=len(returns) + 1)[1:]
+    gross = pd.Series((held * returns).sum(axis=1), sessions)
+    together = held.sum(axis=1)
+    if returns.shape[1] == 1:  # by night what was held the day before, as it had grown
+        overnight = (held[:-1, 0] * (1 + returns[:-1, 0]) / (1 + gross.to_numpy()[:-1])).sum() / len(held)
+        together = (overnight + held.mean()) / 2
+    everything = pd.Series(returns.mean(axis=1), sessions)
+    return Record(
+        net=gross,
+        gross=gross,
+        comparator=together * everything,
+        cash=0.0 * gross,
+        rivals=everything.to_frame("1/N"),
+        claims={"1/N": ["1/N"]},
+    )
+
+
+def counted_out(returns: np.ndarray, held: np.ndarray) -> pd.Series:
+    """What the program finds that account to be tested against; bought at the open, which is the close before."""
     sessions = pd.bdate_range("2010-01-04", periods=len(returns) + 1)
     names = [f"N{i:02d}" for i in range(returns.shape[1])]
     growth = np.concatenate([np.ones((1, returns.shape[1])), np.cumprod(1 + returns, axis=0)])
@@ -191,16 +214,7 @@ def account_of_names(returns: np.ndarray, held: np.ndarray) -> Record:
     positions = pd.DataFrame(values, sessions, names)
     positions["cash"] = account - values.sum(axis=1)
     fills = pd.DataFrame([], columns=["date", "symbol", "level", "value"])
-    exposure = exposure_of(panel, positions, pd.DataFrame({"net": gross, "gross": gross}), fills)
-    everything = pd.Series(returns.mean(axis=1), sessions[1:])
-    return Record(
-        net=gross,
-        gross=gross,
-        comparator=average_name(exposure),
-        cash=0.0 * gross,
-        rivals=everything.to_frame("1/N"),
-        claims={"1/N": ["1/N"]},
-    )
+    return average_name(exposure_of(panel, positions, pd.DataFrame({"net": gross, "gross": gross}), fills))
 
 
 def record(gross: np.ndarray, net: np.ndarray) -> Record:
