@@ -10,6 +10,7 @@ import pandas as pd
 
 from clusterfolio.engine.trading.account import Account, AccountError, days_of
 from clusterfolio.engine.trading.backtest import TRANSACTION_COLUMNS, BacktestResult
+from clusterfolio.engine.trading.cash_flows import payments_table
 from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel, make_assets
 from clusterfolio.strategies.policy import Decision
 
@@ -232,6 +233,7 @@ def result_of(account: Account, panel: Panel) -> BacktestResult:
         value=value.iloc[base:].rename("value"),
         positions=held.rename_axis("date"),
         transactions=fills.assign(reason="fill")[list(TRANSACTION_COLUMNS)],
+        payments=payments_table([]),
         decisions=_decisions(positions, at, base),
         unfilled=[],
         capital=float(value.iloc[base]),

@@ -146,10 +146,11 @@ def further_claims(record: Record, effective: float, repetitions: int, random_st
     if own.std() < 1e-14:
         return rows
     for claim, names in record.claims.items():
-        known = [name for name in names if name in record.rivals and record.rivals[name].std() > 1e-14]
+        excess = record.rivals[[name for name in names if name in record.rivals]].sub(record.cash, axis=0)
+        excess = excess.loc[:, excess.std() > 1e-14]
+        known = list(excess)
         if not known:
             continue
-        excess = record.rivals[known].sub(record.cash, axis=0)
         best = sharpe_ratios(record.rivals[known], record.cash).idxmax()
         if np.allclose(excess[best], own, atol=1e-12):  # the very same portfolio
             rows.append({"claim": claim, "rival": best, "among": len(known)} | NO_DIFFERENCE)

@@ -3,10 +3,10 @@
 The account's positions tell what part of it was at stake in how many names over every night and every day. Portfolios
 drawn by lot have the same parts at stake at the same times, in other names: whenever the strategy opens a position, a
 name is drawn for it among those that could be bought then, and kept until the strategy closes it. So they differ from
-the strategy in nothing but which names they hold: exposure, number of names, dates and, charged alike, costs are its
-own. Their mean, in which every name that could have been drawn is held equally, is what the strategy's picks are
-tested against. Where there is one name only, nothing can be drawn: the strategy is tested against holding it all the
-time at its own average exposure.
+the strategy in nothing but which names they hold: exposure, number of names, dates, interest on the cash and, charged
+alike, costs are its own. Their mean, in which every name that could have been drawn is held equally, is what the
+strategy's picks are tested against. Where there is one name only, nothing can be drawn: the strategy is tested against
+holding it all the time at its own average exposure.
 
 Positions are taken to change at the session's open, those filled at a close there; what other fills gained against
 that stays with the strategy and is told (``Exposure.elsewhere``). Short positions are negative parts, so names drawn
@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.engine.evidence.luck import Luck, measured
+from clusterfolio.engine.trading.metrics import cash_per_session
 from clusterfolio.engine.trading.vectorised import Simulated
 from clusterfolio.feeds.panel import Panel
 
@@ -60,8 +61,9 @@ class Exposure:
         night, day: simple returns over the same two spans; 0 where a name did not trade.
         could_be_bought: whether a name has a bar on the session and was in the universe at the close before.
         spells: positions, in order of their opening.
-        elsewhere: what the account earned before costs beyond what its exposures did, ``(n_sessions,)``: fills at
-            other prices than the open or a close.
+        rate: what cash in the account earned, as a simple return per session, ``(n_sessions,)``.
+        elsewhere: what the account earned before costs beyond what its exposures and its cash did, ``(n_sessions,)``:
+            fills at other prices than the open or a close.
     """
 
     sessions: pd.DatetimeIndex
@@ -72,7 +74,13 @@ class Exposure:
     day: np.ndarray
     could_be_bought: np.ndarray
     spells: list[Spell]
+    rate: np.ndarray
     elsewhere: np.ndarray
+
+    @property
+    def interest(self) -> np.ndarray:
+        """What the cash of an account with these exposures earns, as a fraction of the account, ``(n_sessions,)``."""
+        return self.rate * (1 - self.overnight.sum(axis=1))
 
     @property
     def average(self) -> float:
@@ -92,6 +100,7 @@ def exposure_of(
     returns: pd.DataFrame,
     transactions: pd.DataFrame,
     at_close_before: bool = False,
+    cash: pd.Series | None = None,
 ) -> Exposure:
     """What an account was exposed to.
 
@@ -102,6 +111,7 @@ def exposure_of(
         transactions: columns ``date, symbol, level, value`` of the fills; the level is a price of the panel's.
         at_close_before: orders fill at the close that they were decided on (backtrader's cheat-on-close); the fill is
             booked on the session after, at the price of the close before.
+        cash: what cash in the account earned, a simple return per session; None = nothing.
 
     Raises:
         ValueError: a position in a name that the panel does not have.
@@ -120,6 +130,8 @@ def exposure_of(
     overnight = _clean((values[:-1] + early) / before_session[:, None])
     daily = _clean((values[1:] - at_close) / (1 + day) / before_session[:, None])
     earned = (overnight * night + daily * day).sum(axis=1)
+    rate = np.zeros(len(returns)) if cash is None else cash_per_session(cash, returns.index).to_numpy(dtype=float)
+    earned += rate * (1 - overnight.sum(axis=1))
     return Exposure(
         sessions=pd.DatetimeIndex(returns.index),
         symbols=symbols,
@@ -129,6 +141,7 @@ def exposure_of(
         day=day,
         could_be_bought=bought,
         spells=_spells(np.sign(_clean(values / account[:, None])), daily),
+        rate=rate,
         elsewhere=gross - earned,
     )
 
@@ -207,8 +220,9 @@ def average_name(exposure: Exposure) -> pd.Series | None:
         return None
     if len(exposure.symbols) == 1:
         whole = (1 + exposure.night[:, 0]) * (1 + exposure.day[:, 0]) - 1
-        return pd.Series(exposure.average * whole, exposure.sessions)
-    earned = np.zeros(len(exposure.sessions))
+        idle = (1 - exposure.average) * exposure.rate
+        return pd.Series(exposure.average * whole + idle, exposure.sessions)
+    earned = exposure.interest
     for spell in exposure.spells:
         names, rows = _could_be_drawn(exposure, spell.first), slice(spell.first, spell.last + 1)
         overnight, daily = _parts(exposure, spell)
@@ -247,7 +261,7 @@ def random_names(
     if len(exposure.symbols) < 2 or not exposure.spells:
         return None
     rng = np.random.default_rng([random_state, 0])
-    gross = np.zeros((n, len(exposure.sessions)))
+    gross = np.tile(exposure.interest, (n, 1))
     kept: list[tuple[Spell, np.ndarray]] = []
     for row, opened in groupby(exposure.spells, key=lambda spell: spell.first):
         # What is closed at this open is sold before anything is bought: its name may be drawn again.

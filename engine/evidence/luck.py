@@ -69,12 +69,13 @@ def random_picks(
 
     Args:
         decisions: with ``labels`` and ``sharpe`` of every eligible asset.
-        cash: simple return of cash per session, or one annual rate.
+        cash: simple return of cash per session, or one annual rate; their own cash earns it where
+            ``trading.cash_interest`` is on.
         guard: the strategy's, which looks at these portfolios too.
         allocation: how its names are weighed; None = the defaults.
     """
     drawn = draw(by_lot, panel, decisions, trading, n, random_state, per_cluster, allocation)
-    return measured(simulate(panel, drawn, _days(decisions), trading, guard), cash)
+    return measured(simulate(panel, drawn, _days(decisions), trading, guard, cash), cash)
 
 
 def random_partitions(
@@ -93,7 +94,7 @@ def random_partitions(
     Args: see ``random_picks``.
     """
     drawn = draw(best_of_random_groups, panel, decisions, trading, n, random_state, per_cluster, allocation)
-    return measured(simulate(panel, drawn, _days(decisions), trading, guard), cash)
+    return measured(simulate(panel, drawn, _days(decisions), trading, guard, cash), cash)
 
 
 def by_lot(groups: list[np.ndarray], n: int, per_group: int, rng: np.random.Generator) -> np.ndarray:

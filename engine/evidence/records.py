@@ -27,7 +27,8 @@ def own_exposure(run: FinishedRun) -> Exposure | None:
     tables = run.tables
     at_close = bool(tables.run.get("cheat_on_close"))
     returns = pd.DataFrame({"net": tables.returns["strategy"], "gross": tables.gross})
-    return exposure_of(run.panel, tables.positions, returns, tables.transactions, at_close)
+    cash = run.cash if run.config.trading.cash_interest else None
+    return exposure_of(run.panel, tables.positions, returns, tables.transactions, at_close, cash)
 
 
 def comparator_of(run: FinishedRun, exposure: Exposure | None) -> dict:
@@ -93,7 +94,7 @@ def traded_to(run: FinishedRun, weights: dict[pd.Timestamp, pd.Series]) -> pd.Se
         picks[0, number, : len(row)] = panel.symbols.get_indexer(row.index)
         shares[0, number, : len(row)] = row.to_numpy()
     trading = replace(run.config.trading, costs=False, fractional=True)
-    found = simulate(panel, Targets(picks, shares), pd.DatetimeIndex(list(weights)), trading, run.guard)
+    found = simulate(panel, Targets(picks, shares), pd.DatetimeIndex(list(weights)), trading, run.guard, run.cash)
     return pd.Series(found.gross[0], found.sessions)
 
 

@@ -202,17 +202,18 @@ def trade_all(
     traded = {}
     for number, (name, decisions) in enumerate(made.items(), start=1):
         wide = len(decisions) > MANY or np.mean([len(decision.weights) for decision in decisions]) > WIDE
-        traded[name] = (trade_wide if wide else trade)(panel, config, decisions)
+        traded[name] = (trade_wide if wide else trade)(panel, config, decisions, cash)
         if progress is not None:
             progress(number, len(made), name)
     return comparison_of(traded, cash, left_out or {})
 
 
-def trade(panel: Panel, config: RunConfig, decisions: Sequence[Decision]) -> Traded:
+def trade(panel: Panel, config: RunConfig, decisions: Sequence[Decision], cash: pd.Series) -> Traded:
     """Trade decisions through the engine."""
     dates = pd.DatetimeIndex([decision.asof for decision in decisions])
     replay = Replay(decisions)
-    return of_backtest(run_backtest(panel, lambda now: replay, dates, config.trading, clock=config.engine.clock))
+    clock = config.engine.clock
+    return of_backtest(run_backtest(panel, lambda now: replay, dates, config.trading, clock, cash=cash))
 
 
 def of_backtest(result: BacktestResult) -> Traded:
@@ -225,13 +226,13 @@ def of_backtest(result: BacktestResult) -> Traded:
     )
 
 
-def trade_wide(panel: Panel, config: RunConfig, decisions: Sequence[Decision]) -> Traded:
+def trade_wide(panel: Panel, config: RunConfig, decisions: Sequence[Decision], cash: pd.Series) -> Traded:
     """Trade decisions of many names through the vectorised path."""
     weights = pd.DataFrame({d.asof: d.weights for d in decisions}).T.sort_index(axis=1).fillna(0.0).astype(float)
     picks = np.broadcast_to(panel.symbols.get_indexer(weights.columns), (1, *weights.shape))
     held = weights.to_numpy()[None]
     targets = Targets(np.where(held > 0, picks, -1), held)
-    found = simulate(panel, targets, pd.DatetimeIndex(weights.index), config.trading)
+    found = simulate(panel, targets, pd.DatetimeIndex(weights.index), config.trading, cash=cash)
     net, gross = (pd.Series(series[0], found.sessions) for series in (found.net, found.gross))
     value = config.trading.capital * (1 + net).cumprod()
     before = value.shift(1, fill_value=config.trading.capital)

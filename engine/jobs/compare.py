@@ -170,6 +170,7 @@ def _backtest(
         run.config.trading,
         clock=run.config.engine.clock,
         progress=lambda day: reporter.advance(sessions.searchsorted(day) + 1, len(sessions), f"{day.date()}"),
+        cash=run.cash,
     )
     return of_backtest(result)
 

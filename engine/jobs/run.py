@@ -129,6 +129,7 @@ def run(
                 config.trading,
                 clock=config.engine.clock,
                 progress=lambda day: reporter.advance(sessions.searchsorted(day) + 1, len(sessions), f"{day.date()}"),
+                cash=cash,
             )
         result = replace(result, decisions=with_lasting_names(result.decisions))
         metrics = compute_metrics(result, cash, benchmark)

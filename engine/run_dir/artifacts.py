@@ -67,6 +67,7 @@ def write_tables(folder: Path, result: BacktestResult, verdicts: pd.DataFrame, p
     write_table(folder / "weights.csv", result.weights)
     write_table(folder / "positions.csv", result.positions)
     write_table(folder / "transactions.csv", in_market_units(result.transactions, panel).set_index("date"))
+    write_table(folder / "payments.csv", result.payments.set_index("date"))
     write_table(folder / "clusters.csv", clusters_table(result.decisions).set_index("date"))
     write_table(folder / "symbols.csv", verdicts.drop(columns="remarks", errors="ignore").rename_axis("symbol"))
     embeddings_table(result.decisions).to_parquet(folder / "embeddings.parquet", index=False)

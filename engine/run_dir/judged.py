@@ -35,7 +35,7 @@ def judged_config(facts: dict) -> RunConfig:
         {
             "engine": {"seed": settings["engine"]["seed"]},
             "significance": {"portfolios": settings["significance"]["portfolios"]},
-            "trading": {"capital": facts["capital"], "cash_buffer": BUFFER},
+            "trading": {"capital": facts["capital"], "cash_buffer": BUFFER, "cash_interest": False},
         }
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import backtrader as bt
 import pandas as pd
 
+from clusterfolio.engine.trading.cash_flows import INTEREST, AccountBroker, cash_flows, payments_table
 from clusterfolio.engine.trading.clock import ClockCerebro
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.feeds.bt_feed import panel_feeds
@@ -30,6 +31,8 @@ class BacktestResult:
         positions: value by symbol (every symbol ever held) and ``cash``, same index as ``value``.
         transactions: one row per fill, columns ``TRANSACTION_COLUMNS``; ``amount`` in signed shares, money in the
             account's currency.
+        payments: what was paid into the account's cash (negative: out of it) before a day's fills: columns
+            ``engine.trading.cash_flows.PAYMENT_COLUMNS``; ``symbol`` is empty for interest.
         decisions: in order of date.
         unfilled: ``(date, symbol, why)`` of every target that could not be reached.
         capital: what the account started with.
@@ -41,10 +44,17 @@ class BacktestResult:
     value: pd.Series
     positions: pd.DataFrame
     transactions: pd.DataFrame
+    payments: pd.DataFrame
     decisions: list[Decision]
     unfilled: list[tuple[pd.Timestamp, str, str]]
     capital: float
     clock: str
+
+    @property
+    def interest(self) -> pd.Series:
+        """What cash earned on each session of ``returns``, in money."""
+        earned = self.payments[self.payments["reason"] == INTEREST].groupby("date")["amount"].sum()
+        return earned.reindex(self.returns.index, fill_value=0.0).rename("interest")
 
     @property
     def weights(self) -> pd.DataFrame:
@@ -87,6 +97,7 @@ def run_backtest(
     trading: TradingConfig,
     clock: str = "shared",
     progress: Callable[[pd.Timestamp], None] | None = None,
+    cash: pd.Series | float | None = None,
 ) -> BacktestResult:
     """Trade a policy's decisions bar by bar, to the panel's last session.
 
@@ -96,6 +107,8 @@ def run_backtest(
         decision_dates: sessions to decide on; fills come at the next open, so the last must lie before the end.
         clock: "shared" or "stock".
         progress: called with each session once it is done.
+        cash: what idle cash earns, where ``trading.cash_interest`` is on: simple return per session, each known at the
+            close of the session before, or one annual rate; None = nothing.
     """
     if not len(decision_dates):
         raise ValueError("decision_dates: empty; the test span holds no decision date before its last session")
@@ -108,6 +121,7 @@ def run_backtest(
     cerebro = ClockCerebro(stdstats=False) if clock == "shared" else bt.Cerebro(stdstats=False)
     for feed in panel_feeds(traded):
         cerebro.adddata(feed)
+    cerebro.broker = AccountBroker(cash_flows(cash, trading, decision_dates[0], traded.sessions))
     cerebro.broker.setcash(trading.capital)
     if trading.costs:
         _charge(cerebro.broker, traded, trading.cost_multiplier)
@@ -180,6 +194,7 @@ def _result(strategy, panel: Panel, trading: TradingConfig, first: pd.Timestamp,
         value=value.rename("value"),
         positions=positions,
         transactions=transactions,
+        payments=payments_table(strategy.broker.payments),
         decisions=strategy.decisions,
         unfilled=strategy.unfilled,
         capital=trading.capital,

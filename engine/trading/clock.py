@@ -19,13 +19,17 @@ import backtrader as bt
 import numpy as np
 from backtrader.brokers import BackBroker
 
-from clusterfolio.engine.trading.clock_broker import ClockBroker
+from clusterfolio.engine.trading.cash_flows import AccountBroker
+from clusterfolio.engine.trading.clock_broker import ClockAccountBroker, ClockBroker
 from clusterfolio.feeds.bt_feed import BarsFeed, PanelLine
 
 logger = logging.getLogger(__name__)
 
 #: During a run the garbage collector looks at new objects when there are so many of them.
 NEW_OBJECTS = 100_000
+
+#: Brokers that the clock serves, and what becomes of them meanwhile; any other is left as it is.
+BROKERS = {BackBroker: ClockBroker, AccountBroker: ClockAccountBroker}
 
 
 class Ticker:
@@ -276,16 +280,17 @@ def _on_clock(datas, reached, ticker):
 @contextmanager
 def _broker_on_clock(broker, ticker):
     """Let a stock broker look at open positions only; any other broker is left as it is."""
-    if type(broker) is not BackBroker:
+    stock = type(broker)
+    if stock not in BROKERS:
         yield
         return
-    broker.__class__ = ClockBroker
+    broker.__class__ = BROKERS[stock]
     broker.on_clock(ticker)
     try:
         yield
     finally:
         broker.off_clock()
-        broker.__class__ = BackBroker
+        broker.__class__ = stock
 
 
 @contextmanager

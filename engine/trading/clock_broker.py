@@ -14,6 +14,8 @@ from functools import cache
 from backtrader import BuyOrder, CommInfoBase, Order, Position, SellOrder
 from backtrader.brokers import BackBroker
 
+from clusterfolio.engine.trading.cash_flows import Paying
+
 _VALUATION = (
     "get_leverage",
     "get_margin",
@@ -347,3 +349,10 @@ class ClockBroker(BackBroker):
         self._leverage = value / (unlevered or 1.0)
         self._unrealized = unrealized
         return self._valuelever if lever else self._value
+
+
+class ClockAccountBroker(Paying, ClockBroker):
+    """``AccountBroker`` on the clock."""
+
+    def _moment(self) -> float:
+        return self._ticker.moments[self._ticker.row - 1]

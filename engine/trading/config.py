@@ -24,6 +24,8 @@ class TradingConfig:
         fractional: allow fractions of a share.
         costs: charge commission and half the spread, per asset class or as the universe file says.
         cost_multiplier: scales those costs; 2 = twice as dear.
+        cash_interest: idle cash earns what section [cash] says, and borrowed cash costs it: the rate known at a close
+            counts until the next session.
     """
 
     rebalance: str | int = "month"
@@ -33,6 +35,7 @@ class TradingConfig:
     fractional: bool = True
     costs: bool = True
     cost_multiplier: float = 1.0
+    cash_interest: bool = True
 
     def __post_init__(self):
         number = isinstance(self.rebalance, int) and not isinstance(self.rebalance, bool) and self.rebalance >= 1

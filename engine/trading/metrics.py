@@ -37,6 +37,7 @@ def compute_metrics(result: BacktestResult, cash: pd.Series | float, benchmark_c
     strategy |= {
         "turnover": annual_turnover(result.transactions, value),
         "costs": trading_costs(result.transactions, value),
+        "interest": interest_earned(result.interest, value),
         "by_year": returns_by_year(returns["strategy"]),
     }
     benchmark = performance(returns["benchmark"], per_session)
@@ -122,6 +123,17 @@ def trading_costs(transactions: pd.DataFrame, value: pd.Series) -> dict:
     total = commission + spread
     per_year = total / float(value.mean()) * SESSIONS_PER_YEAR / len(value)
     return {"total": total, "commission": commission, "spread": spread, "bps_per_year": per_year * 1e4}
+
+
+def interest_earned(interest: pd.Series, value: pd.Series) -> dict:
+    """What cash earned: ``total`` in the account's currency, and in basis points of the account per year.
+
+    Args:
+        interest: money by session; negative where cash was borrowed.
+        value: account value at each session.
+    """
+    total = float(interest.sum())
+    return {"total": total, "bps_per_year": total / float(value.mean()) * SESSIONS_PER_YEAR / len(value) * 1e4}
 
 
 def returns_by_year(returns: pd.Series) -> dict[str, float]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.engine.trading.backtest import traded_part
+from clusterfolio.engine.trading.cash_flows import cash_flows
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.feeds.bt_feed import terminal_bars
 from clusterfolio.feeds.panel import Panel
@@ -26,6 +27,7 @@ class Tape:
         bar: whether there is one, with an open to fill at.
         silent: sessions since the last one.
         rate: cost per unit of value traded, ``(n_assets + 1,)``.
+        interest: what each day pays on the cash of the close before, as a fraction of it, ``(n_days,)``.
         session: which days are sessions, ``(n_days,)``.
         count: sessions up to each day, ``(n_days,)``.
         column: position here of each column of the panel, -1 where it never trades, ``(n_panel_columns + 1,)``.
@@ -37,13 +39,14 @@ class Tape:
     bar: np.ndarray
     silent: np.ndarray
     rate: np.ndarray
+    interest: np.ndarray
     session: np.ndarray
     count: np.ndarray
     column: np.ndarray
 
 
-def read_tape(panel: Panel, first: pd.Timestamp, trading: TradingConfig) -> Tape:
-    """The bars of a run that decides on ``first`` for the first time."""
+def read_tape(panel: Panel, first: pd.Timestamp, trading: TradingConfig, cash: pd.Series | float | None = None) -> Tape:
+    """The bars of a run that decides on ``first`` for the first time, and what ``cash`` earns meanwhile."""
     cut = traded_part(panel, first)
     order = sorted(range(len(cut.symbols)), key=lambda column: cut.symbols[column])
     names = cut.symbols[order]
@@ -63,9 +66,12 @@ def read_tape(panel: Panel, first: pd.Timestamp, trading: TradingConfig) -> Tape
     column = np.append(names.get_indexer(panel.symbols), len(names))  # a pick of -1 is the spare column
     began = days.get_loc(first)
     fills = bar & np.isfinite(opens)
-    session = days[began:].isin(panel.sessions)
+    days = days[began:]
+    session = days.isin(panel.sessions)
+    flows = cash_flows(cash, trading, first, days[session])
+    interest = np.array([flows.rates.get(day, 0.0) for day in days])
     return Tape(
-        days[began:], opens[began:], close[began:], fills[began:], silent[began:].astype(np.int32), rate, session,
+        days, opens[began:], close[began:], fills[began:], silent[began:].astype(np.int32), rate, interest, session,
         count[began:], column,
     )  # fmt: skip
 

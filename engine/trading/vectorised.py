@@ -1,9 +1,10 @@
 """Thousands of portfolios of target weights traded at once, by the rules of ``strategies.rebalance``, in NumPy.
 
-What the engine does order by order is done here for a block of portfolios at a time: decisions on the close, fills at
-each asset's next open, sells before buys, the check of the cash at the last closes and again at each fill, a refused
-buy sent again for what the cash allows, exits of assets that stopped trading at their terminal bar. Only what a
-portfolio holds or wants is looked at: a few dozen slots each, sorted by name as the engine's orders are.
+What the engine does order by order is done here for a block of portfolios at a time: decisions on the close, interest
+paid before the next fills, fills at each asset's next open, sells before buys, the check of the cash at the last closes
+and again at each fill, a refused buy sent again for what the cash allows, exits of assets that stopped trading at their
+terminal bar. Only what a portfolio holds or wants is looked at: a few dozen slots each, sorted by name as the engine's
+orders are.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from clusterfolio.engine.trading.cash_flows import interest
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.engine.trading.tape import Tape, read_tape
 from clusterfolio.feeds.panel import STOPPED_AFTER, Panel
@@ -76,6 +78,7 @@ def simulate(
     dates: pd.DatetimeIndex,
     trading: TradingConfig,
     guard: Guard | None = None,
+    cash: pd.Series | float | None = None,
 ) -> Simulated:
     """Trade every portfolio's targets, each alone with ``trading.capital``, to the panel's last session.
 
@@ -87,13 +90,14 @@ def simulate(
         dates: sessions to decide on, increasing, the last one before the panel's end.
         guard: looks at every portfolio as it does at a strategy's. It is asked one by one, which takes as long as it
             takes: give it few.
+        cash: what idle cash earns; see ``run_backtest``.
 
     Raises:
         ValueError: shapes or dates do not fit.
     """
     if targets.picks.shape[1] != len(dates):
         raise ValueError(f"dates: got {len(dates)}, targets have {targets.picks.shape[1]} decisions")
-    tape = read_tape(panel, dates[0], trading)
+    tape = read_tape(panel, dates[0], trading, cash)
     rows = tape.days.get_indexer(dates)
     if (rows < 0).any() or not tape.session[rows].all() or dates[-1] >= panel.sessions[-1]:
         raise ValueError("dates: expected sessions with a bar, the last one before the panel's last session")
@@ -148,6 +152,7 @@ class _Block:
         decided = {row: number for number, row in enumerate(self.decisions)}
         row = 0
         while row < n_days:
+            self._pay(row)
             self._fill(row)
             self.values[:, row] = self._value(row)
             if row in decided:
@@ -193,7 +198,10 @@ class _Block:
             until = row + int(due.argmax()) if due.any() else until
         if until > row:
             held = self.tape.close[row:until][:, self.ids]
-            self.values[:, row:until] = (held * self.shares).sum(axis=2).T + self.cash[:, None]
+            self.values[:, row:until] = (held * self.shares).sum(axis=2).T
+            for day in range(row, until):
+                self._pay(day)
+                self.values[:, day] += self.cash
         return until
 
     def _next_turn(self, row: int) -> int:
@@ -214,6 +222,10 @@ class _Block:
             setattr(self, name, np.take_along_axis(getattr(self, name), order, axis=1)[:, :width])
 
     # What the broker does before the strategy's turn -----------------------------------------------------------------
+
+    def _pay(self, row: int) -> None:
+        """What the day pays by what was held at the close before; see ``engine.trading.cash_flows``."""
+        self.cash += interest(self.cash, self.tape.interest[row])
 
     def _fill(self, row: int) -> None:
         """Check the orders sent on the day before, then fill what has a bar."""

@@ -31,7 +31,7 @@ NEAR = pd.Timedelta(days=10)
 
 @dataclass(frozen=True)
 class CashConfig:
-    """What cash earns: the rate that Sharpe ratios are measured in excess of.
+    """What cash earns: what Sharpe ratios are taken over and, with ``trading.cash_interest``, idle cash is paid.
 
     Attributes:
         source: "macro" = a series of a macro file; "fund" = a bill fund's returns; "constant" = `rate`; "auto" = the
@@ -56,9 +56,11 @@ class CashConfig:
 
 
 def cash_returns(panel: Panel, config: CashConfig, paths: tuple[str, ...] = ()) -> tuple[pd.Series, str]:
-    """Daily simple return of cash at each of the panel's sessions, and a sentence that says where it comes from.
+    """Simple return of cash at each of the panel's sessions since the one before, and where it comes from, in words.
 
-    The rate that applies to a session is the last one published by its close.
+    The rate published by the close of a session is what cash earns until the next one, so what a session pays is known
+    at the close before it. A constant pays the same at every session; a series pays by calendar days; and a fund pays
+    what it returned on the session before.
     """
     source, found = config.source, None
     if source in ("auto", "macro"):
@@ -74,7 +76,8 @@ def cash_returns(panel: Panel, config: CashConfig, paths: tuple[str, ...] = ()) 
     if source == "fund":
         if config.fund not in panel.symbols:
             raise ValueError(f"cash.fund: {config.fund!r} is not among the panel's symbols")
-        return panel.session_returns()[config.fund].fillna(0.0), f"the returns of {config.fund}"
+        earned = panel.session_returns()[config.fund].shift(1).fillna(0.0)
+        return earned, f"the returns of {config.fund}, a session later"
     known = read_macro_series(found, config.series)
     rate = known.reindex(panel.sessions, method="ffill")
     if rate.isna().all():
@@ -82,7 +85,7 @@ def cash_returns(panel: Panel, config: CashConfig, paths: tuple[str, ...] = ()) 
             f"cash.series: {config.series} in {found.name} has no value before {panel.sessions[-1].date()}"
         )
     days = np.diff(panel.sessions.to_numpy(), prepend=panel.sessions[:1].to_numpy()) / np.timedelta64(1, "D")
-    return rate.fillna(0.0) / 100 * days / DAYS_PER_YEAR, f"{config.series} ({found.name}), as published"
+    return rate.shift(1).fillna(0.0) / 100 * days / DAYS_PER_YEAR, f"{config.series} ({found.name}), as published"
 
 
 def read_macro_series(path: Path, series: str) -> pd.Series:

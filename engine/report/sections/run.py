@@ -35,12 +35,25 @@ def facts(inputs: ReportInputs) -> list[tuple[str, str]]:
         ("Seed", run.get("seed")),
         ("Trained on", " to ".join(training.get("span") or []) or None),
         ("Windows", f"{windows:,}" if (windows := training.get("windows")) else None),
-        ("Cash earns", run.get("cash")),
+        ("Cash", cash_line(inputs)),
         ("Inputs beside prices", "; ".join(f"{row['name']} ({row['lag']})" for row in run.get("inputs") or []) or None),
         ("Fingerprints", _listed({of: text[:16] for of, text in (run.get("fingerprint") or {}).items() if text})),
         ("Versions", _listed(run.get("versions") or {})),
     ]
     return [(label, str(value)) for label, value in lines if value is not None]
+
+
+def cash_line(inputs: ReportInputs) -> str | None:
+    """What cash in the account earned, and what ratios are taken over."""
+    rate = inputs.run.get("cash")
+    if rate is None:
+        return None
+    if inputs.config.get("trading", {}).get("cash_interest"):
+        total = inputs.metrics["strategy"]["interest"]["total"]
+        return f"earned {inputs.run['currency']} {money(total)} in the account, at {rate}; ratios over cash are over it"
+    if "judged" in inputs.run:
+        return f"ratios over cash are over {rate}"
+    return f"earned nothing in the account; ratios over cash are over {rate}"
 
 
 def stages(run: dict) -> list[tuple[str, float, float | None]]:

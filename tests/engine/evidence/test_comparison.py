@@ -48,7 +48,7 @@ def finished(folder):
 
 
 def test_a_run_opened_again_decides_and_earns_what_it_did(finished):
-    found = trade(finished.panel, finished.config, finished.decisions)
+    found = trade(finished.panel, finished.config, finished.decisions, finished.cash)
     tables = finished.tables
     pd.testing.assert_series_equal(found.net, tables.returns["strategy"], check_names=False, check_index_type=False)
     pd.testing.assert_series_equal(found.gross, tables.gross, check_names=False, check_index_type=False)
@@ -94,7 +94,7 @@ def test_an_unknown_baseline_is_named(finished):
 
 def test_many_names_at_once_earn_what_the_engine_says(finished):
     (made,) = decide_all(finished.panel, finished.config, finished.decisions, ["inverse volatility"]).values()
-    one, other = (way(finished.panel, finished.config, made) for way in (trade, trade_wide))
+    one, other = (way(finished.panel, finished.config, made, finished.cash) for way in (trade, trade_wide))
     for name in ("net", "gross", "costs"):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-9)
     assert one.turnover == pytest.approx(other.turnover)
@@ -103,7 +103,7 @@ def test_many_names_at_once_earn_what_the_engine_says(finished):
 
 def test_figures_are_those_of_the_metrics_file(finished):
     own = finished.tables.metrics["strategy"]
-    found = figures(trade(finished.panel, finished.config, finished.decisions), finished.cash)
+    found = figures(trade(finished.panel, finished.config, finished.decisions, finished.cash), finished.cash)
     for name in ("total_return", "cagr", "volatility", "sharpe", "max_drawdown", "turnover"):
         assert found[name] == pytest.approx(own[name]), name
     assert found["cost_bps"] == pytest.approx(own["costs"]["bps_per_year"])

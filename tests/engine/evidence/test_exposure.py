@@ -37,8 +37,8 @@ def held(asof, weights: dict) -> Decision:
 def finished_run(folder, panel, decisions, settings: dict | None = None) -> FinishedRun:
     config = make_config({"significance": {"portfolios": 200}, "data": {"benchmark": "MKT"}} | (settings or {}))
     days = pd.DatetimeIndex([decision.asof for decision in decisions])
-    result = run_backtest(panel, lambda now: Replay(decisions), days, config.trading)
     cash = pd.Series(0.0001, panel.sessions)
+    result = run_backtest(panel, lambda now: Replay(decisions), days, config.trading, cash=cash)
     artifacts.write_tables(folder, result, panel.assets.assign(verdict="used", why="").rename_axis("symbol"), panel)
     metrics = compute_metrics(result, cash, panel.session_closes()[panel.benchmark])
     write_json(folder / "metrics.json", metrics)
@@ -73,12 +73,12 @@ def earned(positions: pd.DataFrame) -> pd.DataFrame:
 
 def exposure(run: FinishedRun):
     returns = pd.DataFrame({"net": run.tables.returns["strategy"], "gross": run.tables.gross})
-    return exposure_of(run.panel, run.tables.positions, returns, run.tables.transactions)
+    return exposure_of(run.panel, run.tables.positions, returns, run.tables.transactions, cash=run.cash)
 
 
-def test_the_exposures_of_an_account_explain_what_it_earned_before_costs(finished):
+def test_the_exposures_and_the_cash_of_an_account_explain_what_it_earned_before_costs(finished):
     found = exposure(finished)
-    assert np.abs(found.elsewhere).max() < 1e-12
+    assert np.abs(found.elsewhere).max() < 1e-12 and found.rate.min() > 0
     assert found.held == 2 and len(found.spells) >= 15
 
 
@@ -131,7 +131,7 @@ def test_portfolios_drawn_by_lot_scatter_around_the_average_name(finished):
     found = exposure(finished)
     drawn = random_names(found, np.zeros(len(found.sessions)), finished.cash, 2000)
     error = drawn.gross.std(axis=0) / 2000**0.5
-    apart = (drawn.gross.mean(axis=0) - average_name(found).to_numpy()) / np.where(error > 0, error, 1.0)
+    apart = (drawn.gross.mean(axis=0) - average_name(found).to_numpy()) / np.where(error > 1e-12, error, 1.0)
     assert np.abs(apart).max() < 5 and 0.8 < apart.std() < 1.2
     own = finished.tables.gross
     assert drawn.gross.std(axis=1).mean() == pytest.approx(own.std(), rel=0.2)
@@ -235,6 +235,9 @@ def test_one_name_is_judged_against_holding_it_at_the_average_exposure():
     found = exposure_of(panel, *account(panel, {2: (10.0, opens.iloc[2])}))
     whole = panel.close["A"].pct_change().iloc[1:]
     assert average_name(found).to_numpy() == pytest.approx(found.average * whole.to_numpy())
+    rate = pd.Series(1e-3, panel.dates)
+    paid = exposure_of(panel, *account(panel, {2: (10.0, opens.iloc[2])}), cash=rate)
+    assert (average_name(paid) - average_name(found)).to_numpy() == pytest.approx((1 - found.average) * 1e-3)
     assert 0 < found.average < 1 and random_names(found, np.zeros(5), pd.Series(0.0, panel.dates)) is None
 
 

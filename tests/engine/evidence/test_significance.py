@@ -68,8 +68,8 @@ def finished(tmp_path_factory) -> FinishedRun:
     config = make_config(SETTINGS)
     days = panel.sessions[np.arange(150, 410, 21)]
     decisions = [decided(panel, day) for day in days]
-    result = run_backtest(panel, lambda now: Replay(decisions), days, config.trading)
     cash = pd.Series(0.0001, panel.sessions)
+    result = run_backtest(panel, lambda now: Replay(decisions), days, config.trading, cash=cash)
     folder = tmp_path_factory.mktemp("run")
     verdicts = panel.assets.assign(verdict="used", why="").rename_axis("symbol")
     artifacts.write_tables(folder, result, verdicts, panel)
@@ -157,7 +157,9 @@ def test_the_comparator_is_what_equal_holdings_of_each_cluster_earn(finished):
     names = finished.panel.tradable
     sized, at_end = (finished.panel.close.loc[day, names] for day in (first, second))
     bought = finished.panel.open.loc[first:, names].iloc[1]
-    grown = 1 + 0.98 * ((at_end - bought) / sized).mean()
+    sessions = finished.panel.sessions.slice_indexer(first, second)
+    idle = (1.0001 - 0.98 * (bought / sized).mean()) * 1.0001 ** (sessions.stop - sessions.start - 2)
+    grown = idle + 0.98 * (at_end / sized).mean()
     assert (1 + found.loc[:second]).prod() == pytest.approx(grown, rel=1e-8)
 
 
@@ -216,7 +218,7 @@ def test_a_run_that_says_little_is_assessed_all_the_same(finished, tmp_path, how
         nothing = pd.Series(dtype=float)
         kept = [replace(d, weights=nothing, labels=pd.Series(dtype=int), sharpe=nothing, selected=[]) for d in kept]
     days = pd.DatetimeIndex([decision.asof for decision in kept])
-    result = run_backtest(finished.panel, lambda now: Replay(kept), days, finished.config.trading)
+    result = run_backtest(finished.panel, lambda now: Replay(kept), days, finished.config.trading, cash=finished.cash)
     metrics = compute_metrics(result, finished.cash, finished.panel.session_closes()["MKT"])
     tables = replace(
         tables, returns=result.returns, gross=result.gross, positions=result.positions,
@@ -262,7 +264,7 @@ def test_ten_years_are_assessed_in_ninety_seconds(tmp_path):
     candidates = Eligible(config.selection, config.embedding, config.features, config.encoder.lookback, cash)
     policy, known = make_baseline("correlation clusters", config, candidates), with_features(panel, config.features)
     made = [policy.decide(known.until(day), PortfolioState()) for day in days]
-    result = run_backtest(panel, lambda now: Replay(made), days, config.trading)
+    result = run_backtest(panel, lambda now: Replay(made), days, config.trading, cash=cash)
     artifacts.write_tables(tmp_path, result, verdicts, panel)
     write_json(tmp_path / "metrics.json", compute_metrics(result, cash, panel.session_closes()[panel.benchmark]))
     (tmp_path / "config.toml").write_text(dump(config))

@@ -116,7 +116,7 @@ def test_a_run_of_ours_is_judged_as_it_judges_itself(tmp_path, ledger):
     for day in panel.sessions[np.arange(150, 410, 21)]:
         made.append(Decision(day, pd.Series(0.4, rng.choice(panel.tradable, 2, replace=False))))
     (tmp_path / "ours").mkdir()
-    ours = finished_run(tmp_path / "ours", panel, made)
+    ours = finished_run(tmp_path / "ours", panel, made, {"trading": {"cash_interest": False}})  # as in backtrader
     cerebro = ClockCerebro()
     for feed in panel_feeds(panel):
         cerebro.adddata(feed)

@@ -24,6 +24,7 @@ from clusterfolio.engine.report.sections.caveats import caveats, fills
 from clusterfolio.engine.report.sections.clusters import lasting, plot_stability, project
 from clusterfolio.engine.report.sections.holdings import picks
 from clusterfolio.engine.report.sections.performance import plot_drawdowns, plot_equity
+from clusterfolio.engine.report.sections.run import facts
 from clusterfolio.engine.report.sections.tear_sheets import LOTS, Sheet, in_lots, tear_sheets
 from clusterfolio.engine.report.sections.trading import transaction_summary
 from clusterfolio.engine.run_dir.tables import ReportInputs, asked_for, read_run
@@ -125,7 +126,8 @@ def known_symbols(symbols, labels):
 
 def with_metrics(inputs):
     closes = (1 + inputs.returns["benchmark"]).cumprod()
-    return replace(inputs, metrics=compute_metrics(SimpleNamespace(**vars(inputs)), 0.03, closes))
+    result = SimpleNamespace(**vars(inputs), interest=pd.Series(0.5, inputs.returns.index))
+    return replace(inputs, metrics=compute_metrics(result, 0.03, closes))
 
 
 def all_cash(n_sessions):
@@ -543,3 +545,17 @@ def test_the_page_says_where_orders_fill_and_counts_symbols_and_not_files():
     verdicts = ["used", "absent", "passed over", "exchange rate"]
     symbols = pd.DataFrame({"verdict": verdicts}, index=["A", "B", "README.md", "JPY=X"])
     assert asked_for(symbols).tolist() == [True, True, False, False]
+
+
+def test_what_cash_earned_is_said_and_so_is_that_it_earned_nothing(inputs):
+    rate = "a constant 3 % a year"
+    run, trading = inputs.run | {"cash": rate}, inputs.config["trading"]
+    on, off = (
+        replace(inputs, run=run, config=inputs.config | {"trading": trading | {"cash_interest": paid}})
+        for paid in (True, False)
+    )
+    total = round(inputs.metrics["strategy"]["interest"]["total"])
+    assert ("Cash", f"earned USD {total} in the account, at {rate}; ratios over cash are over it") in facts(on)
+    assert ("Cash", f"earned nothing in the account; ratios over cash are over {rate}") in facts(off)
+    assert ("Cash", f"ratios over cash are over {rate}") in facts(replace(off, run=run | {"judged": {}}))
+    assert "Interest on cash (USD)" in render(on, {})

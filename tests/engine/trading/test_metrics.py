@@ -12,7 +12,7 @@ from clusterfolio.engine.trading.metrics import cash_per_session, compute_metric
 DAYS = pd.DatetimeIndex(["2024-12-30", "2024-12-31", "2025-01-02", "2025-01-03"])
 
 
-def result(strategy, benchmark, value=None, trades=()):
+def result(strategy, benchmark, value=None, trades=(), interest=None):
     days = DAYS[: len(strategy)]
     value = [100.0] * len(days) if value is None else value
     columns = ["date", "symbol", "amount", "price", "value", "commission", "spread", "reason"]
@@ -20,6 +20,7 @@ def result(strategy, benchmark, value=None, trades=()):
         returns=pd.DataFrame({"strategy": strategy, "benchmark": benchmark}, days),
         positions=pd.DataFrame({"A": np.array(value) * 0.75, "cash": np.array(value) * 0.25}, days),
         transactions=pd.DataFrame(list(trades), columns=columns),
+        interest=pd.Series(0.0 if interest is None else interest, days),
     )
 
 
@@ -139,10 +140,16 @@ def test_one_session_gives_a_return_and_no_ratios():
     assert own["sharpe"] is None and own["volatility"] is None
 
 
+def test_interest_is_told_in_money_and_per_year():
+    run = result([0.0] * 4, [0.0] * 4, value=[100.0, 200.0, 300.0, 400.0], interest=[0.5, -0.25, 0.5, 0.25])
+    found = compute_metrics(run, 0.0, closes(1, 1, 1, 1, 1))["strategy"]["interest"]
+    assert found == pytest.approx({"total": 1.0, "bps_per_year": 1 / 250 * 252 / 4 * 1e4})
+
+
 def test_metrics_are_strict_json():
     metrics = compute_metrics(result([0.01, 0.0, 0.0, 0.02], [0.0] * 4), 0.02, closes(1, 1, 1, 1, 1))
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
     assert list(metrics["strategy"]) == [
         "total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "max_drawdown_days", "calmar",
-        "turnover", "costs", "by_year",
+        "turnover", "costs", "interest", "by_year",
     ]  # fmt: skip

@@ -39,15 +39,15 @@ def test_a_rate_accrues_over_calendar_days_from_the_day_it_was_published(panel, 
     cash, said = cash_returns(panel, CashConfig(), (str(tmp_path),))
     assert said == "DFF (macro.csv), as published"
     assert cash["2024-01-05"] == pytest.approx(0.036 / 360)  # dated the Thursday, known four days later
-    assert cash["2024-01-08"] == pytest.approx(3 * 0.072 / 360)  # Monday: three days of interest
+    assert cash["2024-01-08"] == pytest.approx(3 * 0.036 / 360)  # Monday: three days at the rate known on Friday
     assert cash["2024-01-09"] == pytest.approx(0.072 / 360)
 
 
-def test_a_bill_fund_gives_its_own_returns(panel):
+def test_a_bill_fund_gives_its_own_returns_once_they_are_known(panel):
     cash, said = cash_returns(panel, CashConfig(source="fund", fund="BIL"))
-    expected = panel.close["BIL"].pct_change().fillna(0.0)
+    expected = panel.close["BIL"].pct_change().shift(1).fillna(0.0)
     np.testing.assert_allclose(cash.to_numpy(), expected.to_numpy())
-    assert said == "the returns of BIL"
+    assert said == "the returns of BIL, a session later"
 
 
 def test_without_a_macro_file_auto_is_the_constant(panel, tmp_path):
