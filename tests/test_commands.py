@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = {
     "config.toml", "run.json", "metrics.json", "returns.csv", "returns_gross.csv", "weights.csv", "positions.csv",
     "transactions.csv", "clusters.csv", "embeddings.parquet", "symbols.csv", "benchmark.csv", "model",
-    "stability.csv", "passports.csv", "importance.csv",
+    "stability.csv", "passports.csv", "importance.csv", "payments.csv",
 }  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def differences(before, after, day):
     facts = [json.loads((out / "run.json").read_text()) for out in (before, after)]
     if facts[0]["fingerprint"]["model"] != facts[1]["fingerprint"]["model"]:
         found.append("model")
-    for name in ("weights", "clusters", "transactions", "positions"):
+    for name in ("weights", "clusters", "transactions", "positions", "payments"):
         tables = [pd.read_csv(out / f"{name}.csv", parse_dates=["date"]) for out in (before, after)]
         known = [table[table["date"] <= day].dropna(axis=1, how="all") for table in tables]
         known = [table.loc[:, (table != 0).any()].reset_index(drop=True) for table in known]

@@ -43,6 +43,20 @@ def test_a_rate_accrues_over_calendar_days_from_the_day_it_was_published(panel, 
     assert cash["2024-01-09"] == pytest.approx(0.072 / 360)
 
 
+def test_what_is_published_after_a_close_changes_nothing_that_the_next_session_pays(panel, tmp_path):
+    day, before = pd.Timestamp("2024-01-16"), [("2023-12-01", "DFF", 3.6), ("2024-01-08", "DFF", 5.4)]
+    published = [stamp for stamp in panel.sessions if (known_on("DFF", pd.DatetimeIndex([stamp])) > day).all()]
+    found = []
+    for number, rate in enumerate((5.4, 90.0)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        macro_file(folder, [*before, (str(published[0].date()), "DFF", rate)])
+        found.append(cash_returns(panel, CashConfig(), (str(folder),))[0])
+    differs = found[0] != found[1]
+    following = panel.sessions[panel.sessions > day]
+    assert not differs[: following[0]].any() and differs[following[-1]]
+
+
 def test_a_bill_fund_gives_its_own_returns_once_they_are_known(panel):
     cash, said = cash_returns(panel, CashConfig(source="fund", fund="BIL"))
     expected = panel.close["BIL"].pct_change().shift(1).fillna(0.0)
