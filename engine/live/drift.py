@@ -87,15 +87,13 @@ def day_line(journal: Journal, before: Model, day: Day, account: Account) -> tup
     intents = [i for i in journal.intents(since=before.day) if i.session <= day.date]
     plans = [p for p in journal.plans(since=before.day) if p.session <= day.date]
     activities = [a for a in journal.activities(before.day) if before.day < a.day <= day.date]
-    fees = {e.client_id: ZERO for e in journal.executions()}
-    for execution in journal.executions():
-        fees[execution.client_id] += execution.fee
+    fees = journal.fees(before.day)
     causes = dict.fromkeys(CAUSES, ZERO)
-    model, old = _split(before, activities), _prices(day)
-    model, causes = _dividends(model, day, activities, causes)
+    model, old = _dividends(before, day, activities, causes), _prices(day)
+    model = _split(model, activities)
     for plan in plans:
         own = [i for i in intents if i.plan == plan.key]
-        model, causes = _fills(model, plan, own, _opens(day, plan.session), old, causes)
+        model = _fills(model, plan, own, _opens(day, plan.session), old, causes)
     causes["costs"] -= sum((fees.get(i.client_id, ZERO) for i in intents), ZERO)
     for symbol, shares in before.held.items():
         ratio = _ratio(activities, symbol)
@@ -139,8 +137,10 @@ def _split(model: Model, activities: list[Activity]) -> Model:
     return replace(model, shares={name: number * _ratio(activities, name) for name, number in model.shares.items()})
 
 
-def _dividends(model: Model, day: Day, activities: list[Activity], causes: dict) -> tuple[Model, dict]:
-    """What was paid: to the account by the venue, to the model by the source, or else as the venue did."""
+def _dividends(model: Model, day: Day, activities: list[Activity], causes: dict[str, Decimal]) -> Model:
+    """What was paid, per share of before a split: to the account by the venue, to the model as the source states it, or
+    else as the venue did; noted in ``causes``.
+    """
     paid: dict[str, Decimal] = {}
     for activity in activities:
         if activity.kind is ActivityKind.DIVIDEND:
@@ -149,19 +149,19 @@ def _dividends(model: Model, day: Day, activities: list[Activity], causes: dict)
             causes["other payments"] += activity.cash
     due = {str(s): Decimal(repr(float(d))) for s, d in (day.dividends or {}).items() if d}
     for symbol, cash in paid.items():
-        held = model.held.get(symbol, ZERO) * _ratio(activities, symbol)
+        held = model.held.get(symbol, ZERO)
         if symbol not in due and held:
             due[symbol] = cash / held
     owed = sum((model.shares.get(symbol, ZERO) * per_share for symbol, per_share in due.items()), ZERO)
     causes["dividends"] += sum(paid.values(), ZERO) - owed
-    return replace(model, cash=model.cash + owed), causes
+    return replace(model, cash=model.cash + owed)
 
 
 def _fills(
     model: Model, plan: Plan, intents: list[Intent], opens: Mapping[str, Decimal], closes: Mapping[str, Decimal],
-    causes: dict,
-) -> tuple[Model, dict]:  # fmt: skip
-    """A plan's session: the model reaches what was wanted at the open, the account what it could."""
+    causes: dict[str, Decimal],
+) -> Model:  # fmt: skip
+    """A plan's session: the model reaches what was wanted at the open, the account what it could (see ``causes``)."""
     shares, why, cash = dict(model.shares), dict(model.causes), model.cash
     wanted = plan.facts.get("wanted", {})
     splits = plan.facts.get("splits", {})
@@ -185,7 +185,7 @@ def _fills(
                 why[symbol] = "partial fills"
         causes["price"] -= paid - filled * start
         causes[why[symbol]] += apart * (closes.get(symbol, ZERO) - start)
-    return replace(model, cash=cash, shares={s: n for s, n in shares.items() if n}, causes=why), causes
+    return replace(model, cash=cash, shares={s: n for s, n in shares.items() if n}, causes=why)
 
 
 def _prices(day: Day) -> dict[str, Decimal]:

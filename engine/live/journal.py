@@ -55,8 +55,11 @@ CREATE TABLE intents (client_id TEXT PRIMARY KEY, plan TEXT NOT NULL, ordinal IN
 CREATE INDEX intents_of_plan ON intents (plan);
 CREATE INDEX intents_in_state ON intents (state);
 CREATE INDEX intents_by_session ON intents (session);
+CREATE INDEX plans_by_session ON plans (session);
+CREATE INDEX plans_in_status ON plans (status);
 CREATE TABLE executions (id TEXT PRIMARY KEY, client_id TEXT NOT NULL, venue_id TEXT NOT NULL, symbol TEXT NOT NULL,
     side TEXT NOT NULL, quantity TEXT NOT NULL, price TEXT NOT NULL, at TEXT NOT NULL, fee TEXT NOT NULL);
+CREATE INDEX executions_at ON executions (at);
 CREATE TABLE activities (id TEXT PRIMARY KEY, kind TEXT NOT NULL, day TEXT NOT NULL, symbol TEXT NOT NULL,
     quantity TEXT NOT NULL, cash TEXT NOT NULL, other TEXT NOT NULL, ratio TEXT, text TEXT NOT NULL);
 CREATE TABLE days (day TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -434,13 +437,29 @@ class Journal:
             db.executemany("INSERT OR IGNORE INTO executions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             return db.total_changes - before
 
-    def executions(self) -> list[Execution]:
-        """Every fill that is known in detail, in order."""
+    def executions(self, since: dt.date | None = None) -> list[Execution]:
+        """The fills that are known in detail, from a day on, in order."""
         return [
-            Execution(r["id"], r["client_id"], r["venue_id"], r["symbol"], Side(r["side"]), Decimal(r["quantity"]),
-                      Decimal(r["price"]), dt.datetime.fromisoformat(r["at"]), Decimal(r["fee"]))
-            for r in self._db.execute("SELECT * FROM executions ORDER BY at, id")
+            Execution(
+                r["id"], r["client_id"], r["venue_id"], r["symbol"], Side(r["side"]), Decimal(r["quantity"]),
+                Decimal(r["price"]), dt.datetime.fromisoformat(r["at"]), Decimal(r["fee"]),
+            )
+            for r in self._db.execute(
+                "SELECT * FROM executions WHERE at >= ? ORDER BY at, id", ((since or dt.date.min).isoformat(),)
+            )
         ]  # fmt: skip
+
+    def last_execution(self) -> dt.datetime | None:
+        """When the last fill that is known in detail happened."""
+        at = self._db.execute("SELECT MAX(at) FROM executions").fetchone()[0]
+        return None if at is None else dt.datetime.fromisoformat(at)
+
+    def fees(self, since: dt.date) -> dict[str, Decimal]:
+        """What fills from a day on cost, by client id."""
+        found: dict[str, Decimal] = {}
+        for execution in self.executions(since):
+            found[execution.client_id] = found.get(execution.client_id, ZERO) + execution.fee
+        return found
 
     # What changed the account without an order
 

@@ -24,7 +24,7 @@ from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel
 from clusterfolio.strategies.policy import Decision, Policy, PortfolioState
 from clusterfolio.strategies.rebalance import RebalanceStrategy
 
-#: A leg is not split finer than this where an asset has no step of its own.
+#: Less than this is no share: what a reverse split leaves of one.
 STEP = Decimal("0.000000001")
 
 
@@ -38,7 +38,8 @@ class Day:
             rows of the panel.
         stale: symbols that trade and have no bar of the day.
         why_not: symbols for which there is no order whatever the venue, and why.
-        dividends: paid per share on the day, in the account's currency, as the source states; None = it states none.
+        dividends: paid on the day per share held the session before, in the account's currency, as the source states;
+            None = it states none.
     """
 
     panel: Panel

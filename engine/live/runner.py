@@ -29,6 +29,7 @@ from clusterfolio.engine.live.drift import Model, day_line
 from clusterfolio.engine.live.journal import ALIVE, Intent, IntentState, Journal, JournalError, Plan, tag
 from clusterfolio.engine.live.limits import Limits, broken, killed, too_stale
 from clusterfolio.engine.live.planner import (
+    STEP,
     Asked,
     Day,
     Shaped,
@@ -477,7 +478,7 @@ class Runner:
         if found is not None:
             since, facts = found
             decided = since, facts["weights"]
-            fees = self._fees()
+            fees = {client_id: float(fee) for client_id, fee in self.journal.fees(since).items()}
             then = self._as_of(facts, since)
             record = record_of(
                 then, facts["cash"], self.journal.plans(since), self.journal.intents(since=since), fees,
@@ -506,12 +507,6 @@ class Runner:
         then = {s: now.get(s, ZERO) - filled.get(s, ZERO) for s in {*now, *filled}}
         earlier = {s: dt.date.fromisoformat(e) for s, e in facts["entries"].items()}
         return {s: (float(q), earlier.get(s) or entries.get(s) or since) for s, q in sorted(then.items()) if q}
-
-    def _fees(self) -> dict[str, float]:
-        fees: dict[str, float] = {}
-        for execution in self.journal.executions():
-            fees[execution.client_id] = fees.get(execution.client_id, 0.0) + float(execution.fee)
-        return fees
 
     def _plan(self) -> State:
         """Shape what the Strategy wants into orders, hold them against the limits, and journal decision and plan."""
@@ -717,9 +712,8 @@ class Runner:
         return State.IDLE
 
     def _executions_since(self) -> dt.datetime:
-        known = self.journal.executions()
-        first = known[-1].at - dt.timedelta(days=1) if known else None
-        return first or dt.datetime.combine(self._first_day(), dt.time(), dt.UTC)
+        last = self.journal.last_execution()
+        return last - dt.timedelta(days=1) if last else dt.datetime.combine(self._first_day(), dt.time(), dt.UTC)
 
     def _named(self, executions):
         """Ours, with the client id where the venue names an order by its own id only."""
@@ -734,7 +728,7 @@ class Runner:
         """Signed shares that targets and holdings differ by."""
         holdings = self.journal.holdings()
         found = {symbol: target - holdings.get(symbol, ZERO) for symbol, target in plan.targets.items()}
-        return {symbol: amount for symbol, amount in found.items() if amount}
+        return {symbol: amount for symbol, amount in found.items() if abs(amount) >= STEP}
 
     def _once_more(self, plan: Plan, missing: Mapping[str, Decimal]) -> list[Intent]:
         intents = self.journal.intents(plan.key)

@@ -1,30 +1,339 @@
-"""The machine on the local venue, day by day."""
+"""The machine on the local venue, day by day, and what it does when something is wrong."""
 
-from clusterfolio.engine.live.journal import Journal
-from clusterfolio.engine.live.runner import Runner
-from tests.engine.live.worlds import VenueTime, World, local_venue, settings
+import datetime as dt
+from dataclasses import replace
+from decimal import Decimal
+
+import pandas as pd
+import pytest
+
+from clusterfolio.engine.live.journal import IntentState, Journal, JournalError
+from clusterfolio.engine.live.runner import Halted, Runner, State
+from clusterfolio.engine.live.venue import OrderRequest, Session, Side, Timing, Unavailable
+from tests.conftest import FixedPolicy
+from tests.engine.live.worlds import VenueTime, World, close_of, local_venue, sessions_between, settings
 
 
-def make(world, tmp_path, venue=None, journal=None, **more):
-    venue = venue or local_venue(world, tmp_path / "venue.sqlite")
-    journal = journal or Journal(tmp_path / "journal.sqlite", durable=False)
-    told = []
-    runner = Runner(
-        venue, journal, world, VenueTime(venue), settings(**more), kill_file=tmp_path / "KILL",
-        notify=lambda kind, facts: told.append((kind, facts)),
+class Desk:
+    """A world, its venue, a journal, and as many runners as are started."""
+
+    def __init__(self, tmp_path, world=None, dry=False, **more):
+        self.world = world or World(every=1)
+        self.folder = tmp_path
+        self.venue = local_venue(self.world, tmp_path / "venue.sqlite")
+        self.journal = Journal(tmp_path / "journal.sqlite", durable=False)
+        self.told, self.more = [], more
+        self.kill_file = tmp_path / "KILL"
+
+    def runner(self, dry=False, venue=None, **more):
+        return Runner(
+            venue or self.venue, self.journal, self.world, VenueTime(self.venue), settings(**{**self.more, **more}),
+            kill_file=self.kill_file, notify=lambda kind, facts: self.told.append((kind, facts)), dry=dry,
+        )  # fmt: skip
+
+    def run(self, sessions, **more):
+        self.runner(**more).run(sessions=sessions)
+
+    def kinds(self):
+        return [kind for kind, _ in self.told]
+
+    def day(self, ahead):
+        return self.world.days[self.world.start + ahead].date()
+
+    def at_venue(self):
+        return {p.symbol: p.quantity for p in self.venue.positions()}
+
+    def orders(self):
+        return self.venue.orders(dt.datetime(2000, 1, 1, tzinfo=dt.UTC))
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path)
+
+
+def test_a_day_is_planned_sent_settled_and_accounted_for(desk):
+    desk.run(3)
+    assert desk.kinds().count("settled") == 2
+    assert desk.venue.open_orders() == [] and desk.at_venue() == desk.journal.holdings() != {}
+    assert [day for day, _ in desk.journal.days()] == [desk.day(n) for n in range(3)]
+    for _, line in desk.journal.days():
+        assert abs(line["causes"]["unexplained"]) < 0.01 and abs(line["drift"]) < 0.01
+
+
+def test_every_order_fills_on_the_session_after_its_decision_over_a_holiday_and_a_half_day(tmp_path):
+    desk = Desk(tmp_path, World(every=1, start="2019-06-13"))
+    desk.run(8)
+    days = {order.session for order in desk.orders()}
+    assert dt.date(2019, 7, 3) in days and dt.date(2019, 7, 5) in days and dt.date(2019, 7, 4) not in days
+    sessions = [session.day for session in sessions_between(desk.day(0), desk.day(12))]
+    for intent in desk.journal.intents():
+        decided = dt.date.fromisoformat(intent.client_id.split("-")[1])
+        assert intent.session == sessions[sessions.index(decided) + 1]
+        order = desk.venue.order_by_client_id(intent.client_id)
+        assert order.session == intent.session if order else intent.state is IntentState.PLANNED
+
+
+@pytest.mark.parametrize("when", ["queue", "after_open"])
+def test_orders_go_out_at_once_or_after_the_open(tmp_path, when):
+    desk = Desk(tmp_path, when=when)
+    desk.run(1)
+    runner = desk.runner()
+    sent = []
+    submit = desk.venue.submit
+    desk.venue.submit = lambda request: (sent.append(desk.venue.now), submit(request))[1]
+    runner.run(sessions=1)
+    opens = sessions_between(desk.day(1), desk.day(1))[0].opens
+    assert sent and all(moment < opens if when == "queue" else moment >= opens for moment in sent)
+
+
+def test_what_was_planned_for_a_session_that_is_over_is_dropped_and_planned_anew(desk):
+    desk.run(1)
+    assert desk.journal.open_plan() is not None and not desk.orders()
+    desk.venue.advance(close_of(desk.day(2)) + dt.timedelta(hours=1))
+    desk.run(1)
+    dropped = desk.journal.plans()[0]
+    assert dropped.status == "dropped" and dropped.residue and not desk.orders()
+    desk.run(1)
+    assert {order.session for order in desk.orders()} == {desk.day(3)}
+    assert {i.state for i in desk.journal.intents(dropped.key)} == {IntentState.DROPPED}
+
+
+def test_nothing_is_sent_shortly_before_a_close(desk):
+    desk.run(1)
+    desk.venue.advance(close_of(desk.day(1)) - dt.timedelta(seconds=299))
+    desk.run(1)
+    assert not desk.orders() and desk.journal.plans()[0].status == "dropped"
+
+
+def test_an_order_that_waits_at_the_venue_for_another_session_is_cancelled(desk):
+    desk.run(1)
+    one = desk.journal.alive()[0]
+    desk.journal.mark(one.client_id, IntentState.SENDING)
+    desk.venue.advance(close_of(desk.day(1)) + dt.timedelta(minutes=1))
+    desk.venue.submit(one.request)  # it was on its way all day
+    desk.run(1)
+    found = desk.venue.order_by_client_id(one.client_id)
+    assert found.session == desk.day(2) and found.state == "cancelled" and not found.filled
+
+
+def test_a_session_that_only_the_venue_has_halts(desk):
+    calendar = desk.venue.calendar
+
+    def with_a_sunday(first, last):
+        day = dt.date(2019, 1, 20)
+        moment = dt.datetime(2019, 1, 20, 14, tzinfo=dt.UTC)
+        return [*calendar(first, last), Session(day, moment, moment + dt.timedelta(hours=6))]
+
+    desk.venue.calendar = with_a_sunday
+    with pytest.raises(Halted, match="the venue is open on 2019-01-20, XNYS is not"):
+        desk.run(1)
+
+
+def test_a_session_that_the_venue_does_not_have_is_said(desk):
+    calendar, gone = desk.venue.calendar, desk.day(3)
+    desk.venue.calendar = lambda first, last: [s for s in calendar(first, last) if s.day != gone]
+    desk.run(1)
+    assert ("calendar", {"why": f"the venue is closed on {gone}, a session of XNYS"}) in desk.told
+
+
+def test_one_stale_symbol_is_skipped_and_two_stop_the_rebalance(tmp_path):
+    desk = Desk(tmp_path, World(every=1, policy=FixedPolicy({})))
+    desk.world.policy.weights = {day: pd.Series({"S0": 0.4, "S1": 0.4}) for day in desk.world.days}
+    desk.world.stale = {desk.day(0): ("S0",), desk.day(2): ("S0", "S1")}
+    desk.run(2)
+    assert set(desk.at_venue()) == {"S1"}
+    assert "no bar of the day" in desk.journal.plans()[0].skipped["S0"]
+    before = len(desk.journal.intents())
+    desk.run(2)
+    told = dict(desk.told)["no rebalance"]
+    assert told["session"] == str(desk.day(2)) and told["missing"] == ["S0", "S1"]
+    assert not [i for i in desk.journal.intents() if i.session == desk.day(3)] and before
+
+
+def test_a_day_without_bars_is_waited_for_and_then_given_up(desk):
+    desk.world.unknown.add(desk.day(1))
+    desk.run(2)
+    assert dict(desk.told)["no rebalance"]["why"] == "its bars are not there"
+    opens = sessions_between(desk.day(2), desk.day(2))[0].opens
+    assert opens - dt.timedelta(hours=2) < desk.venue.now < opens
+
+
+def test_the_kill_file_stops_before_the_next_order(desk):
+    desk.run(1)
+    submit = desk.venue.submit
+
+    def once(request):
+        desk.kill_file.touch()
+        return submit(request)
+
+    desk.venue.submit = once
+    with pytest.raises(Halted, match="kill file"):
+        desk.run(1)
+    assert len(desk.orders()) == 1
+    with pytest.raises(Halted, match="kill file"):
+        desk.run(1)
+    desk.kill_file.unlink()
+    desk.journal.set_state("halt", None)
+    desk.venue.submit = submit
+    desk.run(1)
+    assert len(desk.orders()) == 3 and desk.journal.plans()[0].status == "done"
+
+
+@pytest.mark.parametrize("sent", [0, 1, 2])
+def test_flatten_ends_flat(tmp_path, sent):
+    desk = Desk(tmp_path)
+    desk.run(2 + sent)
+    runner = desk.runner()
+    runner.flatten()
+    runner.run(sessions=1)
+    held = [s for s, q in desk.journal.holdings().items() if q]
+    wanted = desk.journal.open_plan()  # what the next close decides is another matter
+    assert not held and not desk.at_venue() and wanted is not None
+
+
+def test_a_dry_run_sends_nothing_and_shows_the_same_plan(desk):
+    class Refusing:
+        def __getattr__(self, name):
+            assert name not in ("submit", "cancel"), name
+            return getattr(desk.venue, name)
+
+    dry = desk.runner(dry=True, venue=Refusing())
+    dry.run(sessions=1)
+    assert desk.journal.looked_at() is None and desk.journal.plans() == [] and not desk.orders()
+    plan, intents = dry.planned
+    desk.run(1)
+    assert (plan.key, plan.targets, intents) == (
+        desk.journal.open_plan().key, desk.journal.open_plan().targets, desk.journal.intents(plan.key)
     )  # fmt: skip
-    return runner, venue, journal, told
 
 
-def test_a_day_is_planned_sent_settled_and_accounted_for(tmp_path):
-    world = World(every=1)
-    runner, venue, journal, told = make(world, tmp_path)
-    runner.run(sessions=3)
-    assert [kind for kind, _ in told].count("settled") == 2
-    assert venue.open_orders() == []
-    held = {p.symbol: p.quantity for p in venue.positions()}
-    assert held == journal.holdings() and held
-    lines = journal.days()
-    assert len(lines) == 3
-    for _, line in lines:
-        assert abs(line["causes"]["unexplained"]) < 0.01
+def buy_for_someone(desk, symbol="S5", client_id="someone-1"):
+    desk.venue.submit(OrderRequest(client_id, symbol, Side.BUY, Decimal(3), Timing.DAY, desk.day(1)))
+
+
+def test_a_foreign_order_and_a_foreign_position_halt_and_can_be_adopted(desk):
+    desk.run(2)
+    buy_for_someone(desk)
+    with pytest.raises(Halted, match="S5: a foreign order to buy 3"):
+        desk.run(1)
+    desk.journal.set_state("halt", None)
+    desk.venue.advance(close_of(desk.day(2)))
+    before = desk.journal.holdings().get("S5", Decimal(0))
+    with pytest.raises(Halted, match=r"S5: the account holds .* 3 are not ours"):
+        desk.run(1)
+    desk.journal.set_state("halt", None)
+    assert desk.journal.holdings().get("S5", Decimal(0)) == before
+    desk.runner(adopt=True).reconcile()
+    assert desk.journal.holdings()["S5"] == before + 3
+    desk.run(1)
+
+
+def test_a_position_that_is_gone_halts(desk):
+    desk.run(2)
+    symbol, quantity = next(iter(desk.at_venue().items()))
+    desk.venue.submit(OrderRequest("someone", symbol, Side.SELL, quantity, Timing.DAY, desk.day(2)))
+    desk.venue.advance(close_of(desk.day(2)))
+    with pytest.raises(Halted, match=f"{symbol}: the journal holds {quantity}, the account 0"):
+        desk.run(1)
+
+
+def test_a_halted_name_is_skipped_with_its_weight_in_cash(tmp_path):
+    world = World(every=1, policy=FixedPolicy({}))
+    world.policy.weights = {day: pd.Series({"S0": 0.2, "S1": 0.6}) for day in world.days}
+    world.halted.add("S0")
+    desk = Desk(tmp_path, world)
+    desk.run(2)
+    assert set(desk.at_venue()) == {"S1"} and desk.journal.plans()[0].skipped == {"S0": "halted"}
+    assert desk.venue.account().cash > 30_000
+
+
+def test_more_weight_that_cannot_be_traded_than_allowed_halts(tmp_path):
+    world = World(every=1, policy=FixedPolicy({}))
+    world.policy.weights = {day: pd.Series({"S0": 0.3, "S1": 0.6}) for day in world.days}
+    world.halted.add("S0")
+    with pytest.raises(Halted, match=r"max_untradable: .* 29.36 % .*skipped: S0: halted"):
+        Desk(tmp_path, world).run(2)
+
+
+def test_a_split_and_a_dividend_between_decision_and_open_change_no_value(tmp_path):
+    outcomes = []
+    for name, splits in (("plain", {}), ("split", {"S0": Decimal(2), "S1": Decimal("0.5")})):
+        folder = tmp_path / name
+        folder.mkdir()
+        world = World(every=1, whole=False, policy=FixedPolicy({}))
+        flips = [{"S0": 0.5, "S1": 0.3}, {"S0": 0.3, "S1": 0.5, "S2": 0.1}]
+        world.policy.weights = {day: pd.Series(flips[n % 2]) for n, day in enumerate(world.days)}
+        desk = Desk(folder, world, fractional=True)
+        world.splits = {(desk.day(3), symbol): ratio for symbol, ratio in splits.items()}
+        world.dividends = {(desk.day(3), "S0"): Decimal("0.4")}
+        desk.run(6)
+        lines = [line for _, line in desk.journal.days()]
+        assert all(abs(line["causes"]["unexplained"]) < 0.01 for line in lines)
+        assert all(plan.residue == {} and plan.status != "dropped" for plan in desk.journal.plans()[:-1])
+        outcomes.append((desk, [line["account"] for line in lines]))
+    (plain, values), (split, others) = outcomes
+    assert [kind for kind, _ in split.told].count("activity") == 3
+    assert split.journal.holdings()["S0"] == pytest.approx(2 * plain.journal.holdings()["S0"], rel=Decimal("1e-6"))
+    assert split.journal.holdings()["S1"] == pytest.approx(plain.journal.holdings()["S1"] / 2, rel=Decimal("1e-6"))
+    assert others == pytest.approx(values, rel=1e-6)
+
+
+def test_the_line_explains_what_sets_account_and_model_apart(tmp_path):
+    """A fill in two parts at the open, the rest cancelled; another price than the model's; costs: to the cent."""
+    world = World(every=50, policy=FixedPolicy({}))
+    world.policy.weights = {day: pd.Series({"S0": 0.5, "S1": 0.4}) for day in world.days}
+    desk = Desk(tmp_path, world, rounds=1)
+    desk.venue._rates = {"S0": Decimal("0.001"), "S1": Decimal("0.001")}
+    desk.venue._filler = lambda order, at: Decimal("0.25") if order.symbol == "S0" else Decimal(1)
+    real = desk.venue._quotes.day
+    worse = lambda day: {n: replace(q, open=q.open * Decimal("1.01")) for n, q in real(day).items()}  # noqa: E731
+    desk.venue._quotes.day = worse
+    desk.run(2)
+    (_, first), (_, line) = desk.journal.days()
+    assert first["drift"] == 0.0
+    opens, closes = world.panel.open.loc[str(desk.day(1))], world.panel.close.loc[str(desk.day(1))]
+    held = {s: float(q) for s, q in desk.journal.holdings().items()}
+    wanted = {"S0": 49_000 // world.panel.close["S0"].iloc[world.start],
+              "S1": 39_200 // world.panel.close["S1"].iloc[world.start]}  # fmt: skip
+    by_hand = {
+        "price": -sum(held[s] * 0.01 * opens[s] for s in held),
+        "partial fills": (held["S0"] - wanted["S0"]) * (closes["S0"] - opens["S0"]),
+        "costs": -sum(0.001 * held[s] * 1.01 * opens[s] for s in held),
+    }
+    for cause, amount in by_hand.items():
+        assert line["causes"][cause] == pytest.approx(amount, abs=0.01), cause
+    assert line["drift"] == pytest.approx(sum(by_hand.values()), abs=0.01)
+
+
+def test_another_run_and_another_account_are_refused(desk):
+    desk.run(1)
+    with pytest.raises(JournalError, match="belongs to strategy 'test', this is 'other'"):
+        desk.journal.identify(strategy="other")
+
+
+def test_a_venue_that_is_away_is_waited_for(desk):
+    desk.run(1)
+    account, until = desk.venue.account, desk.venue.now + dt.timedelta(hours=3)
+
+    def away():
+        if desk.venue.now < until:
+            raise Unavailable("connection refused")
+        return account()
+
+    desk.venue.account = away
+    desk.run(1)
+    assert desk.kinds().count("wait") > 3 and desk.journal.plans()[0].status == "done"
+
+
+def test_a_stream_that_never_comes_is_waited_for_a_bounded_time_and_no_order_goes_out(desk):
+    desk.run(1)
+    desk.venue.stream_ready = lambda: False
+    with pytest.raises(Unavailable, match="not authenticated"):
+        desk.runner().run(wait=False)
+    assert not desk.orders()
+
+
+def test_it_idles_without_waiting_when_told_so(desk):
+    desk.run(2)
+    assert desk.runner().run(wait=False) is State.IDLE

@@ -56,6 +56,8 @@ class World:
         self.stale: dict[dt.date, tuple[str, ...]] = {}
         self.unknown: set[dt.date] = set()
         self.actions: dict[tuple[dt.date, str], Quote] = {}
+        self.splits: dict[tuple[dt.date, str], Decimal] = {}
+        self.dividends: dict[tuple[dt.date, str], Decimal] = {}
         self.halted: set[str] = set()
         self.whole = whole
         self._by_day = {day.date(): row for row, day in enumerate(days)}
@@ -72,7 +74,18 @@ class World:
             return None
         panel = self.panel.until(pd.Timestamp(session))
         bars = {name: getattr(panel, name).iloc[-60:] for name in FIELDS}
-        return Day(panel, bars, self.stale.get(session, ()))
+        ratios = pd.Series({name: float(self.ratio(session, name)) for name in panel.symbols})
+        bars = {name: frame if name == "volume" else frame / ratios for name, frame in bars.items()}
+        paid = {name: float(paid) for (day, name), paid in self.dividends.items() if day == session}
+        return Day(panel, bars, self.stale.get(session, ()), dividends=paid)
+
+    def ratio(self, session, symbol) -> Decimal:
+        """By how much a share was split up to a session; the panel knows of no splits, the market does."""
+        found = Decimal(1)
+        for (day, name), ratio in self.splits.items():
+            if name == symbol and day <= session:
+                found *= ratio
+        return found
 
     def due(self, after, session):
         dates = [d.date() for d in self.days[self.start :: self.every]]
@@ -107,13 +120,15 @@ class _Quotes:
         if session not in world._quotes:
             row = world._by_day[session]
             world._quotes[session] = {
-                name: world.actions.get((session, name))
-                or Quote(
-                    Decimal(str(world.panel.open[name].iloc[row])), Decimal(str(world.panel.close[name].iloc[row]))
-                )
-                for name in world.names()
+                name: world.actions.get((session, name)) or self._quote(session, name, row) for name in world.names()
             }
         return world._quotes[session]
+
+    def _quote(self, session, name, row):
+        world, ratio = self.world, self.world.ratio(session, name)
+        prices = (Decimal(str(frame[name].iloc[row])) / ratio for frame in (world.panel.open, world.panel.close))
+        paid, split = world.dividends.get((session, name), 0), world.splits.get((session, name), 1)
+        return Quote(*prices, Decimal(paid), Decimal(split))
 
     def sessions(self, first, last):
         return sessions_between(first, last)

@@ -1,0 +1,105 @@
+"""Paper trading as a user meets it: a finished run, two commands, and the same again after a stop."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from tests.market_files import DATES, source_options
+from tests.test_commands import invoke
+
+
+@pytest.fixture(scope="module")
+def finished(market, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "first"
+    policy = ("--policy", "tests.engine.live.own_policy:Momentum", "--set", "significance.on=false")
+    invoke("run", *source_options(market), *DATES, *policy, "--out", out, "--quiet", "--no-report")
+    return out
+
+
+@pytest.fixture
+def home(tmp_path):
+    return ("--home", tmp_path / "account")
+
+
+QUIET = ("-q", "--trust")
+
+
+def told(*args, code=0):
+    return json.loads(invoke("paper", *args, "--json", code=code).stdout)
+
+
+def test_a_first_day_takes_one_command_after_the_run_and_goes_on(finished, home, monkeypatch):
+    monkeypatch.setenv("APCA_API_KEY_ID", "PKSECRETID")
+    monkeypatch.setenv("APCA_API_SECRET_KEY", "very-secret-key")
+    planned = told("plan", finished, *QUIET, *home)
+    first = told("once", finished, *QUIET, *home)
+    assert first["held"] and first["halted"] == "" and abs(first["day"]["causes"]["unexplained"]) < 0.01
+    assert planned["plan"]["targets"] == first["held"]
+    second = told("once", finished, *QUIET, *home)
+    assert second["looked_at"] > first["looked_at"]
+    shown = invoke("paper", "status", finished, *home).output
+    assert all(name in shown for name in second["held"]) and "apart" in shown
+    days = pd.read_csv(home[1] / "days.csv")
+    assert len(days) == 3 and (days["unexplained"].abs() < 0.01).all()
+    for file in home[1].iterdir():
+        assert b"SECRETID" not in file.read_bytes() and b"very-secret" not in file.read_bytes()
+
+
+def test_what_decide_says_paper_orders(finished, home):
+    planned = told("plan", finished, *QUIET, *home)
+    day = planned["plan"]["decided"]
+    capital = home[1].parent / "held.csv"
+    capital.write_text("symbol,shares\nCASH,100000\n")
+    listed = json.loads(invoke("decide", finished, "--asof", day, "--holdings", capital, "--json", *QUIET).stdout)
+    want = {row["symbol"]: row["shares"] for row in listed["orders"]}
+    got = {row["symbol"]: float(row["quantity"]) for row in planned["orders"]}
+    assert got == pytest.approx(want, rel=1e-8)
+    assert {r["symbol"]: float(r["price"]) for r in planned["orders"]} == pytest.approx(
+        {r["symbol"]: r["price"] * r["rate"] for r in listed["orders"]}
+    )
+
+
+def test_a_dry_run_leaves_no_trace(finished, home):
+    shown = invoke("paper", "once", finished, "--dry-run", *QUIET, *home).output
+    assert "for the open of" in shown
+    assert told("status", finished, *home)["looked_at"] == ""
+
+
+def test_halt_and_resume(finished, home):
+    told("once", finished, *QUIET, *home)
+    invoke("paper", "halt", finished, *home)
+    assert told("status", finished, *home)["halted"] == "the kill file is there"
+    flat = invoke("paper", "flatten", finished, *QUIET, *home, code=5).output
+    assert "kill file" in flat
+    assert "was halted: kill file" in invoke("paper", "resume", finished, *home).output
+    assert told("flatten", finished, *QUIET, *home)["held"] == {}
+
+
+def test_it_says_when_the_bars_end(finished, home):
+    begin = pd.read_csv(finished / "benchmark.csv")["date"].iloc[-3]
+    told("run", finished, *QUIET, *home, "--start", begin)
+    assert "not now: the bars of" in invoke("paper", "once", finished, *QUIET, *home, code=6).output
+
+
+def test_a_limit_halts_and_is_named(finished, home):
+    said = invoke("paper", "once", finished, *QUIET, *home, "--limit", "max_orders=1", code=5).output
+    assert "max_orders" in said and "more than 1" in said
+    assert "unknown limit" in invoke("paper", "once", finished, *QUIET, *home, "--limit", "x=1", code=2).output
+
+
+def test_each_event_is_given_to_a_command(finished, home, tmp_path):
+    file, script = tmp_path / "events", tmp_path / "notify.sh"
+    script.write_text(f"cat >> {file}; echo >> {file}\n")
+    told("once", finished, *QUIET, *home, "--notify", f"sh {script}")
+    events = [json.loads(line)["event"] for line in file.read_text().splitlines() if line]
+    assert {"plan", "order", "fill", "settled", "day"} <= set(events)
+
+
+def test_what_is_wrong_is_said(finished, home, tmp_path):
+    assert "add --trust" in invoke("paper", "once", finished, *home, code=2).output
+    assert "--venue" in invoke("paper", "once", finished, "--venue", "nasdaq", *QUIET, *home, code=2).output
+    assert "not a run directory" in invoke("paper", "once", tmp_path, *QUIET, code=2).output
+    assert "no paper account here" in invoke("paper", "status", finished, *home, code=2).output
+    assert "expected a session between" in invoke("paper", "once", finished, "--start", "1999-01-01", *QUIET, *home,
+                                                  code=2).output  # fmt: skip
