@@ -11,10 +11,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+
+#: What a cell begins with that a spreadsheet may run, and the mark that says it is text.
+BEGINS = "=+-@\t\r\n'"
+
+Texts = TypeVar("Texts", pd.Series, pd.Index)
 
 
 @contextmanager
@@ -38,10 +43,47 @@ def replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def write_table(path: Path, table: pd.DataFrame, index: bool = True) -> None:
-    """CSV: days as YYYY-MM-DD, floats in the shortest form that reads back to the same bits (pandas' own)."""
+def write_table(path: Path, table: pd.DataFrame | pd.Series, index: bool = True) -> None:
+    """CSV: days as YYYY-MM-DD, floats in the shortest form that reads back to the same bits (pandas' own).
+
+    A text that a spreadsheet would take for a formula is written with an apostrophe before it (``defused``).
+    """
+    safe = table.to_frame() if isinstance(table, pd.Series) else table.copy(deep=False)
+    for place in np.flatnonzero([not pd.api.types.is_numeric_dtype(kind) for kind in safe.dtypes]):
+        safe.isetitem(place, defused(safe.iloc[:, place]))
+    safe.columns = defused(safe.columns)
+    safe.index = defused(safe.index) if index else safe.index
     with replacing(path) as part:
-        table.to_csv(part, index=index, date_format="%Y-%m-%d", lineterminator="\n")
+        safe.to_csv(part, index=index, date_format="%Y-%m-%d", lineterminator="\n")
+
+
+def defused(texts: Texts) -> Texts:
+    """Cells with an apostrophe before every text that begins as a formula does, or with an apostrophe; others as is.
+
+    ``restored`` gives back what it was, whatever that is.
+
+    >>> list(defused(pd.Index(["SPY", "=HYPERLINK(A1)", "-1", "'quoted", 5, None])))
+    ['SPY', "'=HYPERLINK(A1)", "'-1", "''quoted", 5, None]
+    """
+
+    def safe(text: Any) -> Any:
+        return f"'{text}" if isinstance(text, str) and text and text[0] in BEGINS else text
+
+    return texts if pd.api.types.is_datetime64_any_dtype(texts.dtype) else texts.map(safe)
+
+
+def restored(texts: Texts) -> Texts:
+    """What ``defused`` was given.
+
+    >>> list(restored(pd.Index(["SPY", "'=1+1", "''quoted", "'tis"])))
+    ['SPY', '=1+1', "'quoted", "'tis"]
+    """
+
+    def plain(text: Any) -> Any:
+        marked = isinstance(text, str) and len(text) > 1 and text[0] == "'" and text[1] in BEGINS
+        return text[1:] if marked else text
+
+    return texts.map(plain)
 
 
 def write_json(path: Path, content: dict) -> None:

@@ -8,6 +8,10 @@ a guard, ``guard(weights, panel, state)`` with ``guard_every``, which is asked a
 
 from __future__ import annotations
 
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard, runtime_checkable
@@ -195,9 +199,10 @@ def guarded(guard: Guard, weights: pd.Series, panel: Panel, state: PortfolioStat
     """What the guard makes of the weights, looked through as a decision's are.
 
     Raises:
-        PolicyError: they cannot be traded.
+        PolicyError: they cannot be traded, or a guard that is not this program's raised.
     """
-    found = guard.guard(weights, panel, state)
+    with named_failures(guard, f"guard() on {panel.dates[-1].date()}"):
+        found = guard.guard(weights, panel, state)
     said = f"policy {type(guard).__name__}: guard() on {panel.dates[-1].date()}"
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], pd.Series)):
         raise PolicyError(f"{said} returned {type(found).__name__}; expected (weights, reasons)")
@@ -221,19 +226,60 @@ def ask(policy: Policy, panel: Panel, state: PortfolioState) -> Decision:
 
     Raises:
         PolicyError: it is no ``Decision``, of another day, or its weights are no finite numbers of at least 0 by symbol
-            of the panel that sum to at most 1.
+            of the panel that may be held, and sum to at most 1; or a policy that is not this program's raised.
     """
-    found = policy.decide(panel, state)
     name, day = type(policy).__name__, panel.dates[-1]
+    with named_failures(policy, f"decide() on {day.date()}"):
+        found = policy.decide(panel, state)
     said = f"policy {name}: decide() on {day.date()}"
     if not isinstance(getattr(found, "weights", None), pd.Series) or not hasattr(found, "asof"):
         raise PolicyError(
             f"{said} returned {_kind(found)}; expected a Decision(asof, weights), weights a pandas Series by symbol"
         )
     if found.asof != day:
-        raise PolicyError(f"{said} returned a decision as of {found.asof}; expected the panel's last day")
+        what = f"of {found.asof}" if isinstance(found.asof, pd.Timestamp) else f"of {found.asof!r}, no pandas Timestamp"
+        raise PolicyError(f"{said} returned a decision as {what}; expected the panel's last day, panel.dates[-1]")
     check_weights(found.weights, panel, said)
+    _check_allowed(found.weights, panel, said)
     return found
+
+
+@contextmanager
+def named_failures(policy: Any, what: str) -> Iterator[None]:
+    """Whatever a policy of the user's own raises becomes an error that names it, the call and the line."""
+    try:
+        yield
+    except ClusterfolioError:
+        raise
+    except Exception as error:
+        kind = type(policy)
+        if kind.__module__.startswith("clusterfolio."):
+            raise  # a fault of this program
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if frame.filename == getattr(sys.modules.get(kind.__module__), "__file__", "")]
+        at = (own or frames)[-1]
+        raise PolicyError(
+            f"policy {kind.__name__}: {what} raised {type(error).__name__}: {error} "
+            f"({Path(at.filename).name}, line {at.lineno})"
+        ) from error
+
+
+def _check_allowed(weights: pd.Series, panel: Panel, said: str) -> None:
+    """Refuse to hold what is in the panel and not in the universe: a benchmark, a pair that only converts prices."""
+    held = weights.index[weights.to_numpy() > 0]
+    others = held.difference(panel.tradable)
+    if len(others):
+        what = "the benchmark" if others[0] == panel.benchmark else "here for other reasons"
+        raise PolicyError(
+            f"{said} returned a weight for {others[0]!r}, which is {what} and not in the universe (panel.tradable); "
+            "--include adds it there"
+        )
+    strangers = held[~panel.members()[held].to_numpy(dtype=bool)]
+    if len(strangers):
+        raise PolicyError(
+            f"{said} returned a weight for {strangers[0]!r}, which is no member of the universe on that day "
+            "(panel.members() says who is)"
+        )
 
 
 def check_weights(weights: pd.Series, panel: Panel, said: str) -> None:

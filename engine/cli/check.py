@@ -105,7 +105,7 @@ def check_prices_command(ctx, preset, config_file, settings, symbols, csv_file, 
     from clusterfolio.feeds.writing import write_table
 
     with faults():
-        config = resolve(ctx, preset, config_file, settings)
+        config = resolve(ctx, preset, config_file, settings, trust=False)
         with reporter(quiet) as progress:
             progress.stage("load")
             found = check_prices(config, symbols)
@@ -144,7 +144,7 @@ def _show_prices(found: PriceCheck) -> None:
             "-" if moved is None else f"{moved['move']:+.1%}",
             "-" if moved is None else f"{moved['day']:%Y-%m-%d}",
         )
-    wide_console().print(table)
+    wide_console().print(table, markup=False)
     for group in found.groups():
         click.echo(line(group))
     counts = found.verdicts["verdict"].value_counts()

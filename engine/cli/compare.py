@@ -96,7 +96,7 @@ def _show_policies(table: pd.DataFrame, first: str) -> None:
     for name, row in table.iterrows():
         cells = [figure(cell, forms[column][1]) for column, cell in row.items()]
         shown.add_row(str(name), *cells, style="bold" if name == "this strategy" else None)
-    wide_console().print(shown)
+    wide_console().print(shown, markup=False)
 
 
 def _show_spread(table: pd.DataFrame, what: str) -> None:

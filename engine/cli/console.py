@@ -84,7 +84,7 @@ def reporter(quiet: bool) -> Iterator[Reporter]:
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
     )
     with Progress(*columns, console=console) as progress:
         bars = Bars(progress)

@@ -42,6 +42,16 @@ class Fault(click.ClickException):
 
 
 @contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C becomes a sentence and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("[yellow]Interrupted; nothing half-written is left. Run the same command to go on.")
+        sys.exit(130)
+
+
+@contextmanager
 def faults() -> Iterator[None]:
     """Errors of arguments, files and data become one line (with -v: the traceback too)."""
     try:
@@ -52,6 +62,3 @@ def faults() -> Iterator[None]:
         logging.getLogger(__name__).info("traceback", exc_info=True)
         said = FULL.format(error) if getattr(error, "errno", None) in NO_SPACE else str(error)
         raise Fault(said, 3 if isinstance(error, DataError) else 2) from error
-    except KeyboardInterrupt:
-        console.print("[yellow]Interrupted; nothing half-written is left. Run the same command to go on.")
-        sys.exit(130)

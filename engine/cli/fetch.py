@@ -18,7 +18,7 @@ def fetch_command(ctx, preset, config_file, settings, quiet):
     from clusterfolio.engine.jobs.fetch import fetch_prices
 
     with faults():
-        config = resolve(ctx, preset, config_file, (*settings, "data.source=yahoo"))
+        config = resolve(ctx, preset, config_file, (*settings, "data.source=yahoo"), trust=False)
         with reporter(quiet) as progress:
             outcomes = fetch_prices(config, progress)
     for row in outcomes.itertuples():

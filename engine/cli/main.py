@@ -16,7 +16,7 @@ from clusterfolio.engine.cli.config import config_group
 from clusterfolio.engine.cli.console import Stderr
 from clusterfolio.engine.cli.decide import decide_command
 from clusterfolio.engine.cli.doctor import doctor_command
-from clusterfolio.engine.cli.faults import EXIT_CODES
+from clusterfolio.engine.cli.faults import EXIT_CODES, interruptible
 from clusterfolio.engine.cli.fetch import fetch_command
 from clusterfolio.engine.cli.news import news_command
 from clusterfolio.engine.cli.paper import paper_group
@@ -45,7 +45,18 @@ COMMANDS = (
 )
 
 
-@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """The commands; Ctrl-C ends each in the same way, also while what it needs is still being imported."""
+
+    def invoke(self, ctx: click.Context):
+        """Run the command that was asked for."""
+        with interruptible():
+            return super().invoke(ctx)
+
+
+@click.group(
+    cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="clusterfolio")
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens, and the traceback of an error.")
 def main(verbose: bool) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from clusterfolio.engine.cli.console import console, figure, reporter
 from clusterfolio.engine.cli.faults import EXIT_CODES, faults
-from clusterfolio.engine.cli.options import config_options, layered, policy_option, resolve
+from clusterfolio.engine.cli.options import config_options, policy_option, resolve
 from clusterfolio.engine.cli.significance import show_verdict
 
 if TYPE_CHECKING:
@@ -34,11 +34,10 @@ SYMBOLS_SHOWN = 10
     metavar="RUN_DIR",
     help="Use its trained model, and its settings unless --preset or --config says otherwise.",
 )
-@click.option("--trust", is_flag=True, help="Import the classes that --model names: it may run any code.")
 @click.option("--report/--no-report", default=True, help="Write report.html; `report RUN_DIR` can do it later.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only where the result is.")
 @click.pass_context
-def run_command(ctx, preset, config_file, settings, out, model_from, trust, report, quiet):
+def run_command(ctx, preset, config_file, settings, out, model_from, report, quiet):
     """Train, trade the test span bar by bar, and write a run directory with a report.
 
     \b
@@ -50,8 +49,6 @@ def run_command(ctx, preset, config_file, settings, out, model_from, trust, repo
       run --preset rolling --set walk_forward.refit=month     trained anew every month
       run --policy my_policy:MyPolicy --set policy.n_assets=5
     """
-    from clusterfolio.engine.config.settings import read_toml
-    from clusterfolio.engine.config.trust import check_trust
     from clusterfolio.engine.folds.fitting import training_team
     from clusterfolio.engine.jobs.run import run
     from clusterfolio.engine.run_dir.artifacts import read_own_run
@@ -62,8 +59,6 @@ def run_command(ctx, preset, config_file, settings, out, model_from, trust, repo
         if model_from and not config_file and ctx.get_parameter_source("preset") is not ParameterSource.COMMANDLINE:
             read_own_run(model_from, "run again")
             config_file = model_from / "config.toml"  # the same run again, but for what is asked for here
-            own = layered(ctx, preset, None, settings)
-            check_trust(model_from, read_toml(config_file), trust, own)
         config = resolve(ctx, preset, config_file, settings)
         out = out or Path("runs") / f"{preset}-{datetime.now():%Y%m%d-%H%M%S}"
         with reporter(quiet) as progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import tomllib
 import types
@@ -11,6 +12,8 @@ from dataclasses import fields, is_dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from clusterfolio.engine.config.ranges import check_range
 
 #: Where the shipped presets lie.
 PRESETS = resources.files("clusterfolio.engine.config") / "presets"
@@ -84,6 +87,7 @@ def _build(section: str, cls: type, values: dict):
         if key not in known:
             raise ValueError(f"unknown key {section}.{key}; available: {', '.join(sorted(known))}")
         kwargs[key] = _convert(f"{section}.{key}", value, hints[key])
+        check_range(section, key, kwargs[key], ours=cls.__module__.startswith("clusterfolio."))
     try:
         return cls(**kwargs)
     except ValueError as error:
@@ -100,7 +104,7 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
             if isinstance(items, list | tuple) and all(isinstance(item, inner) for item in items):
                 return tuple(items)
         elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
+            return float(value) if isinstance(value, float) or abs(value) < 2**1023 else math.copysign(math.inf, value)
         elif option is str and hasattr(value, "isoformat"):
             return value.isoformat()  # a TOML date
         elif isinstance(option, type) and isinstance(value, option) and (option is bool or not isinstance(value, bool)):

@@ -17,7 +17,7 @@ from clusterfolio.engine.parallel import run_all
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.models.distributed import current_team, join, leave, started_by_torchrun
 from clusterfolio.models.training import Progress, serve
-from clusterfolio.strategies.policy import Policy, learns
+from clusterfolio.strategies.policy import Policy, learns, named_failures
 
 #: ``(fold, warm) -> the policy to train for it``.
 PolicyFactory = Callable[[Fold, bool], Policy]
@@ -74,7 +74,8 @@ def fit_fold(
     more = {"progress": progress, "init": previous, "checkpoint": stored.with_suffix(".checkpoint")}
     wanted = inspect.signature(policy.fit).parameters
     more = {name: value for name, value in more.items() if name in wanted}
-    policy.fit(panel.until(fold.train_end), fold.train_start, **more)
+    with named_failures(policy, f"fit() up to {fold.train_end.date()}"):
+        policy.fit(panel.until(fold.train_end), fold.train_start, **more)
     save_policy(policy, stored, (fold.train_start, fold.train_end))
     return policy
 

@@ -39,11 +39,12 @@ from clusterfolio.engine.ledger.trials import code_version, trial_of
 from clusterfolio.engine.progress import Reporter
 from clusterfolio.engine.run_dir.finished import FinishedRun
 from clusterfolio.engine.run_dir.stored import stored_folds
+from clusterfolio.engine.run_dir.tables import read_policies
 from clusterfolio.engine.trading.backtest import run_backtest
 from clusterfolio.engine.trading.metrics import cash_per_session, performance
 from clusterfolio.feeds.features import with_features
 from clusterfolio.feeds.panel import Panel
-from clusterfolio.feeds.writing import finite, write_json, write_table
+from clusterfolio.feeds.writing import finite, restored, write_json, write_table
 from clusterfolio.strategies.baselines.fitted import FITTED
 from clusterfolio.strategies.baselines.rules import RULES
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
@@ -199,7 +200,7 @@ def with_earlier(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """A table of policies and the rows that an earlier one has beside it."""
     if not path.is_file():
         return table
-    before = pd.read_csv(path, index_col="policy").reindex(columns=table.columns)
+    before = read_policies(path).reindex(columns=table.columns)
     return best_first(pd.concat([table, before[~before.index.isin(table.index)]]))
 
 
@@ -301,5 +302,6 @@ def _load(folder: Path) -> Traded | None:
     series, weights = (
         pd.read_csv(folder / name, index_col="date", parse_dates=["date"]) for name in ("returns.csv", "weights.csv")
     )
+    weights.columns = restored(weights.columns)
     turnover = json.loads((folder / "turnover.json").read_text(encoding="utf-8"))["turnover"]
     return Traded(series["net"], series["gross"], series["costs"], turnover, weights)

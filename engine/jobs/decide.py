@@ -18,6 +18,7 @@ from clusterfolio.engine.config.trust import check_trust
 from clusterfolio.engine.progress import Reporter
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.stored import use_model
+from clusterfolio.feeds.writing import restored
 from clusterfolio.strategies.order_list import order_list, quotes_of
 from clusterfolio.strategies.policy import Decision, PortfolioState, ask
 
@@ -121,14 +122,23 @@ def read_holdings(path: Path) -> pd.Series:
     CASH is money in the account's currency. Of a pair it is the amount of the currency that is not the account's
     (JPY=X in an account in dollars: yen).
     """
+    said = f"--holdings {path}"
     if not Path(path).is_file():
-        raise FileNotFoundError(f"--holdings {path}: no such file")
-    table = pd.read_csv(path, dtype={"symbol": str}, keep_default_na=False)
+        raise FileNotFoundError(f"{said}: no such file")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{said}: not a table of symbol, shares ({error})") from error
     if not {"symbol", "shares"} <= set(table.columns):
-        raise ValueError(f"--holdings {path}: columns {', '.join(table.columns)}; expected symbol, shares")
-    shares = pd.to_numeric(table["shares"], errors="coerce")
-    wrong = ~(np.isfinite(shares) & (shares >= 0))
+        raise ValueError(f"{said}: columns {', '.join(table.columns)}; expected symbol, shares")
+    table["symbol"] = restored(table["symbol"].str.strip())
+    shares = pd.to_numeric(table["shares"], errors="coerce").set_axis(table["symbol"])
+    wrong = ~(np.isfinite(shares.to_numpy()) & (shares.to_numpy() >= 0))
     if wrong.any():
         row = table[wrong].iloc[0]
-        raise ValueError(f"--holdings {path}: {row['symbol']} has shares {row['shares']!r}, expected a number >= 0")
-    return shares.groupby(table["symbol"]).sum()
+        raise ValueError(f"{said}: {row['symbol']} has shares {row['shares']!r}, expected a number >= 0")
+    twice = table["symbol"][table["symbol"].duplicated()]
+    if len(twice):
+        counts = ", ".join(table["shares"][table["symbol"] == twice.iloc[0]])
+        raise ValueError(f"{said}: {twice.iloc[0]} stands there more than once ({counts}); expected a row per symbol")
+    return shares

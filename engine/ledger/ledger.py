@@ -145,12 +145,13 @@ class Ledger:
         rows = self._read(f"SELECT {', '.join(map(_quoted, names))} FROM trials ORDER BY number")
         table = pd.DataFrame(rows, columns=list(names)).set_index("trial")
         figures = (*FIGURES, "benchmark_total_return", "benchmark_sharpe")
-        stated = [json.loads(text) for text in table.pop("headline")]
-        for name in figures:
-            table[name] = np.array([one.get(name) for one in stated], dtype=float)
-        for name in ("at", "start", "end"):
-            table[name] = pd.to_datetime(table[name], utc=True if name == "at" else None)
-        return table.astype({"simulated": bool})
+        with self._as_written():
+            stated = [json.loads(text) for text in table.pop("headline")]
+            for name in figures:
+                table[name] = np.array([one.get(name) for one in stated], dtype=float)
+            for name in ("at", "start", "end"):
+                table[name] = pd.to_datetime(table[name], utc=True if name == "at" else None)
+            return table.astype({"simulated": bool, "seed": int, "sessions": int})
 
     def trial(self, key: str) -> Trial:
         """One trial, whole.
@@ -163,17 +164,18 @@ class Ledger:
         if not rows:
             raise KeyError(key)
         config, data, code, simulated, benchmark, packed, headline, facts, run = rows[0]
-        return Trial(
-            config=json.loads(config),
-            data=data,
-            code=code,
-            simulated=bool(simulated),
-            benchmark=benchmark,
-            returns=unpack(packed),
-            headline=json.loads(headline),
-            facts=json.loads(facts),
-            run=run,
-        )
+        with self._as_written():
+            return Trial(
+                config=json.loads(config),
+                data=data,
+                code=code,
+                simulated=bool(simulated),
+                benchmark=benchmark,
+                returns=unpack(packed),
+                headline=json.loads(headline),
+                facts=json.loads(facts),
+                run=run,
+            )
 
     def returns(self, trials: Sequence[str], of: str = "strategy") -> pd.DataFrame:
         """Daily returns of these trials, shape ``(n_days, n_trials)``; NaN on days outside a trial's test.
@@ -189,7 +191,8 @@ class Ledger:
             "SELECT trial, returns FROM trials WHERE trial IN (SELECT value FROM json_each(?))",
             json.dumps(list(trials)),
         )
-        found = {key: unpack(packed)[of] for key, packed in rows}
+        with self._as_written():
+            found = {key: unpack(packed)[of] for key, packed in rows}
         columns = [found[key] for key in trials]  # in the order asked for; KeyError where one is not there
         if not columns:
             return pd.DataFrame(index=pd.DatetimeIndex([], name="date"))
@@ -247,6 +250,16 @@ class Ledger:
             return []
         with self._open("rw") as file:  # not "ro": what a killed process left half-written is put right here
             return [] if _is_new(file) else file.execute(query, values).fetchall()
+
+    @contextmanager
+    def _as_written(self) -> Iterator[None]:
+        """What cannot be read as it was written was changed by someone."""
+        try:
+            yield
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            raise LedgerError(
+                f"ledger {self.path}: it holds what this program never wrote ({error}); `trials verify` names the row"
+            ) from error
 
     @contextmanager
     def _open(self, mode: str) -> Iterator[sqlite3.Connection]:

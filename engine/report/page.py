@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from clusterfolio.engine.report.contents import SECTIONS
@@ -59,10 +60,11 @@ def draw(inputs: ReportInputs, sections: Sequence[Section] = SECTIONS) -> dict[s
     """The pictures of all sections that a run has, by name; one that has nothing to show is left out."""
     simulated = bool(inputs.run["simulated"])
     shown = [section for section in sections if not section.absent(inputs)]
-    drawn = {name: one for section in shown for name, one in section.draw(inputs).items()}
-    return {
-        name: Picture(plots.to_png(one, simulated)) if isinstance(one, Axes) else one for name, one in drawn.items()
-    }
+    with rc_context({"text.parse_math": False}):  # a symbol may be $_$
+        drawn = {name: one for section in shown for name, one in section.draw(inputs).items()}
+        return {
+            name: Picture(plots.to_png(one, simulated)) if isinstance(one, Axes) else one for name, one in drawn.items()
+        }
 
 
 def render(inputs: ReportInputs, pictures: Mapping[str, Drawn], sections: Sequence[Section] = SECTIONS) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from clusterfolio.engine.trading.market_units import trades_of
 from clusterfolio.feeds.raw import PASSED_OVER, RATE
+from clusterfolio.feeds.writing import restored
 
 CLUSTER_COLUMNS, EMBEDDING_COLUMNS = ["date", "symbol", "cluster", "sharpe", "selected"], ["date", "symbol"]
 
@@ -119,13 +120,21 @@ def _read_assessment(run_dir: Path) -> dict:
     return {
         "evidence": json.loads((run_dir / "significance.json").read_text(encoding="utf-8")),
         "luck": pd.read_csv(run_dir / "luck.csv"),
-        "baselines": pd.read_csv(run_dir / "baselines.csv", index_col="policy"),
+        "baselines": read_policies(run_dir / "baselines.csv"),
     }
+
+
+def read_policies(path: Path) -> pd.DataFrame:
+    """A table with a row per policy, indexed by it; one is named after the benchmark."""
+    table = pd.read_csv(path, index_col="policy")
+    table.index = restored(table.index)
+    return table
 
 
 def _read_wide(path: Path) -> pd.DataFrame:
     """A table whose first column is the date and whose others are numbers."""
     table = pd.read_csv(path, index_col=0)
+    table.columns = restored(table.columns)
     return table.set_index(pd.DatetimeIndex(table.index, name="date"))
 
 
@@ -136,4 +145,5 @@ def _read_long(path: Path) -> pd.DataFrame:
     columns = pd.read_csv(path, nrows=0).columns
     numbers = {name: [""] for name in columns if name not in text}
     table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=numbers)
+    table = table.assign(**{name: restored(table[name]) for name in text if name in table})
     return table.assign(date=pd.to_datetime(table["date"])) if "date" in table else table

@@ -257,8 +257,10 @@ def _read(feed) -> pd.DataFrame:
         return pd.DataFrame(columns=list(BAR_COLUMNS), index=pd.DatetimeIndex([]), dtype=float)
     lines = {name: np.asarray(getattr(feed.lines, name).get(size=n_bars), dtype=float) for name in BAR_COLUMNS}
     numbers = np.asarray(feed.lines.datetime.get(size=n_bars), dtype=float)
-    # In backtrader's own time, as the days of the account are: a feed's time zone only changes how they are shown.
-    moments = pd.DatetimeIndex(np.round((numbers - EPOCH) * 86_400_000).astype("datetime64[ms]"))
+    # In backtrader's own time, as the days of the account are: a feed's time zone only changes how they are shown. The
+    # end of a session, 23:59:59.99999, would round to the next day.
+    ends = (np.floor(numbers - EPOCH) + 1) * 86_400_000 - 1
+    moments = pd.DatetimeIndex(np.minimum(np.round((numbers - EPOCH) * 86_400_000), ends).astype("datetime64[ms]"))
     bars = pd.DataFrame(lines, moments.as_unit("ns"))
     # The bar on which a stopped asset is sold (feeds.bt_feed) is no trade of anyone.
     terminal = np.asarray(feed.lines.terminal.get(size=n_bars)) > 0 if hasattr(feed.lines, "terminal") else None

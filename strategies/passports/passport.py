@@ -7,7 +7,8 @@ sees a passport.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -19,7 +20,7 @@ from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.diversification import correlations, log_returns
 from clusterfolio.strategies.passports.cluster_stability import cluster_stability
 from clusterfolio.strategies.passports.likeness import NEAREST, distances, nearest, past_days
-from clusterfolio.strategies.policy import Decision, Guard, Policy, PortfolioState, ask
+from clusterfolio.strategies.policy import Decision, Guard, Policy, PortfolioState, ask, named_failures
 
 #: Fewest sessions a correlation is taken over.
 LEAST_SESSIONS = 5
@@ -37,6 +38,24 @@ COLUMNS = (
       for whose in ("", "market_") for n in range(1, NEAREST + 1) for what in ("", "_distance")),
     "closest_class", "closest_correlation", "beta_benchmark",
 )  # fmt: skip
+
+
+def in_a_cell(names: Iterable[str]) -> str:
+    r"""Symbols in one cell; a separator that is part of a symbol has a backslash before it.
+
+    >>> print(in_a_cell(["SPY", "A;B", "C\\D"]))
+    SPY;A\;B;C\\D
+    """
+    return SEPARATOR.join(re.sub(r"([;\\])", r"\\\1", name) for name in names)
+
+
+def names_in(cell: str) -> list[str]:
+    r"""The symbols in a cell.
+
+    >>> names_in("SPY;A\\;B")
+    ['SPY', 'A;B']
+    """
+    return [re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL) for name in re.findall(r"(?:\\.|[^;\\])+", cell, re.DOTALL)]
 
 
 class PassportNotes:
@@ -70,7 +89,8 @@ class NotedPolicy:
 
     def guard(self, weights: pd.Series, panel: Panel, state: PortfolioState) -> tuple[pd.Series, dict[str, str]]:
         """The policy's own."""
-        return cast(Guard, self.policy).guard(weights, panel, state)
+        with named_failures(self.policy, f"guard() on {panel.dates[-1].date()}"):
+            return cast(Guard, self.policy).guard(weights, panel, state)
 
     def decide(self, panel: Panel, state: PortfolioState) -> Decision:
         """The policy's own decision."""
@@ -95,7 +115,7 @@ def passports(decisions: Sequence[Decision], known: dict[pd.Timestamp, pd.DataFr
         if not len(decision.labels):
             continue
         facts = known[decision.asof]
-        named = decision.labels[facts["members"].str.split(SEPARATOR).str[0]].to_numpy()
+        named = decision.labels[[names_in(cell)[0] for cell in facts["members"]]].to_numpy()
         facts = facts.set_axis(pd.Index(named, name="cluster")).sort_index()
         days = returns.loc[decision.asof : until].iloc[1:]  # the session of the decision itself was known
         later = pair_correlations(days, decision.labels).add_prefix("later_")
@@ -141,7 +161,7 @@ def roll(decision: Decision) -> pd.DataFrame:
     means = members.astype(np.float64) @ rows / members.sum(axis=1, keepdims=True)
     inward = np.argsort(np.linalg.norm(rows - means[group], axis=1), kind="stable")
     names = labels.index.astype(str).to_numpy()
-    ordered = [SEPARATOR.join(names[inward[group[inward] == at]]) for at in range(len(numbers))]
+    ordered = [in_a_cell(names[inward[group[inward] == at]]) for at in range(len(numbers))]
     return pd.DataFrame({"n_members": members.sum(axis=1), "members": ordered, "n_assets": len(labels)}, numbers)
 
 
@@ -161,7 +181,7 @@ def choice(decision: Decision) -> pd.DataFrame:
     others = table.drop(decision.selected).dropna().sort_values(["sharpe", "name"], ascending=[False, True])
     first, last, best = picked.first(), picked.last(), others.groupby("cluster").first()
     found = pd.DataFrame(index=np.unique(decision.labels))
-    found["picks"] = picked["name"].agg(SEPARATOR.join)
+    found["picks"] = picked["name"].agg(in_a_cell)
     found[["pick_sharpe", "pick_rank", "pick_rank_of_all"]] = first[["sharpe", "rank", "rank_of_all"]]
     found[["runner_up", "runner_up_sharpe"]] = best[["name", "sharpe"]]
     found["lead"] = last["sharpe"] - best["sharpe"]

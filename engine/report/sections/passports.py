@@ -11,7 +11,7 @@ from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.section import Section, without_clusters
 from clusterfolio.engine.run_dir.tables import ReportInputs
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
-from clusterfolio.strategies.passports.passport import SEPARATOR
+from clusterfolio.strategies.passports.passport import names_in
 
 #: Members written out, earlier decisions listed, and least share of an asset class that is named.
 SHOWN, EARLIER, LEAST_SHARE = 6, 24, 0.05
@@ -66,7 +66,7 @@ def card(row: pd.Series, of_cluster: pd.DataFrame, n_clusters: int) -> dict:
         row: of the last decision.
         of_cluster: the rows of all decisions that had a cluster of this name.
     """
-    members, earlier = _split(row["members"]), of_cluster[of_cluster["date"] < row["date"]].sort_values("date")
+    members, earlier = names_in(row["members"]), of_cluster[of_cluster["date"] < row["date"]].sort_values("date")
     shares = row.filter(like="share_").rename(lambda name: name.removeprefix("share_"))
     shares = shares.astype(float).sort_values(ascending=False, kind="stable")
     return {
@@ -77,7 +77,7 @@ def card(row: pd.Series, of_cluster: pd.DataFrame, n_clusters: int) -> dict:
         "more": len(members[SHOWN:]),
         "all_members": ", ".join(members),
         "classes": [(name.replace("_", " "), share) for name, share in shares.items() if share >= LEAST_SHARE],
-        "picks": _split(row["picks"]),
+        "picks": names_in(row["picks"]),
         "runner_up": row["runner_up"],
         "firmness": firmness(row["stability"]),
         "closest_class": row["closest_class"].replace("_", " "),
@@ -131,11 +131,7 @@ def sharpe_error(config: dict) -> float | None:
 def _in_short(row: pd.Series) -> dict:
     short = {name: row[name] for name in ("n_members", "stability", "pick_sharpe", "lead", "within", "later_within",
                                           "between", "later_between")}  # fmt: skip
-    return short | {"date": f"{row['date']:%Y-%m-%d}", "picks": ", ".join(_split(row["picks"]))}
-
-
-def _split(text: str) -> list[str]:
-    return text.split(SEPARATOR) if text else []
+    return short | {"date": f"{row['date']:%Y-%m-%d}", "picks": ", ".join(names_in(row["picks"]))}
 
 
 def _day(value) -> str:

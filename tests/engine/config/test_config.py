@@ -43,7 +43,7 @@ def test_the_seed_preset_is_the_published_document():
         ({"trading": {"rebalance": "fortnight"}}, "trading.rebalance: got 'fortnight'"),
         ({"data": {"path": ["prices"]}}, "data.path: given, but data.source is 'simulated'; add --source files"),
         ({"trading": {"capital": float("inf")}}, "trading.capital: got inf"),
-        ({"engine": {"seed": -1}}, "engine.seed: got -1, expected 0 or more"),
+        ({"engine": {"seed": -1}}, "engine.seed: got -1, expected a whole number from 0"),
         ({"encoder": {"name": "os:path"}}, "encoder.name: encoder 'os:path' must be"),
         ({"trading": {"cash_buffer": 1.0}}, "trading.cash_buffer: got 1.0"),
         ({"encoder": {"name": "tranformer"}}, "unknown encoder 'tranformer'; available: "),
