@@ -77,7 +77,7 @@ def test_halt_and_resume(finished, home):
 
 
 def test_it_says_when_the_bars_end(finished, home):
-    begin = pd.read_csv(finished / "benchmark.csv")["date"].iloc[-3]
+    begin = pd.read_csv(finished / "benchmark.csv", index_col=0).index[-3]
     told("run", finished, *QUIET, *home, "--start", begin)
     assert "not now: the bars of" in invoke("paper", "once", finished, *QUIET, *home, code=6).output
 
