@@ -64,6 +64,20 @@ class Undecided:
     """No policy at all."""
 
 
+class Failing:
+    """Divides by the names that are held, of which there are none on the first day; with ``late``, on a later one."""
+
+    def __init__(self, late=False):
+        self.late = late
+        self.asked = 0
+
+    def decide(self, panel, state):
+        self.asked += 1
+        if not self.late or self.asked > 1:
+            raise ZeroDivisionError("division by zero")
+        return Decision(panel.dates[-1], pd.Series(dtype=float))
+
+
 class Wrong:
     """Returns what it was made with."""
 
@@ -82,5 +96,7 @@ class Wrong:
             "too much": Decision(day, pd.Series([0.9, 0.9], names)),
             "twice": Decision(day, pd.Series([0.4, 0.4], [names[0]] * 2)),
             "words": Decision(day, pd.Series(["half", "half"], names)),
+            "text": Decision(str(day.date()), pd.Series(0.5, names)),
+            "benchmark": Decision(day, pd.Series({panel.benchmark: 0.5, names[0]: 0.5})),
             "tensor": None,
         }[self.what]

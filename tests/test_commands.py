@@ -132,11 +132,15 @@ def test_decide_states_the_orders_from_what_is_held(market, finished, tmp_path):
         ("name,shares\nA,1\n", "columns name, shares; expected symbol, shares"),
         ("symbol,shares\nNOPE,1\n", "no prices for NOPE"),
         ("symbol,shares\nCASH,lots\n", "CASH has shares 'lots', expected a number"),
+        ("symbol,shares\nCASH,-5\n", "CASH has shares '-5', expected a number >= 0"),
+        ("symbol,shares\nCASH,10\n CASH,5\n", "CASH stands there more than once (10, 5); expected a row per symbol"),
+        ("", "holdings.csv: not a table of symbol, shares"),
+        ("\0\x01\x02PK\x03\xff\xfe\x88", "holdings.csv: "),
     ],
 )
 def test_wrong_holdings_are_named(finished, tmp_path, content, message):
     file = tmp_path / "holdings.csv"
-    file.write_text(content)
+    file.write_bytes(content.encode("latin-1"))
     assert message in invoke("decide", finished, "--asof", "2024-05-31", "--holdings", file, "--quiet", code=2).output
 
 

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -10,11 +11,12 @@ from click.testing import CliRunner
 from clusterfolio.engine.cli.main import main
 from clusterfolio.engine.config.run import dump, make_config
 from clusterfolio.engine.config.settings import merge
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.policy import Learner, Policy, PolicyError, PortfolioState, ask
-from tests.conftest import three_clusters
+from tests.conftest import FixedPolicy, three_clusters
 from tests.kill_run import kill_in_stage
 from tests.market_files import DATES, source_options
-from tests.own_policies import Calm, Momentum, Wrong
+from tests.own_policies import Calm, Failing, Momentum, Wrong
 from tests.walk_forward_files import ROLLING
 
 KEPT = ("returns.csv", "weights.csv", "transactions.csv", "positions.csv")
@@ -135,12 +137,42 @@ def test_a_policy_that_learns_and_cannot_be_stored_is_refused_before_anything_is
         ("too much", "sum to 1.8; expected at most 1"),
         ("twice", "twice"),
         ("words", "expected numbers"),
+        ("text", "a decision as of '2024-08-09', no pandas Timestamp; expected the panel's last day, panel.dates[-1]"),
+        ("benchmark", "'MKT', which is the benchmark and not in the universe (panel.tradable)"),
     ],
 )
 def test_what_cannot_be_traded_is_refused_in_one_sentence(what, words):
     with pytest.raises(PolicyError, match=r"policy Wrong: decide\(\) on .*") as raised:
         ask(Wrong(what), three_clusters(), PortfolioState())
     assert words in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_what_a_policy_raises_names_it_the_day_and_the_line(market, tmp_path):
+    with pytest.raises(PolicyError, match=r"policy Failing: decide\(\) on 2024-08-09 raised ZeroDivision") as raised:
+        ask(Failing(), three_clusters(), PortfolioState())
+    assert "(own_policies.py, line " in str(raised.value) and isinstance(raised.value.__cause__, ZeroDivisionError)
+    args = ["run", *options(market, "Failing"), *DATES, "--set", "policy.late=true", "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(main, args)
+    assert result.exit_code == 2 and "policy Failing: decide() on 2024-04-30 raised ZeroDivisionError" in result.output
+
+
+def test_a_fault_of_our_own_policy_stays_one(monkeypatch):
+    def fail(*args):
+        raise KeyError("sharpe")
+
+    monkeypatch.setattr(ClusterPolicy, "decide", fail)
+    with pytest.raises(KeyError):
+        ask(object.__new__(ClusterPolicy), three_clusters(), PortfolioState())
+
+
+def test_a_name_that_is_no_member_on_the_day_is_not_held():
+    panel = three_clusters()
+    member = pd.DataFrame(True, panel.dates, panel.symbols)
+    member.loc[panel.dates[-5:], "A1"] = False
+    panel = replace(panel, member=member)
+    with pytest.raises(PolicyError, match="'A1', which is no member of the universe on that day"):
+        ask(FixedPolicy({panel.dates[-1]: {"A0": 0.5, "A1": 0.5}}), panel, PortfolioState())
+    ask(FixedPolicy({panel.dates[-1]: {"A0": 0.5, "A1": 0.0}}), panel, PortfolioState())
 
 
 def test_the_command_says_it_in_one_line(market, tmp_path):

@@ -1,4 +1,6 @@
 import io
+import sys
+import types
 
 import pandas as pd
 import pytest
@@ -30,3 +32,13 @@ def test_the_universe_says_which_side_of_a_pair_is_held(account, side):
     rows = pd.read_csv(io.StringIO(result.output), index_col="symbol")
     assert rows.loc["CAD=X", "name"] == f"US dollar / Canadian dollar: {side}"
     assert rows["name"].str.contains("sold|bought").all()
+
+
+def test_ctrl_c_ends_a_command_alike_while_it_is_still_being_imported(monkeypatch):
+    class Interrupted(types.ModuleType):
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "clusterfolio.engine.jobs.report", Interrupted("report"))
+    done = CliRunner().invoke(main, ["report", "somewhere"])
+    assert done.exit_code == 130 and "Run the same command to go on" in done.output and "Aborted" not in done.output

@@ -198,3 +198,12 @@ def test_what_cannot_be_judged_is_said():
     hours["S0"].index = pd.date_range("2024-01-01 09:00", periods=60, freq="4h")
     with pytest.raises(ValueError, match="S0 has several bars a day and was traded"):
         recorded(hours, Orders, plan={2: [lambda self: self.buy(size=1)]}).account()
+
+
+@pytest.mark.parametrize("time", ["0:00:00", "23:59:59", "23:59:59.99999", "16:00:00"])
+def test_a_bar_belongs_to_the_day_of_its_stamp_whatever_the_time(time):
+    frames = bars(2, 30)
+    stamped = {name: frame.set_axis(frame.index + pd.Timedelta(time)) for name, frame in frames.items()}
+    found = recorded(stamped, Orders, plan={3: [lambda self: self.buy(size=1)]})
+    assert found.bars["S0"].index.normalize().equals(frames["S0"].index)
+    assert found.account().prices["S0"].index.equals(frames["S0"].index)
