@@ -57,6 +57,8 @@ ALLOWED = {
     "socket": ("feeds/sources/", "feeds/exogenous/", "engine/live/"),
     "urllib": ("feeds/sources/", "feeds/exogenous/", "engine/live/"),
     "requests": ("feeds/sources/", "feeds/exogenous/", "engine/live/"),
+    "alpaca": ("engine/live/alpaca_wire.py",),
+    "websockets": ("engine/live/alpaca_stream.py",),
     "feedparser": ("feeds/exogenous/",),
     "vaderSentiment": ("feeds/exogenous/sentiment.py",),
     "transformers": ("feeds/exogenous/sentiment.py",),

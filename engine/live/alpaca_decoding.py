@@ -1,0 +1,344 @@
+"""Alpaca's answers as the project's own objects; what cannot be understood for certain is refused by name.
+
+A number may be written as one or as text, a name in any case, and fields that are not known are left alone. A field
+that is missing, of another kind, or in a state that is not known is ``Unreadable``: nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from clusterfolio.engine.live.venue import (
+    ZERO,
+    Account,
+    Activity,
+    ActivityKind,
+    Asset,
+    Clock,
+    Execution,
+    OrderState,
+    Session,
+    Side,
+    Unreadable,
+    VenueOrder,
+    VenuePosition,
+)
+
+#: The exchange's time, in which the calendar states its hours.
+NEW_YORK = ZoneInfo("America/New_York")
+
+#: Steps and least value of an order in parts of a share.
+STEP, LEAST = Decimal("0.000000001"), Decimal(1)
+
+#: What Alpaca calls the states of an order. ``done_for_day``, ``calculated`` and ``replaced`` are read with more care.
+STATES = {
+    **dict.fromkeys(
+        ("new", "accepted", "pending_new", "accepted_for_bidding", "partially_filled", "stopped", "suspended", "held",
+         "pending_cancel", "pending_replace"),
+        OrderState.OPEN,
+    ),
+    "filled": OrderState.FILLED,
+    "canceled": OrderState.CANCELLED,
+    "cancelled": OrderState.CANCELLED,
+    "expired": OrderState.EXPIRED,
+    "rejected": OrderState.REJECTED,
+}  # fmt: skip
+
+SIDES = {"buy": Side.BUY, "sell": Side.SELL, "sell_short": Side.SELL}
+
+#: Times in force of orders that end with their session.
+ONE_SESSION = ("day", "opg", "cls")
+
+#: What Alpaca calls what changes an account, by how the name begins; the first that fits. Others are ``OTHER``.
+KINDS = (
+    ("DIVFEE", ActivityKind.FEE),
+    ("DIV", ActivityKind.DIVIDEND),
+    ("CGD", ActivityKind.DIVIDEND),
+    ("SPLIT", ActivityKind.SPLIT),
+    ("SSP", ActivityKind.SPLIT),
+    ("NC", ActivityKind.RENAME),
+    ("INT", ActivityKind.INTEREST),
+    ("FEE", ActivityKind.FEE),
+    ("CFEE", ActivityKind.FEE),
+    ("PTC", ActivityKind.FEE),
+    ("PTR", ActivityKind.FEE),
+    ("CSD", ActivityKind.TRANSFER),
+    ("CSW", ActivityKind.TRANSFER),
+    ("TRANS", ActivityKind.TRANSFER),
+    ("JNLC", ActivityKind.TRANSFER),
+    ("ACATC", ActivityKind.TRANSFER),
+)
+
+#: Kinds whose ``qty`` is a change of shares; of a dividend it is the shares that were paid for.
+MOVES_SHARES = (ActivityKind.SPLIT, ActivityKind.RENAME, ActivityKind.OTHER)
+
+
+class Fields:
+    """One object of an answer, read field by field.
+
+    Args:
+        what: what it is, for messages ("order", "position").
+    """
+
+    def __init__(self, what: str, raw: Any):
+        if not isinstance(raw, Mapping):
+            raise Unreadable(f"{what}: got {_short(raw)}, expected an object")
+        self._what, self._raw = what, raw
+
+    def has(self, name: str) -> bool:
+        """Whether a field is there and says something."""
+        return self._raw.get(name) not in (None, "")
+
+    def wrong(self, name: str, expected: str) -> Unreadable:
+        """The refusal of a field, by its name and value."""
+        found = _short(self._raw[name]) if name in self._raw else "nothing"
+        which = next((f" {self._raw[key]}" for key in ("client_order_id", "symbol", "id") if self._raw.get(key)), "")
+        return Unreadable(f"{self._what}{which}: {name}: got {found}, expected {expected}")
+
+    def number(self, name: str) -> Decimal:
+        """A number, however it is written."""
+        value = self._raw.get(name)
+        if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+            raise self.wrong(name, "a number")
+        try:
+            found = Decimal(repr(value) if isinstance(value, float) else value)
+        except InvalidOperation:
+            raise self.wrong(name, "a number") from None
+        if not found.is_finite():
+            raise self.wrong(name, "a number")
+        return found
+
+    def text(self, name: str) -> str:
+        """Text that is not empty; a number counts as its digits."""
+        value = self._raw.get(name)
+        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+            raise self.wrong(name, "text")
+        return str(value)
+
+    def word(self, name: str) -> str:
+        """Text in small letters, of a state or a kind."""
+        return self.text(name).strip().lower()
+
+    def one_of(self, name: str, known: Mapping[str, Any]) -> Any:
+        """What a word stands for."""
+        word = self.word(name)
+        if word not in known:
+            raise self.wrong(name, "one of " + ", ".join(known))
+        return known[word]
+
+    def flag(self, name: str) -> bool:
+        """True or false, also in words."""
+        value = self._raw.get(name)
+        if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+            return value.strip().lower() == "true"
+        if not isinstance(value, bool):
+            raise self.wrong(name, "true or false")
+        return value
+
+    def moment(self, name: str) -> dt.datetime:
+        """A moment with its zone, in UTC."""
+        value = self._raw.get(name)
+        try:
+            found = dt.datetime.fromisoformat(value) if isinstance(value, str) else None
+        except ValueError:
+            found = None
+        if found is None or found.tzinfo is None:
+            raise self.wrong(name, "a moment as 2025-01-31T14:30:00Z")
+        return found.astimezone(dt.UTC)
+
+    def day(self, name: str) -> dt.date:
+        """A day; of a moment its day."""
+        value = self._raw.get(name)
+        try:
+            return dt.date.fromisoformat(value[:10] if isinstance(value, str) else "")
+        except ValueError:
+            raise self.wrong(name, "a day as 2025-01-31") from None
+
+    def hour(self, name: str) -> dt.time:
+        """An hour of the day as 09:30 or 0930."""
+        try:
+            return dt.time.fromisoformat(self.text(name))
+        except ValueError:
+            raise self.wrong(name, "an hour as 09:30") from None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def rows(what: str, raw: Any) -> Sequence[Any]:
+    """The rows of a list."""
+    if not isinstance(raw, list):
+        raise Unreadable(f"{what}: got {_short(raw)}, expected a list")
+    return raw
+
+
+def clock(raw: Any) -> Clock:
+    """The venue's time."""
+    f = Fields("clock", raw)
+    found = Clock(f.moment("timestamp"), f.flag("is_open"), f.moment("next_open"), f.moment("next_close"))
+    if min(found.next_open, found.next_close) <= found.now - dt.timedelta(minutes=1):
+        raise f.wrong("next_open" if found.next_open < found.next_close else "next_close", "a moment to come")
+    if found.is_open != (found.next_close < found.next_open):
+        raise f.wrong("is_open", "what next_open and next_close say")
+    return found
+
+
+def session(raw: Any) -> Session:
+    """A day of the calendar."""
+    f = Fields("calendar", raw)
+    day, opens, closes = f.day("date"), f.hour("open"), f.hour("close")
+    if opens >= closes:
+        raise f.wrong("close", f"an hour after {opens}")
+    at = [dt.datetime.combine(day, hour, NEW_YORK).astimezone(dt.UTC) for hour in (opens, closes)]
+    return Session(day, *at)
+
+
+def account(raw: Any) -> Account:
+    """The account's money."""
+    f = Fields("account", raw)
+    why = [name for name in ("account_blocked", "trading_blocked", "trade_suspended_by_user") if f.flag(name)]
+    if f.word("status") != "active":
+        why.append(f"status {f.text('status')}")
+    return Account(
+        f.text("account_number" if f.has("account_number") else "id"), f.text("currency"), f.number("cash"),
+        f.number("equity"), f.number("buying_power"), ", ".join(why),
+    )  # fmt: skip
+
+
+def position(raw: Any) -> VenuePosition:
+    """What is held of a name; a short one is negative, whether or not its number has a sign."""
+    f = Fields("position", raw)
+    quantity, short = f.number("qty"), f.one_of("side", {"long": False, "short": True})
+    if quantity < 0 and not short:
+        raise f.wrong("qty", "a number above 0, as side is long")
+    price = f.number("current_price") if f.has("current_price") else None
+    return VenuePosition(f.text("symbol"), -abs(quantity) if short else quantity, price)
+
+
+def asset(raw: Any) -> Asset:
+    """What is known of a name."""
+    f = Fields("asset", raw)
+    active, tradable, fractionable = f.word("status") == "active", f.flag("tradable"), f.flag("fractionable")
+    why = "" if active and tradable else "not tradable" if active else f"status {f.text('status')}"
+    return Asset(
+        f.text("symbol"), not why, fractionable, step=STEP, min_notional=LEAST if fractionable else ZERO,
+        asset_class=f.text("class"), why_not=why,
+    )  # fmt: skip
+
+
+def order(raw: Any) -> VenueOrder:
+    """An order, whatever became of it."""
+    f = Fields("order", raw)
+    filled = f.number("filled_qty")
+    by_value = not f.has("qty") and f.has("notional")
+    # An order for an amount of money is not one of ours; how many shares it is for is known by what fills only.
+    quantity = filled if by_value else f.number("qty")
+    state, why = _state(f, quantity, filled, by_value)
+    if not ZERO <= filled <= quantity:
+        raise f.wrong("filled_qty", f"a number from 0 to {quantity}")
+    if state is OrderState.FILLED and filled != quantity:
+        raise f.wrong("filled_qty", f"{quantity}, as it is said to be filled")
+    average = f.number("filled_avg_price") if filled else None
+    day = f.moment("expires_at").astimezone(NEW_YORK).date() if _ends(f) and f.has("expires_at") else None
+    return VenueOrder(
+        f.text("client_order_id"), f.text("id"), f.text("symbol"), f.one_of("side", SIDES), quantity, filled, state,
+        average, day, why,
+    )  # fmt: skip
+
+
+def _ends(f: Fields) -> bool:
+    return f.word("time_in_force") in ONE_SESSION
+
+
+def _state(f: Fields, quantity: Decimal, filled: Decimal, by_value: bool) -> tuple[OrderState, str]:
+    """What has become of an order, and why as far as it is told."""
+    word = f.word("status")
+    if word == "replaced":
+        return OrderState.CANCELLED, f"replaced by order {f.text('replaced_by') if f.has('replaced_by') else '?'}"
+    if word in ("done_for_day", "calculated"):
+        if filled == quantity and not by_value:
+            return OrderState.FILLED, ""
+        return (OrderState.EXPIRED, "its day is over") if _ends(f) else (OrderState.OPEN, "")
+    state = f.one_of("status", STATES | dict.fromkeys(("done_for_day", "calculated", "replaced")))
+    return state, "" if state in (OrderState.OPEN, OrderState.FILLED) else f"{word} by the venue"
+
+
+def submitted(raw: Any) -> dt.datetime:
+    """When an order was sent, by which a list of orders goes on."""
+    return Fields("order", raw).moment("submitted_at")
+
+
+def execution(raw: Any, client_ids: Mapping[tuple[str, str, Side], str | None]) -> Execution:
+    """A fill.
+
+    Args:
+        client_ids: of ``client_ids_of``: an activity names its order by the venue's id only.
+    """
+    f = Fields("fill", raw)
+    if f.word("activity_type") != "fill" or f.word("type") not in ("fill", "partial_fill"):
+        raise f.wrong("type", "fill or partial_fill")
+    venue_id, symbol, side = f.text("order_id"), f.text("symbol"), f.one_of("side", SIDES)
+    quantity, price = f.number("qty"), f.number("price")
+    if quantity <= 0:
+        raise f.wrong("qty", "a number above 0")
+    known = client_ids.get((venue_id, symbol, side), "")
+    if known is None:
+        raise f.wrong("order_id", "the id of one order; the venue has used it twice")
+    return Execution(f.text("id"), known, venue_id, symbol, side, quantity, price, f.moment("transaction_time"))
+
+
+def client_ids_of(orders: Iterable[VenueOrder]) -> dict[tuple[str, str, Side], str | None]:
+    """The client ids of orders by what a fill names them by; None where that is two orders'."""
+    found: dict[tuple[str, str, Side], str | None] = {}
+    for known in orders:
+        key = known.venue_id, known.symbol, known.side
+        found[key] = known.client_id if found.get(key, known.client_id) == known.client_id else None
+    return found
+
+
+def activities(raw: Sequence[Any]) -> list[Activity]:
+    """What changed the account without an order.
+
+    A split and a change of name come as two rows of one group, the old shares taken and the new ones given. Each stays
+    a row of its own; the new shares' row states the split's ratio.
+    """
+    given = [Fields("activity", row) for row in raw]
+    groups: dict[tuple[str, str], list[Fields]] = {}
+    for f in given:
+        if f.has("group_id") and f.has("qty"):
+            groups.setdefault((f.text("group_id"), f.text("activity_type")), []).append(f)
+    return [_activity(f, groups) for f in given]
+
+
+def _activity(f: Fields, groups: Mapping[tuple[str, str], list[Fields]]) -> Activity:
+    name = f.text("activity_type").upper()
+    kind = next((kind for start, kind in KINDS if name.startswith(start)), ActivityKind.OTHER)
+    day = f.day("date") if f.has("date") else f.moment("created_at").astimezone(NEW_YORK).date()
+    symbol = f.text("symbol") if f.has("symbol") else ""
+    said = f.text("description") if f.has("description") else ""
+    text = " ".join(filter(None, (name, f.text("activity_sub_type") if f.has("activity_sub_type") else "", said)))
+    if f.has("status") and f.word("status") in ("canceled", "cancelled"):
+        return Activity(f.text("id"), ActivityKind.OTHER, day, symbol, text=f"cancelled: {text}")
+    cash = f.number("net_amount") if f.has("net_amount") else ZERO
+    quantity = f.number("qty") if f.has("qty") and kind in MOVES_SHARES else ZERO
+    ratio = _ratio(f, quantity, said, groups) if kind is ActivityKind.SPLIT else None
+    return Activity(f.text("id"), kind, day, symbol, quantity, cash, ratio=ratio, text=text)
+
+
+def _ratio(f: Fields, quantity: Decimal, said: str, groups) -> Decimal | None:
+    """New shares per old one, where the venue lets it be known; of the two rows of a split the second has it."""
+    if quantity <= 0:
+        return None
+    found = re.search(r"From QTY:\s*([\d.]+),\s*To QTY:\s*([\d.]+)", said, re.IGNORECASE)
+    if found and Decimal(found[1]):
+        return Decimal(found[2]) / Decimal(found[1])
+    rows_ = groups.get((f.text("group_id"), f.text("activity_type")), []) if f.has("group_id") else []
+    taken = sum((row.number("qty") for row in rows_ if row.number("qty") < 0), ZERO)
+    return quantity / -taken if taken else None
