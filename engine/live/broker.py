@@ -15,8 +15,13 @@ import datetime as dt
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import backtrader as bt
+
+#: What the Strategy remembers for a guard beside holdings and orders, which are told to it anew: it survives in the
+#: journal.
+CARRIED = ("_memory", "_values")
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Record:
         outcomes: of the sessions since, in order.
         cash_now: of the account now, for the last bar.
         last: the day of the last bar, on which the broker is armed; None = never.
+        carried: what the Strategy noted for its guard up to the last decision, by attribute (``CARRIED``).
     """
 
     held: Mapping[str, tuple[float, dt.date]] = field(default_factory=dict)
@@ -56,6 +62,7 @@ class Record:
     outcomes: Sequence[Outcome] = ()
     cash_now: float = 0.0
     last: dt.date | None = None
+    carried: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -173,6 +180,8 @@ class LiveBroker(bt.BrokerBase):
             for symbol, (amount, day) in self._record.held.items():
                 self._tell(strategy, Outcome(day, symbol, amount, 0.0), None)
             self._cash = self._record.cash
+            for name, noted in self._record.carried.items():
+                setattr(strategy, name, noted)
         while self._outcomes and self._outcomes[0].day <= now:
             outcome = self._outcomes.popleft()
             order = next((o for o in self._waiting if o.data._name == outcome.symbol), None)

@@ -28,9 +28,6 @@ from clusterfolio.strategies.order_list import quotes_of
 
 log = logging.getLogger(__name__)
 
-#: Where one can trade.
-VENUES = ("local",)
-
 #: Sessions of bars that a new local account has ahead of it, where no first day is stated.
 AHEAD = 21
 
@@ -114,7 +111,7 @@ class Paper:
 
     def once(self) -> dict[str, Any]:
         """What can be done now; on the local venue one session: send, fill, settle, account, and plan for the next."""
-        if self.options.venue != "local":
+        if not isinstance(self.runner.time, LocalTime):
             self.runner.run(wait=False)
         else:
             self.runner.run(sessions=1 if self.journal.looked_at() is not None else 2)
@@ -167,14 +164,14 @@ def open_paper(options: PaperOptions, reporter: Reporter, dry: bool = False) -> 
     journal = Journal(options.journal_file)
     try:
         journal.identify(run=str(options.run_dir.resolve()))
-        venue = _local(options, market, journal)
-        market.start = dt.date.fromisoformat(journal.meta("start") or str(venue.now.date()))
+        venue, clock, bars_delay = VENUES[options.venue](options, market, journal, dry)
+        market.start = dt.date.fromisoformat(journal.meta("start"))
         config = market.config.trading
         settings = Settings(
             strategy=options.run_dir.resolve().name, cash_buffer=config.cash_buffer, fractional=config.fractional,
-            limits=options.limits, when=options.when, adopt=options.adopt, bars_delay=0.0,
+            limits=options.limits, when=options.when, adopt=options.adopt,
+            bars_delay=bars_delay,
         )  # fmt: skip
-        clock: Time = LocalTime(venue)
         runner = Runner(
             venue, journal, market, clock, settings, kill_file=options.kill_file,
             notify=notifier(options.notify), dry=dry,
@@ -190,7 +187,7 @@ def open_paper(options: PaperOptions, reporter: Reporter, dry: bool = False) -> 
         lock.release()
 
 
-def _local(options: PaperOptions, market: RunMarket, journal: Journal) -> LocalVenue:
+def _local(options: PaperOptions, market: RunMarket, journal: Journal, dry: bool) -> tuple[Venue, Time, float]:
     """The local venue of a run, begun on ``--start`` or some sessions before its bars end."""
     traded = market.panel.sessions.intersection(market.panel.dates)
     if options.start is not None:
@@ -209,10 +206,17 @@ def _local(options: PaperOptions, market: RunMarket, journal: Journal) -> LocalV
     costs = (assets["commission_bps"] + assets["half_spread_bps"]) * config.cost_multiplier / 1e4
     rates = {str(name): decimal(cost) for name, cost in costs.items()} if config.costs else {}
     closes = calendar_sessions(market.calendar, begin.date(), begin.date())[0].closes
-    return LocalVenue(
+    venue = LocalVenue(
         options.folder / "venue.sqlite", RunQuotes(market), start=closes, cash=decimal(config.capital),
         currency=market.panel.currency, rates=rates, dividends=options.dividends,
     )  # fmt: skip
+    return venue, LocalTime(venue), 0.0
+
+
+#: Where one can trade, by the name that ``--venue`` takes: makes the venue (``dry``: for reading only), the time that
+#: passes there, and the seconds after a close at which a day's bars may be asked for. What makes it notes the account's
+#: first session in the journal (``start``).
+VENUES: dict[str, Callable[[PaperOptions, RunMarket, Journal, bool], tuple[Venue, Time, float]]] = {"local": _local}
 
 
 def notifier(command: str) -> Callable[[str, Mapping[str, Any]], None]:

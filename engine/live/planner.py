@@ -12,11 +12,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
+from typing import Any
 
 import backtrader as bt
 import pandas as pd
 
-from clusterfolio.engine.live.broker import LiveBroker, Outcome, Record, Wanted
+from clusterfolio.engine.live.broker import CARRIED, LiveBroker, Outcome, Record, Wanted
 from clusterfolio.engine.live.journal import Intent, IntentState, Plan, client_id
 from clusterfolio.engine.live.venue import ZERO, Asset, Side, Timing
 from clusterfolio.feeds.live import Hub, live_feeds
@@ -61,13 +62,14 @@ class Day:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the Strategy did on the last bar."""
+    """What the Strategy did on the last bar, and what it noted for its guard."""
 
     decision: Decision | None
     target: pd.Series | None
     wanted: list[Wanted]
     value: float
     reasons: Mapping[str, str]
+    carried: Mapping[str, Any]
 
 
 class Recorded:
@@ -124,7 +126,8 @@ def ask_strategy(
         (ran,) = cerebro.run()
     last = ran.decisions[-1] if ran.decisions and ran.decisions[-1].asof == now else None
     missed = {name: why for when, name, why in ran.unfilled if when == now and not why.startswith("still waiting")}
-    return Asked(last, ran._wanted if last is not None else None, broker.wanted, broker.getvalue(), missed)
+    return Asked(last, ran._wanted if last is not None else None, broker.wanted, broker.getvalue(), missed,
+                 {name: getattr(ran, name) for name in CARRIED if hasattr(ran, name)})  # fmt: skip
 
 
 def _rows_from(day: Day, first: pd.Timestamp) -> slice:
@@ -165,12 +168,12 @@ def _without_word_of_the_end() -> Iterator[None]:
 
 def record_of(
     held: Mapping[str, tuple[float, dt.date]], cash: float, plans: Sequence[Plan], intents: Sequence[Intent],
-    fees: Mapping[str, float], cash_now: float, last: dt.date,
+    fees: Mapping[str, float], cash_now: float, last: dt.date, carried: Mapping[str, Any],
 ) -> Record:  # fmt: skip
     """What the journal says of the time since the last decision, as the broker takes it.
 
     Args:
-        held, cash: when that decision was made.
+        held, cash, carried: when that decision was made.
         plans, intents: since then.
         fees: by client id.
     """
@@ -188,7 +191,21 @@ def record_of(
                     any(leg.state is IntentState.REFUSED and "buying power" in leg.why for leg in legs),
                 )
             )  # fmt: skip
-    return Record(held, cash, outcomes, cash_now, last)
+    return Record(held, cash, outcomes, cash_now, last, carried)
+
+
+def plain(carried: Mapping[str, Any]) -> dict[str, Any]:
+    """What the Strategy noted, as JSON has it: days become text, one level deep."""
+    return {
+        name: {str(key.date()) if isinstance(key, pd.Timestamp) else key: value for key, value in dict(noted).items()}
+        for name, noted in carried.items()
+    }
+
+
+def from_plain(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """As ``plain`` was given it."""
+    values = {pd.Timestamp(day): value for day, value in stored.get("_values", {}).items()}
+    return {**stored, "_values": values} if "_values" in stored else dict(stored)
 
 
 @dataclass(frozen=True)

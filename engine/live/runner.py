@@ -34,7 +34,9 @@ from clusterfolio.engine.live.planner import (
     Day,
     Shaped,
     ask_strategy,
+    from_plain,
     make_intents,
+    plain,
     record_of,
     rounded,
     shape,
@@ -473,7 +475,7 @@ class Runner:
         decides = self.market.due(None if found is None else found[0], day.date)
         held = {s: (float(q), e) for s, q, e in self._held_now()}
         since, cash = None, float(account.cash)
-        record = record_of(held, cash, (), (), {}, cash, day.date)
+        record = record_of(held, cash, (), (), {}, cash, day.date, {})
         decided = None
         if found is not None:
             since, facts = found
@@ -482,7 +484,7 @@ class Runner:
             then = self._as_of(facts, since)
             record = record_of(
                 then, facts["cash"], self.journal.plans(since), self.journal.intents(since=since), fees,
-                float(account.cash), day.date,
+                float(account.cash), day.date, from_plain(facts.get("carried", {})),
             )  # fmt: skip
         asked = ask_strategy(
             day, record, self.market.policy_for, decided, decides,
@@ -546,7 +548,7 @@ class Runner:
         entries = {symbol: str(day) for symbol, day in self.journal.entries().items()}
         weights = {str(name): float(weight) for name, weight in asked.target.items()}
         return {"weights": weights, "cash": float(account.cash), "value": asked.value, "entries": entries,
-                "notes": list(asked.decision.notes)}  # fmt: skip
+                "notes": list(asked.decision.notes), "carried": plain(asked.carried)}  # fmt: skip
 
     def _hold_against_limits(self, intents, targets, holdings, day: Day, value: Decimal, shaped: Shaped) -> None:
         closes = day.closes

@@ -23,7 +23,7 @@ from clusterfolio.engine.live.local import EndOfBars
 from clusterfolio.engine.live.runner import Runner
 from tests.engine.live.worlds import VenueTime, World, local_venue, settings
 
-N_DAYS = 60
+N_DAYS = 130
 
 
 def child(folder: Path, slow: float) -> None:
