@@ -13,6 +13,7 @@ import gc
 import logging
 import math
 from array import array
+from collections import Counter
 from contextlib import contextmanager
 
 import backtrader as bt
@@ -207,11 +208,10 @@ class ClockCerebro(bt.Cerebro):
 
 def _added_twice(datas) -> str | None:
     """A feed that backtrader has twice is moved twice per bar, and so has every second bar only."""
-    seen = set()
-    for data in datas:
-        if data in seen:
-            return f"feed {data._name!r} was added twice, and backtrader shows every second bar of such a feed"
-        seen.add(data)
+    for data, times in Counter(datas).items():
+        if times > 1:
+            which = {2: "second", 3: "third"}.get(times, f"{times}th")
+            return f"feed {data._name!r} was added {times} times, and backtrader shows every {which} bar of such a feed"
     return None
 
 

@@ -133,7 +133,8 @@ def test_live_feed():
     assert seen
 
 
-def test_a_feed_added_twice_is_read_as_backtrader_reads_it(caplog):
+@pytest.mark.parametrize(("times", "bars"), [(2, "second"), (3, "third")])
+def test_a_feed_added_twice_is_read_as_backtrader_reads_it(times, bars, caplog):
     """Every second bar, that is: stock backtrader moves the one feed once for each time it was added."""
 
     def closes(engine):
@@ -144,17 +145,17 @@ def test_a_feed_added_twice_is_read_as_backtrader_reads_it(caplog):
                 seen.append(self.data.close[0])
 
         cerebro = engine(stdstats=False)
-        (feed,) = panel_feeds(random_panel(n_assets=1, n_days=40, seed=6))
-        cerebro.adddata(feed)
-        cerebro.adddata(feed)
+        (feed,) = panel_feeds(random_panel(n_assets=1, n_days=42, seed=6))
+        for _ in range(times):
+            cerebro.adddata(feed)
         cerebro.addstrategy(Look)
         cerebro.run()
         return seen, cerebro
 
     (stock, _), (ours, cerebro) = closes(bt.Cerebro), closes(ClockCerebro)
-    assert ours == stock and len(stock) == 20
+    assert ours == stock and len(stock) == 42 // times
     assert not cerebro.clock_used
-    said = "feed 'A00' was added twice, and backtrader shows every second bar of such a feed"
+    said = f"feed 'A00' was added {times} times, and backtrader shows every {bars} bar of such a feed"
     assert cerebro.fallback_reason == said
     assert f"shared clock not used: {said}" in caplog.text
 
