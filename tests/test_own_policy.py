@@ -58,6 +58,8 @@ def test_a_policy_without_clusters_is_run_judged_and_reported(momentum):
     facts = json.loads((momentum / "run.json").read_text())
     assert facts["config"]["policy"] == {"name": "tests.own_policies:Momentum", "n_assets": 3}
     assert not (momentum / "model").exists()  # nothing was learned
+    words = json.dumps(evidence["verdict"])
+    assert "One training seed" not in words and "training seeds" not in words and "encoder" not in words
 
 
 @pytest.mark.acceptance

@@ -21,6 +21,7 @@ from clusterfolio.engine.evidence.records import comparator_of, make_record, oth
 from clusterfolio.engine.evidence.rivals import Comparison, compare
 from clusterfolio.engine.evidence.verdict import Verdict, verdict
 from clusterfolio.engine.ledger.ledger import Ledger
+from clusterfolio.engine.run_dir.artifacts import MODEL_DIR
 from clusterfolio.engine.run_dir.finished import FinishedRun, reopen
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 from clusterfolio.feeds.writing import write_json, write_table
@@ -114,7 +115,7 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
         "benchmark": tables.run["benchmark"],
         "currency": tables.run["currency"],
         "comparator": comparator_of(run, exposure),
-        "trained": "model" in tables.run.get("fingerprint", {}),
+        "trained": (run.folder / MODEL_DIR).is_dir(),
         "encoder": tables.run.get("policy") == CLUSTER,
         "luck": {kind: places(tables.gross, cash, luck) for kind, luck in lucks.items()},
         "parts": parts(record, against, lucks, tables.run["benchmark"]),

@@ -116,21 +116,21 @@ def reading(evidence: dict) -> str:
     test, trials = evidence["primary"], evidence["trials"]
     if test is None:
         return "No test was made, so nothing is claimed."
-    reading = (
+    text = (
         f"The test was fixed beforehand: alpha against {against(evidence).mean}, at equal exposure and equal costs, "
         f"and the plain difference, both one-sided at {evidence['level'] * 100:.0f} %: p = {p_value(test['p_alpha'])} "
         f"and {p_value(test['p_difference'])}; the larger counts"
     )
     if trials["count"] > 1:
-        reading += (
+        text += (
             f", and is {p_value(test['p_adjusted'])} as the best of {trials['count']} trials on record, which are "
             f"worth {trials['effective']:.1f} independent ones"
         )
     low, high = signed(test["low_year"]), signed(test["high_year"])
-    reading += f". The true figure at equal exposure lies between {low} and {high} a year with 95 % confidence."
+    text += f". The true figure at equal exposure lies between {low} and {high} a year with 95 % confidence."
     if test["found"] and test["trials_borne"] is not None:
-        reading += f" The claim bears {test['trials_borne']:,.1f} independent trials in all, and falls with more."
-    return reading
+        text += f" The claim bears {test['trials_borne']:,.1f} independent trials in all, and falls with more."
+    return text
 
 
 def p_values(test: dict) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.evidence.claims import Record, count_trials, primary
+from clusterfolio.engine.evidence.claims import LEVEL, Record, count_trials, primary
 from clusterfolio.models.clustering import Ward, unit_sphere
 from clusterfolio.strategies.baselines.classical import correlation_rows
-from tests.engine.evidence.verdict_worlds import MONTH, QUARTER, YEAR, average_member, best_sharpe, hold, market
+from tests.engine.evidence.resampled_worlds import best_of_each
+from tests.engine.evidence.verdict_worlds import MONTH, QUARTER, YEAR, average_member, hold, market
 
 #: Months that Sharpe ratios are taken over, and numbers of clusters: twenty variants of one strategy.
 LOOKBACKS, CLUSTERS = (3, 6, 9, 12), (5, 8, 10, 12, 15)
@@ -26,7 +25,9 @@ def variants(seed: int, years: int) -> list[Record]:
         if (start - YEAR) % QUARTER == 0:
             points = unit_sphere(correlation_rows(past))
             labels = {n: Ward(n).fit(points).labels_ for n in CLUSTERS}
-        picks = [best_sharpe(past[-MONTH * months :], labels[n]) for n, months in product(CLUSTERS, LOOKBACKS)]
+        spans = [past[-MONTH * months :] for months in LOOKBACKS]
+        ratios = np.stack([span.mean(axis=0) / span.std(axis=0) for span in spans])
+        picks = [row for n in CLUSTERS for row in best_of_each(ratios, labels[n])]
         targets.append(np.stack([*picks, *[average_member(labels[n]) for n in CLUSTERS]]))
     gross, net = hold(returns, targets, starts)
     days = pd.bdate_range("2010-01-04", periods=len(gross))
@@ -45,17 +46,17 @@ def looked_at_in_turn(seed: int, years: int) -> dict:
         the ledger; ``later``: any of all twenty does, with all others on the ledger; ``best``: the one with the lowest
         p-value does then.
     """
-    records, then, now, plain = variants(seed, years), [], [], []
-    for number, record in enumerate(records):
-        table = pd.concat([one.net for one in records], axis=1, keys=range(len(records)))
-        before, others = table.iloc[:, :number], table.drop(columns=number)
-        then.append(_judged(record, before)["found"])
-        test = _judged(record, others)
-        now.append(test["found"])
-        plain.append(test["p"])
+    records = variants(seed, years)
+    plain = [primary(record)["p"] for record in records]
+    table = pd.concat([record.net for record in records], axis=1, keys=range(len(records)))
+    then = [_found(records[n], plain[n], table.iloc[:, :n]) for n in range(len(records))]
+    now = [_found(records[n], plain[n], table.drop(columns=n)) for n in range(len(records))]
     return {"first": then[0], "at_its_time": any(then), "later": any(now), "best": now[int(np.argmin(plain))]}
 
 
-def _judged(record: Record, trials: pd.DataFrame) -> dict:
+def _found(record: Record, p: float, trials: pd.DataFrame) -> bool:
+    """Whether skill is claimed with these other trials on the ledger; they can only make a p-value larger."""
+    if p > LEVEL:
+        return False
     among = Record(record.net, record.gross, record.comparator, record.cash, trials=trials)
-    return primary(among, count_trials(among)["effective"])
+    return primary(among, count_trials(among)["effective"])["found"]
