@@ -213,10 +213,27 @@ def _local(options: PaperOptions, market: RunMarket, journal: Journal, dry: bool
     return venue, LocalTime(venue), 0.0
 
 
+def _alpaca(options: PaperOptions, market: RunMarket, journal: Journal, dry: bool) -> tuple[Venue, Time, float]:
+    """Alpaca's paper account, keys from the environment; a day's bars are asked for half an hour after its close."""
+    from clusterfolio.engine.live.alpaca import AlpacaVenue
+
+    if options.start is not None:
+        raise ValueError("--start: for the local venue; a broker's account begins on the first close after now")
+    clock = WallTime()
+    if journal.meta("start") is None:
+        today = clock.now().date()
+        past = calendar_sessions(market.calendar, today - dt.timedelta(days=10), today)
+        journal.identify(start=str(next(s.day for s in reversed(past) if s.closes <= clock.now())))
+    return AlpacaVenue.from_environment(read_only=dry), clock, 1800.0
+
+
 #: Where one can trade, by the name that ``--venue`` takes: makes the venue (``dry``: for reading only), the time that
 #: passes there, and the seconds after a close at which a day's bars may be asked for. What makes it notes the account's
 #: first session in the journal (``start``).
-VENUES: dict[str, Callable[[PaperOptions, RunMarket, Journal, bool], tuple[Venue, Time, float]]] = {"local": _local}
+VENUES: dict[str, Callable[[PaperOptions, RunMarket, Journal, bool], tuple[Venue, Time, float]]] = {
+    "local": _local,
+    "alpaca": _alpaca,
+}
 
 
 def notifier(command: str) -> Callable[[str, Mapping[str, Any]], None]:

@@ -196,6 +196,7 @@ class Runner:
         self._day: Day | None = None
         self._asked: tuple[Asked, Account, Clock] | None = None
         self._waited_for: dt.date | None = None
+        self._patient = True
 
     # Running
 
@@ -209,7 +210,7 @@ class Runner:
         Raises:
             Halted: a person has to look.
         """
-        done = 0
+        done, self._patient = 0, wait
         steps = {
             State.CONNECT: self._connect,
             State.RECONCILE: self._reconcile,
@@ -231,6 +232,8 @@ class Runner:
                     continue
                 before, looked = self.state, self.journal.looked_at()
                 self.state = steps[before]()
+                if self.state is State.SETTLE and not wait and self._before_open():
+                    return self.state
                 if self.journal.looked_at() != looked:
                     done += 1
                     if sessions is not None and done >= sessions:
@@ -456,6 +459,8 @@ class Runner:
                 self._tell("no rebalance", session=str(session), why=missing, missing=list(names))
                 self.journal.decide(session, {}, None, ())
                 return State.IDLE
+            if not self._patient:
+                raise Unavailable(f"{session}: not all of its bars are there yet")
             self._pause(self.settings.bars_retry)
             return State.CONNECT
         if day.stale:
@@ -573,6 +578,7 @@ class Runner:
             return State.SEND
         waiting = [i for i in self.journal.intents(plan.key) if i.state is IntentState.PLANNED]
         money: Decimal | None = None
+        again = False
         for intent in sorted(waiting, key=lambda i: i.side is Side.BUY):
             session = self._session(plan)
             now = self.venue.clock()
@@ -581,7 +587,7 @@ class Runner:
             if not self._in_time(session, now):
                 return State.SETTLE
             if intent.side is Side.BUY:
-                money = self.venue.account().buying_power if money is None else money
+                money = self._money(plan) if money is None else money
                 needed = intent.quantity * intent.price * TO_SPARE
                 if needed > money and self._selling(plan):
                     continue
@@ -593,7 +599,8 @@ class Runner:
                 self.journal.mark(intent.client_id, IntentState.REFUSED, "more than is held: never sold short")
                 continue
             self._send_one(intent, now)
-        return State.SETTLE
+            again |= self.journal.intent(intent.client_id).state is IntentState.PLANNED
+        return State.SEND if again else State.SETTLE
 
     def _send_one(self, intent: Intent, clock: Clock) -> None:
         """Journal, then the socket; whatever is answered, the journal says where the order stands."""
@@ -637,6 +644,13 @@ class Runner:
             self._pause(self.settings.poll)
         return None
 
+    def _money(self, plan: Plan) -> Decimal:
+        """What may be spent now: cash that no open buy waits for; what the venue would lend is left alone."""
+        account = self.venue.account()
+        buys = [i for i in self.journal.intents(plan.key) if i.side is Side.BUY and i.state is IntentState.SENT]
+        promised = sum((i.remaining * i.price for i in buys), ZERO)
+        return min(account.buying_power, account.cash - promised)
+
     def _selling(self, plan: Plan) -> bool:
         """Whether a sale of the plan may still bring money."""
         return any(i.side is Side.SELL and i.state in ALIVE for i in self.journal.intents(plan.key))
@@ -655,6 +669,12 @@ class Runner:
             return session.opens + dt.timedelta(seconds=delay) <= clock.now < session.closes
         # Closed, and no session comes before ours: what is queued now waits for its open.
         return self.settings.when == "queue" and clock.next_open == session.opens
+
+    def _before_open(self) -> bool:
+        """Whether everything that can be sent now is sent, and waits for its session."""
+        plan = self.journal.open_plan()
+        session = None if plan is None else self._session(plan)
+        return session is not None and self.venue.clock().now < session.opens
 
     def _settle(self) -> State:
         """Follow the orders until nothing can fill any more, or something more can be sent."""
@@ -739,7 +759,7 @@ class Runner:
             return []
         assets = self.venue.assets(sorted(missing))
         prices = {i.symbol: i.average or i.price for i in intents}
-        money, legs = self.venue.account().buying_power, []
+        money, legs = self._money(plan), []
         selling = any(amount < 0 for amount in missing.values())
         for symbol, amount in sorted(missing.items(), key=lambda item: item[1] > 0):
             asset: Asset | None = assets.get(symbol)

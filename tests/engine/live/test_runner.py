@@ -334,6 +334,20 @@ def test_a_stream_that_never_comes_is_waited_for_a_bounded_time_and_no_order_goe
     assert not desk.orders()
 
 
-def test_it_idles_without_waiting_when_told_so(desk):
+def test_without_waiting_it_does_what_can_be_done_now(desk):
     desk.run(2)
+    assert desk.runner().run(wait=False) is State.SETTLE
+    assert {o.session for o in desk.venue.open_orders()} == {desk.day(2)} and not desk.journal.intents()[-1].filled
+    desk.venue.advance(close_of(desk.day(2)) - dt.timedelta(hours=1))
     assert desk.runner().run(wait=False) is State.IDLE
+    assert desk.journal.plans()[-1].status == "done"
+
+
+def test_it_buys_with_cash_and_not_with_what_the_venue_would_lend(desk):
+    account = desk.venue.account
+    desk.venue.account = lambda: replace(account(), buying_power=account().buying_power * 2 + 10**6)
+    lowest = []
+    submit = desk.venue.submit
+    desk.venue.submit = lambda request: (submit(request), lowest.append(account().cash))[0]
+    desk.run(4)
+    assert len(lowest) > 5 and min(lowest) >= 0
