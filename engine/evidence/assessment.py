@@ -14,6 +14,7 @@ from clusterfolio.engine.evidence import anatomy
 from clusterfolio.engine.evidence import statistics as st
 from clusterfolio.engine.evidence.caveats import data_caveats, of_survivors
 from clusterfolio.engine.evidence.claims import FEWEST_SESSIONS, Record, primary, weigh
+from clusterfolio.engine.evidence.divisible import in_divisible_shares, whole_shares
 from clusterfolio.engine.evidence.exposure import Exposure, random_names
 from clusterfolio.engine.evidence.luck import Luck, capacity, decompose, place, random_partitions, random_picks
 from clusterfolio.engine.evidence.other_draws import rebalance_days, seed_luck
@@ -90,12 +91,15 @@ def write(found: Assessment, folder: Path) -> None:
 def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | None = None) -> Assessment:
     """Work out how far a run can be believed; nothing of it changes the run.
 
+    One that holds whole shares is weighed in divisible ones, as all that it is compared with is.
+
     Args:
         run: with its panel, which needs no features, and its decisions.
         ledger: where trials are counted; None = the user's own.
         advance: told ``(done, total, text)``.
     """
     tell, steps = advance or _nobody, ("baselines", "random portfolios", "tests", "rebalance days", "words")
+    account, run = run, in_divisible_shares(run)
     tables, ledger = run.tables, ledger or Ledger()
     returns = tables.returns
     cash = run.cash.reindex(returns.index, method="ffill").fillna(0.0)
@@ -131,7 +135,7 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
     caveats = data_caveats(tables.run, tables.symbols, tables.metrics)
     if tables.run.get("guard_every") and run.guard is None and exposure is None:
         caveats = [*caveats, UNGUARDED]
-    caveats = [*caveats, *fewer_portfolios(run, lucks)]
+    caveats = [*caveats, *fewer_portfolios(run, lucks), *whole_shares(account, run)]
     words = verdict(evidence, caveats)
     tell(len(steps), len(steps), "")
     return Assessment(

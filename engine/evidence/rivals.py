@@ -15,7 +15,7 @@ from clusterfolio.engine.trading.vectorised import Targets, simulate
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 from clusterfolio.strategies.baselines.policies import Baseline, Listed, Recorded
 from clusterfolio.strategies.baselines.rules import RULES, SLOW, unavailable
-from clusterfolio.strategies.policy import Decision, PortfolioState
+from clusterfolio.strategies.policy import Decision, Guard, PortfolioState
 
 #: Told ``(done, total, text)``.
 Advance = Callable[[int, int, str], None]
@@ -81,10 +81,12 @@ class Comparison:
 
 
 class Replay:
-    """A policy that repeats decisions already made."""
+    """A policy that repeats decisions already made, under the guard that looked at them."""
 
-    def __init__(self, decisions: Iterable[Decision]):
+    def __init__(self, decisions: Iterable[Decision], guard: Guard | None = None):
         self.by_day = {decision.asof: decision for decision in decisions}
+        self.guard_every = guard.guard_every if guard else 0
+        self.guard = guard.guard if guard else None
 
     def fit(self, panel: Panel, start: pd.Timestamp | None = None) -> Replay:
         """Nothing to learn."""

@@ -20,6 +20,7 @@ from clusterfolio.engine.config.policies import CLUSTER
 from clusterfolio.engine.config.run import make_config, to_dict
 from clusterfolio.engine.config.trust import check_trust
 from clusterfolio.engine.evidence.assessment import BASELINES_FILE, best_first, policy_table
+from clusterfolio.engine.evidence.divisible import in_divisible_shares
 from clusterfolio.engine.evidence.other_draws import overlap
 from clusterfolio.engine.evidence.rivals import (
     Comparison,
@@ -87,6 +88,8 @@ def compare_run(
 ) -> Findings:
     """Run baselines, seeds and offsets of a finished run, and write their tables into its directory.
 
+    Baselines and offsets are of divisible shares, and so is the run beside them; seeds are runs like it.
+
     Args:
         names: of ``RULES`` and ``FITTED``; None = all that can be carried out.
         n_seeds: seeds in all, the run's own included; under 2 = none.
@@ -102,6 +105,7 @@ def compare_run(
     if n_seeds > 1 or n_offsets > 1 or any(name in FITTED and name not in cannot for name in wanted):
         check_trust(run.folder, to_dict(run.config), trust)
         run = replace(run, config=make_config(to_dict(run.config)))  # now with the classes that it names
+    account, run = run, in_divisible_shares(run)
     found = baselines(run, [name for name in wanted if name not in cannot], cannot, reporter)
     table = policy_table(found, run.tables.metrics, run.panel.benchmark)
     table = with_earlier(table, run.folder / BASELINES_FILE)
@@ -109,7 +113,7 @@ def compare_run(
     write_table(run.folder / RETURNS_FILE, found.returns)
     findings = Findings(table, cannot)
     if n_seeds > 1:
-        rows, shared = seeds(run, n_seeds, workers, reporter)
+        rows, shared = seeds(account, n_seeds, workers, reporter)
         write_table(run.folder / SEEDS_FILE, rows)
         findings = replace(findings, seeds=rows, overlap=shared)
     if n_offsets > 1:

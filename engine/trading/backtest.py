@@ -140,10 +140,17 @@ def run_backtest(
 
 
 def traded_part(panel: Panel, first_decision: pd.Timestamp) -> Panel:
-    """The rows the run needs, from a little before the first decision, and the symbols that trade in them."""
+    """The rows the run needs, from a little before the first decision, and the symbols that trade in them.
+
+    Where one of these has been silent for longer, from its last bar on: what is bought of it is sized by that close.
+    """
     session = panel.sessions.get_loc(first_decision)
     start = panel.sessions[max(0, session - STOPPED_AFTER)]
-    rows = slice(panel.dates.searchsorted(start), None)
+    alive = panel.close.loc[start:].notna().any()
+    bars = panel.close.loc[:first_decision, alive].notna().to_numpy()[::-1]
+    silent = bars.argmax(axis=0)[bars.any(axis=0)]  # rows since the last bar, of those that have one
+    row = min(panel.dates.searchsorted(start), len(bars) - 1 - int(silent.max(initial=0)))
+    start, rows = min(start, panel.dates[row]), slice(row, None)
     cut = replace(
         panel,
         **{name: getattr(panel, name).iloc[rows] for name in FIELDS},
@@ -156,7 +163,6 @@ def traded_part(panel: Panel, first_decision: pd.Timestamp) -> Panel:
         split=None,
         paid=None,
     )
-    alive = cut.close.notna().any()
     # The benchmark first: backtrader's own analyzers take their dates from the first feed.
     others = [name for name in cut.symbols if alive[name] and name != panel.benchmark]
     return cut.select([panel.benchmark, *others])

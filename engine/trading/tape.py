@@ -26,6 +26,7 @@ class Tape:
         close: the last one known.
         bar: whether there is one, with an open to fill at.
         silent: sessions since the last one.
+        listed: row from which a close is known, ``(n_assets + 1,)``; 0 for the empty slot.
         rate: cost per unit of value traded, ``(n_assets + 1,)``.
         interest: what each day pays on the cash of the close before, as a fraction of it, ``(n_days,)``.
         session: which days are sessions, ``(n_days,)``.
@@ -38,6 +39,7 @@ class Tape:
     close: np.ndarray
     bar: np.ndarray
     silent: np.ndarray
+    listed: np.ndarray
     rate: np.ndarray
     interest: np.ndarray
     session: np.ndarray
@@ -65,14 +67,16 @@ def read_tape(panel: Panel, first: pd.Timestamp, trading: TradingConfig, cash: p
     rate = np.append(costs * trading.cost_multiplier / 1e4 if trading.costs else np.zeros(len(names)), 0.0)
     column = np.append(names.get_indexer(panel.symbols), len(names))  # a pick of -1 is the spare column
     began = days.get_loc(first)
+    listed = np.where((last >= 0).any(axis=0), (last >= 0).argmax(axis=0) - began, len(days))
+    listed[-1] = 0
     fills = bar & np.isfinite(opens)
     days = days[began:]
     session = days.isin(panel.sessions)
     flows = cash_flows(cash, trading, first, days[session])
     interest = np.array([flows.rates.get(day, 0.0) for day in days])
     return Tape(
-        days, opens[began:], close[began:], fills[began:], silent[began:].astype(np.int32), rate, interest, session,
-        count[began:], column,
+        days, opens[began:], close[began:], fills[began:], silent[began:].astype(np.int32), listed, rate, interest,
+        session, count[began:], column,
     )  # fmt: skip
 
 

@@ -93,7 +93,7 @@ def simulate(
         cash: what idle cash earns; see ``run_backtest``.
 
     Raises:
-        ValueError: shapes or dates do not fit.
+        ValueError: shapes or dates do not fit, or a weight of an asset without a bar by then.
     """
     if targets.picks.shape[1] != len(dates):
         raise ValueError(f"dates: got {len(dates)}, targets have {targets.picks.shape[1]} decisions")
@@ -105,6 +105,11 @@ def simulate(
     picks = np.where(
         picks < 0, tape.column[-1], picks
     )  # gone before the run: no feed there, its part stays cash here too
+    early = (targets.weights != 0) & (tape.listed[picks] > rows[:, None])
+    if early.any():
+        at = np.argwhere(early)[0, 1]
+        name = panel.symbols[targets.picks[early][0]]
+        raise ValueError(f"targets: {name} has a weight on {dates[at].date()} and no bar by then")
     if guard is not None:
         parts = [
             _Guarded(tape, trading, rows, panel, guard).run(picks[[at]], targets.weights[[at]])
