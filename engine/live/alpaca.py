@@ -271,8 +271,10 @@ class AlpacaVenue:
         if now > last:
             raise NotAccepted(f"too late for {request.session}: it would fill on another session", final=True)
         if now < first:
-            wait = (first - now).total_seconds()
-            raise NotAccepted(f"too early for {request.session}: {wait:.0f} s", final=False, retry_after=wait)
+            what = f"too early for {'the auction' if opening else 'the session'} of {request.session}"
+            when = f"{first.astimezone(decoding.NEW_YORK):%A %H:%M} in New York"
+            seconds = (first - now).total_seconds()
+            raise NotAccepted(f"{what}: orders are taken from {when}", final=False, retry_after=seconds)
 
     def cancel(self, order: VenueOrder) -> None:
         """Ask for the rest of an order not to fill."""

@@ -218,7 +218,9 @@ def _alpaca(options: PaperOptions, market: RunMarket, journal: Journal, dry: boo
     from clusterfolio.engine.live.alpaca import AlpacaVenue
 
     if options.start is not None:
-        raise ValueError("--start: for the local venue; a broker's account begins on the first close after now")
+        raise ValueError("--start: for the local venue; a broker's account begins on the last close before now")
+    if market.panel.currency != "USD":
+        raise ValueError(f"--venue alpaca: its account is in USD, the run's in {market.panel.currency} (data.currency)")
     clock = WallTime()
     if journal.meta("start") is None:
         today = clock.now().date()

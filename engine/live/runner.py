@@ -68,6 +68,9 @@ log = logging.getLogger(__name__)
 #: A buy is sent where the money covers it with so much to spare: its price moves until it fills.
 TO_SPARE = Decimal("1.01")
 
+#: Seconds that a command that does what can be done now waits for a venue that takes no order yet.
+SOON = 60.0
+
 
 class State(StrEnum):
     """Where the machine stands."""
@@ -633,7 +636,10 @@ class Runner:
             self._tell("refused", symbol=intent.symbol, why=str(refusal))
             return
         self.journal.mark(intent.client_id, IntentState.PLANNED, str(refusal))
-        self._pause(refusal.retry_after or self.settings.retry)
+        seconds = refusal.retry_after or self.settings.retry
+        if seconds > SOON and not self._patient:
+            raise Unavailable(str(refusal), retry_after=seconds)
+        self._pause(seconds)
 
     def _look_up(self, intent: Intent) -> VenueOrder | None:
         """Whether an order that was not answered is there; asked several times, as it may be on its way."""

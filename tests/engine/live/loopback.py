@@ -75,6 +75,7 @@ class Loopback:
         twins: orders that came a second time under one client id.
         reuse_ids: give every order of a name and side the same id.
         lag: seconds for which what filled is not told by orders (positions tell).
+        down_until: until then every connection is cut; what was taken before is there afterwards.
         deaf: events that the stream does not tell, by a part of their name.
         twice: tell every update twice, the last first.
     """
@@ -92,6 +93,7 @@ class Loopback:
         self.reuse_ids = self.twice = False
         self.deaf: tuple[str, ...] = ()
         self.lag = 0.0
+        self.down_until = start
         self.cash_blocked = False
         self.spoil = lambda path, answer: answer
         self.foreign: list[dict] = []
@@ -104,8 +106,8 @@ class Loopback:
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"loopback": self}))
         self._http.daemon_threads = True
         self._ws = serve(self._stream, "127.0.0.1", 0, logger=logging.Logger("loopback", logging.WARNING))
-        for server in (self._http, self._ws):
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+        for serve_forever, how in ((self._http.serve_forever, (0.02,)), (self._ws.serve_forever, ())):
+            threading.Thread(target=serve_forever, args=how, daemon=True).start()
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         self.stream_url = f"ws://127.0.0.1:{self._ws.socket.getsockname()[1]}/stream"
 
@@ -163,6 +165,11 @@ class Loopback:
             with suppress(ConnectionClosed, OSError):
                 socket.close()
 
+    def restart(self, minutes: float) -> None:
+        """Be away for so long; orders and positions survive, connections do not."""
+        self.down_until = self.now + dt.timedelta(minutes=minutes)
+        self.cut_stream()
+
     def refuse_streams(self, times: int) -> None:
         """Authorize nobody, so often."""
         self._refuse_streams = times
@@ -173,6 +180,8 @@ class Loopback:
         """Status, body and what to do with the connection."""
         with self.lock:
             path, query = urlsplit(target).path, dict(parse_qsl(urlsplit(target).query))
+            if self.engine.now < self.down_until:
+                return 503, None, "cut"
             if keys != (KEY_ID, SECRET):
                 # The real service does not send keys back; a venue that did must not bring them into a log.
                 return 401, {"code": 40110000, "message": f"access key {keys[0]} {keys[1]} verification failed"}, ""
@@ -402,6 +411,8 @@ class Loopback:
         """One connection: authenticate, listen, then stay until it is closed."""
         try:
             hello = json.loads(socket.recv(timeout=5))
+            if self.now < self.down_until:
+                return
             right = hello["data"] == {"key_id": KEY_ID, "secret_key": SECRET} and not self._refuse_streams
             self._refuse_streams = max(0, self._refuse_streams - 1)
             status = "authorized" if right else "unauthorized"

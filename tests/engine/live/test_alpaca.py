@@ -422,7 +422,7 @@ def test_320_orders_against_an_enforced_200_a_minute(tmp_path):
         began = there.now
         for name in names:
             venue.submit(request(there, name, "1"))
-            if name.endswith("0"):
+            for _ in range(2 if name[1:3] == "15" else name.endswith("0")):
                 venue.account()
         assert len(there.engine.open_orders()) == 320
         assert 429 not in {e.status for e in there.exchanges}
