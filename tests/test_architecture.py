@@ -4,6 +4,7 @@ import ast
 import configparser
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,8 @@ OWN = {dotted(path) for path in MODULES}
 OURS = tuple(f"{ROOT / room}{os.sep}" for room in (*ROOMS, "clusterfolio", "tests"))
 
 
-def imported(path: Path) -> set[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Modules that a module imports when it is loaded or run; what only type checkers read is left out."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     typing_only = {
@@ -101,7 +103,7 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             inside = {f"{node.module}.{alias.name}" for alias in node.names} & OWN
             names |= inside or {node.module}
-    return names
+    return frozenset(names)
 
 
 def own_imports(path: Path) -> set[str]:
