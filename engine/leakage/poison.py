@@ -176,14 +176,14 @@ def _poisoned_market(panel: Panel, day: pd.Timestamp, close: pd.DataFrame) -> di
     """Market prices and actions, each tripled after ``day``, where ``close`` has a bar; of new symbols nothing."""
     known = {name: getattr(panel, name) for name in MARKET if getattr(panel, name) is not None}
     return {
-        name: frame.where(frame.index <= day, frame * 3, axis=0).reindex_like(close).where(close.notna())
+        name: _changed_after(frame, day, frame * 3).reindex_like(close).where(close.notna())
         for name, frame in known.items()
     }
 
 
 def _poisoned_series(exog: pd.DataFrame | None, day: pd.Timestamp, dates: pd.DatetimeIndex) -> pd.DataFrame | None:
     """The series beside prices with every value after ``day`` changed, on these dates."""
-    return None if exog is None else exog.where(exog.index <= day, exog * -50 + 700, axis=0).loc[dates]
+    return None if exog is None else _changed_after(exog, day, exog * -50 + 700).loc[dates]
 
 
 def _poisoned_members(
@@ -192,8 +192,13 @@ def _poisoned_members(
     """Membership the other way round after ``day``; symbols that are new are members."""
     if member is None:
         return None
-    changed = member.where(member.index <= day, ~member, axis=0)
+    changed = _changed_after(member, day, ~member)
     return changed.reindex(index=dates, columns=symbols, fill_value=True).astype(bool)
+
+
+def _changed_after(frame: pd.DataFrame, day: pd.Timestamp, changed: pd.DataFrame) -> pd.DataFrame:
+    """The frame up to a day, and what it is changed to after it."""
+    return frame.where(np.broadcast_to(np.asarray(frame.index <= day)[:, None], frame.shape), changed)
 
 
 def _prices(frame: pd.DataFrame, factor: float | np.ndarray) -> pd.DataFrame:

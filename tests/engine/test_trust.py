@@ -33,7 +33,7 @@ class Net:
 @pytest.fixture(scope="module")
 def finished(market, tmp_path_factory):
     out = tmp_path_factory.mktemp("finished") / "run"
-    result = CliRunner().invoke(main, run_options(market, out))
+    result = CliRunner().invoke(main, run_options(market, out, "--set", "significance.portfolios=100"))
     assert result.exit_code == 0, result.output
     return out
 
@@ -66,6 +66,7 @@ def call(stranger, monkeypatch):
     monkeypatch.delitem(sys.modules, "payload", raising=False)
     nothing = pd.DataFrame({"outcome": ["cached"], "why": [""]}, ["SPY"])
     monkeypatch.setattr("clusterfolio.engine.jobs.fetch.fetch_prices", lambda *args: nothing)
+    monkeypatch.setattr("clusterfolio.engine.report.page.draw", lambda *args: {})  # pictures take their time
     given = {"RUN": stranger, "CONFIG": stranger / "config.toml"}
     return lambda *args: CliRunner().invoke(main, [str(given.get(part, part)) for part in args])
 
