@@ -31,6 +31,7 @@ ASSET_DEFAULTS = {
     "currency": "",
     "commission_bps": 0.0,
     "half_spread_bps": 0.0,
+    "lot": 1.0,
     "tradable": True,
 }
 
@@ -49,8 +50,8 @@ class Panel:
 
     Attributes:
         assets: one row per column of the frames, in the same order; columns as in ``ASSET_DEFAULTS``. Costs are
-            in basis points of the traded value, per side. ``tradable`` is False for a benchmark that is not part
-            of the universe.
+            in basis points of the traded value, per side. ``lot``: the fewest shares that are traded where shares are
+            whole. ``tradable`` is False for a benchmark that is not part of the universe.
         sessions: the benchmark exchange's sessions inside the panel's span; decisions, reported returns and
             annualisation use these days. The frames may hold more rows (weekend bars, other holidays).
         benchmark: the column that is the benchmark.

@@ -13,6 +13,8 @@ one it must have):
                      or on sales only (London, Paris, Seoul ...) counts half on each side
 ``half_spread_bps``  half of a typical bid-ask spread, the same unit: about 1 for large US shares, funds and major
                      currencies, 3 to 8 for listings abroad, 5 to 15 for thin funds and emerging currencies
+``lot``              shares of which only whole multiples are traded where shares are whole (``trading.fractional``
+                     off): 100 in Tokyo, 0.0001 for a coin; empty = 1
 ``seed``             yes = among the 299 symbols of the published document
 ``from``, ``to``     spells of membership, several rows a symbol (``feeds.membership``); optional, your own file only
 ``active``           no = delisted, renamed, or no longer tradable for most; kept as the published list names it
@@ -64,7 +66,8 @@ REGIONS = {
 
 SHIPPED = Path(__file__).with_name("universe.csv")
 COLUMNS = (*(name for name in ASSET_DEFAULTS if name != "tradable"), "seed", "active")
-NUMBERS = ("commission_bps", "half_spread_bps")
+COSTS = ("commission_bps", "half_spread_bps")
+NUMBERS = (*COSTS, "lot")
 FLAGS = {"seed": False, "active": True}
 YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
@@ -158,7 +161,9 @@ def check_universe(universe: pd.DataFrame) -> list[str]:
             problems.append(f"{symbol}: asset_class is {row['asset_class']!r}; one of {known} is meant")
         if row["currency"] and row["currency"] not in MINOR_UNITS and not re.fullmatch("[A-Z]{3}", row["currency"]):
             problems.append(f"{symbol}: currency is {row['currency']!r}; a code like USD, or GBp for pence, is meant")
-        for name in NUMBERS:
+        if not 0 < row["lot"] < float("inf"):
+            problems.append(f"{symbol}: lot is {row['lot']}; a number of shares above 0 is meant")
+        for name in COSTS:
             if not 0 <= row[name] < 1000:
                 problems.append(f"{symbol}: {name} is {row[name]}; basis points between 0 and 1000 are meant")
     return problems
@@ -182,7 +187,7 @@ def _guess(symbol: str) -> dict:
         asset_class, currency = "commodity", "USD"
     costs = FOREIGN_SHARE_COSTS if region else CLASS_COSTS[asset_class]
     row = {"name": "", "asset_class": asset_class, "sector": "", "region": region, "currency": currency}
-    return row | dict(zip(NUMBERS, costs, strict=True))
+    return row | dict(zip(COSTS, costs, strict=True)) | {"lot": ASSET_DEFAULTS["lot"]}
 
 
 def _read(path: Path, known: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -24,8 +24,9 @@ def quotes_of(panel: Panel) -> pd.DataFrame:
     """What one share costs at the close of the panel's last day, by symbol.
 
     Columns ``price`` (the last close as stated, in the listing's currency) and ``currency``; ``rate``, the account's
-    currency for one of it; ``each``, the account's currency for one share; ``day`` of the close; ``unit``: "shares", or
-    the currency of a pair's amounts; ``why_not``: why there can be no order, else empty.
+    currency for one of it; ``each``, the account's currency for one share; ``day`` of the close; ``lot``, shares of
+    which whole multiples are traded; ``unit``: "shares", or the currency of a pair's amounts; ``why_not``: why there
+    can be no order, else empty.
 
     A panel without market prices (made by hand, or from a feed) has only its levels, and they count as such.
     """
@@ -39,6 +40,7 @@ def quotes_of(panel: Panel) -> pd.DataFrame:
     table["currency"] = table["currency"].where(table["currency"] != "", panel.currency)
     table["each"] = table["price"] * table["rate"]
     table["day"] = _last_days(last)
+    table["lot"] = panel.assets["lot"].to_numpy(dtype=float)
     table["unit"], table["why_not"] = "shares", ""
     for symbol in table.index[table["day"] < _last_days(panel.close.notna())]:  # it trades on, and no close is stated
         since = table.loc[symbol, "day"].date()
@@ -103,7 +105,8 @@ def order_list(
     possible = (rows["why_not"] == "").to_numpy()
     each = rows["each"].to_numpy(dtype=float)
     aimed = np.where(possible, weights, 0.0)
-    wanted = target_shares(aimed, each, value, cash_buffer=cash_buffer, fractional=fractional)
+    wanted = target_shares(aimed, each, value, cash_buffer=cash_buffer, fractional=fractional,
+                           lots=rows["lot"].to_numpy(dtype=float))  # fmt: skip
     change = np.where(possible, missing_shares(wanted, have), 0.0)
     traded = np.abs(change) * each
     costs = 0.0 if cost_bps is None else cost_bps.reindex(names).fillna(0.0).to_numpy(dtype=float)

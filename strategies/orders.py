@@ -20,7 +20,13 @@ FOR_THE_GAP = 0.99
 
 
 def target_shares(
-    weights: ArrayLike, prices: ArrayLike, value: ArrayLike, *, cash_buffer: float, fractional: bool
+    weights: ArrayLike,
+    prices: ArrayLike,
+    value: ArrayLike,
+    *,
+    cash_buffer: float,
+    fractional: bool,
+    lots: ArrayLike = 1.0,
 ) -> np.ndarray:
     """Shares that bring each asset to its weight of the account.
 
@@ -29,7 +35,8 @@ def target_shares(
         prices: of one share, in the account's currency; not looked at where the weight is 0.
         value: of the account, in the same currency; broadcasts against ``weights``.
         cash_buffer: fraction of the value kept in cash.
-        fractional: allow fractions of a share; else never more than the weight says.
+        fractional: allow fractions of a share; else whole lots, never more than the weight says.
+        lots: shares of which only whole multiples are traded; broadcasts against ``weights``.
 
     Returns:
         float64, 0 where the weight is 0.
@@ -39,6 +46,8 @@ def target_shares(
 
     >>> target_shares([0.5, 0.25, 0.0], [20.0, 30.0, np.nan], 1000.0, cash_buffer=0.02, fractional=False)
     array([24.,  8.,  0.])
+    >>> target_shares([0.5], [20.0], 10_000.0, cash_buffer=0.02, fractional=False, lots=100)
+    array([200.])
     """
     weights, prices, value = (np.asarray(given, dtype=float) for given in (weights, prices, value))
     for name, given in (("weights", weights), ("value", value)):
@@ -51,7 +60,19 @@ def target_shares(
         raise ValueError(f"prices: got {wrong[0]} for an asset with a weight, expected a number above 0")
     investable = value * (1.0 - cash_buffer) * (1.0 - ROUNDING)
     shares = investable * weights / np.where(wanted, prices, 1.0)
-    return shares if fractional else np.trunc(shares)
+    return shares if fractional else whole_lots(shares, lots)
+
+
+def whole_lots(shares: ArrayLike, lots: ArrayLike) -> np.ndarray:
+    """The whole lots among these shares, towards 0; what is missing by rounding alone counts as there.
+
+    >>> whole_lots([249.0, -249.0, 0.75], [100, 100, 0.5])
+    array([ 200. , -200. ,    0.5])
+    """
+    lots = np.asarray(lots, dtype=float)
+    count = np.asarray(shares, dtype=float) / lots
+    near = np.rint(count)
+    return np.where(np.abs(count - near) <= SETTLED / 2 * np.abs(near), near, np.trunc(count)) * lots
 
 
 def missing_shares(targets: ArrayLike, held: ArrayLike, tolerance: ArrayLike = SETTLED) -> np.ndarray:
@@ -68,17 +89,19 @@ def missing_shares(targets: ArrayLike, held: ArrayLike, tolerance: ArrayLike = S
     return np.where(np.abs(missing) <= tolerance * np.abs(targets), 0.0, missing)
 
 
-def affordable_shares(cash: ArrayLike, prices: ArrayLike, rate: ArrayLike, *, fractional: bool) -> np.ndarray:
+def affordable_shares(
+    cash: ArrayLike, prices: ArrayLike, rate: ArrayLike, *, fractional: bool, lots: ArrayLike = 1.0
+) -> np.ndarray:
     """Shares that the cash pays for, costs included, with 1 % left for the next open's gap.
 
     Args:
         cash: not promised to another order, in the account's currency.
         prices: the last closes.
         rate: cost per unit of value traded.
-        fractional: allow fractions of a share; else rounded down.
+        fractional: allow fractions of a share; else whole ``lots``.
 
     >>> float(affordable_shares(1000.0, 30.0, 0.001, fractional=False))
     32.0
     """
     shares = FOR_THE_GAP * np.asarray(cash, dtype=float) / (np.asarray(prices, dtype=float) * (1.0 + np.asarray(rate)))
-    return shares if fractional else np.floor(shares)
+    return shares if fractional else whole_lots(shares, lots)

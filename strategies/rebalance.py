@@ -64,7 +64,8 @@ class RebalanceStrategy(bt.Strategy):
         benchmark: a feed's name; only used to build the panel from the feeds (default: the first feed).
         sessions: the exchange's sessions; None = New York's.
         cash_buffer: fraction of the value kept in cash.
-        fractional: allow fractions of a share.
+        fractional: allow fractions of a share; else whole ``lots``.
+        lots: shares of which whole multiples are traded, a frame by day and symbol; None = 1.
     """
 
     params = dict(  # noqa: RUF012 - backtrader's form
@@ -75,6 +76,7 @@ class RebalanceStrategy(bt.Strategy):
         sessions=None,
         cash_buffer=0.02,
         fractional=True,
+        lots=None,
     )
 
     def __init__(self):
@@ -204,15 +206,16 @@ class RebalanceStrategy(bt.Strategy):
             self.cancel(order)
         self._live.clear()
         prices = [self._price(name) for name in weights.index]
+        lots = [self._lot(name, now) for name in weights.index]
         shares = target_shares(
-            weights, prices, self._value(), cash_buffer=self.p.cash_buffer, fractional=self.p.fractional
+            weights, prices, self._value(), cash_buffer=self.p.cash_buffer, fractional=self.p.fractional, lots=lots
         )
         self._targets = dict.fromkeys(self.holdings.shares, 0.0) | dict(
             zip(weights.index, shares.tolist(), strict=True)
         )
-        for name, weight, price in zip(weights.index, weights, prices, strict=True):
+        for name, weight, price, lot in zip(weights.index, weights, prices, lots, strict=True):
             if self._targets[name] == 0.0 and weight > 0:
-                self._missed(now, name, f"its share of the value is less than one share at {price:,.2f}")
+                self._missed(now, name, f"its part of the value is less than the least order, {price * lot:,.2f}")
         self._reason = dict.fromkeys(self._targets, "rebalance") | reasons
         self._reason |= {name: "stopped trading" for name in self._targets if self._stopped(name, now)}
         self._since = now
@@ -253,7 +256,8 @@ class RebalanceStrategy(bt.Strategy):
         price = self._price(name)
         rate = self.broker.getcommissioninfo(self._by_name[name]).getcommission(1.0, 1.0)
         cash = self.broker.getcash() - promised
-        amount = min(amount, float(affordable_shares(cash, price, rate, fractional=self.p.fractional)))
+        most = affordable_shares(cash, price, rate, fractional=self.p.fractional, lots=self._lot(name, now))
+        amount = min(amount, float(most))
         if amount * price > DUST * self._value():
             self._send(name, amount)
         elif not any(order.issell() for order in self._live.values()):  # no more cash will come
@@ -332,6 +336,9 @@ class RebalanceStrategy(bt.Strategy):
         """The last close that is a number."""
         data = self._by_name[name]
         return data.close[-since_priced(data)]
+
+    def _lot(self, name: str, now: pd.Timestamp) -> float:
+        return 1.0 if self.p.lots is None else float(self.p.lots.loc[now, name])
 
     def _worth(self, name: str) -> float:
         scheme = self.broker.getcommissioninfo(self._by_name[name])

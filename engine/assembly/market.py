@@ -67,7 +67,7 @@ def load_market(config: RunConfig, asof: pd.Timestamp | None = None) -> Market:
     whole, verdicts = panel_of(config, raw)
     panel = up_to_end(config, whole, asof)
     described = panel.assets.drop(columns="tradable").reindex(verdicts.index)
-    notes = end_notes(config, whole, panel) if asof is None else ()
+    notes = (*end_notes(config, whole, panel), *share_notes(config, panel)) if asof is None else ()
     return Market(panel, verdicts.join(described), notes, _splits_after(raw, panel.dates[-1]))
 
 
@@ -174,6 +174,21 @@ def end_notes(config: RunConfig, whole: Panel, panel: Panel) -> tuple[str, ...]:
         f"the test ends on {last.date()}, the last session on which the benchmark and {COMMON_SHARE:.0%} of the "
         f"universe trade; {left_out} later sessions are left out, to {data.date()}, on which {trading} of "
         f"{len(whole.tradable)} symbols trade. --end tests on".replace("%", " %"),
+    )
+
+
+def share_notes(config: RunConfig, panel: Panel) -> tuple[str, ...]:
+    """Which assets cannot be traded in whole shares, in words: no market price of theirs is stated."""
+    if config.trading.fractional or panel.market is None:
+        return ()
+    held = panel.tradable
+    without = held[(panel.market[held].isna().all() & panel.close[held].notna().any()).to_numpy()]
+    if not len(without):
+        return ()
+    named = ", ".join(without[:5]) + (" ..." if len(without) > 5 else "")
+    return (
+        f"{len(without)} of {len(held)} symbols have adjusted prices only ({named}): no share of them is known, so "
+        "whole units of their total-return level are traded and their dividends re-invested",
     )
 
 

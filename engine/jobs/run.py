@@ -135,7 +135,7 @@ def run(
         metrics = compute_metrics(result, cash, benchmark)
         with artifacts.new_run_dir(out, work / "run") as draft:
             with clock.stage("write"):
-                artifacts.write_tables(draft, result, verdicts, panel)
+                artifacts.write_tables(draft, result, verdicts, panel, config.trading.fractional)
                 write_clusters(draft, result.decisions, notes, policy_for(dates[-1]), panel)
                 (draft / "config.toml").write_text(dump(config), encoding="utf-8")
                 write_json(draft / "metrics.json", metrics)

@@ -36,6 +36,7 @@ from clusterfolio.engine.leakage.trace import (
 )
 from clusterfolio.engine.trading.backtest import run_backtest
 from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.engine.trading.whole_shares import Traded, in_whole_shares
 from clusterfolio.feeds.features import with_features
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.strategies.orders import target_shares
@@ -319,7 +320,8 @@ def _fills(panel: Panel, decision: Any, day: pd.Timestamp, trading: TradingConfi
     if weights is None or not len(after):
         return []
     lately = panel.sessions[: panel.sessions.searchsorted(day) + 1][-FILL_SESSIONS:][0]
-    closes = panel.close.loc[lately:day].ffill().iloc[-1]
+    traded = Traded(panel) if trading.fractional else in_whole_shares(panel)
+    closes = traded.panel.close.loc[lately:day].ffill().iloc[-1]
     weights = weights[[name for name in weights.index if np.isfinite(closes.get(name, np.nan))]]
     if not len(weights):
         return []
@@ -327,12 +329,13 @@ def _fills(panel: Panel, decision: Any, day: pd.Timestamp, trading: TradingConfi
     result = run_backtest(cut, lambda now: _Told(weights), pd.DatetimeIndex([day]), trading)
     fills = result.transactions[result.transactions["reason"] == "rebalance"]
     shares = target_shares(
-        weights, closes[weights.index], trading.capital, cash_buffer=trading.cash_buffer, fractional=trading.fractional
-    )
+        weights, closes[weights.index], trading.capital, cash_buffer=trading.cash_buffer, fractional=trading.fractional,
+        lots=1.0 if traded.lots is None else traded.lots.loc[day, weights.index],
+    )  # fmt: skip
     sized = pd.Series(shares, weights.index)
     found = []
     for fill in fills.itertuples():
-        opened = cut.open[fill.symbol].get(fill.date, np.nan)
+        opened = traded.panel.open[fill.symbol].get(fill.date, np.nan)
         order = f"an order of {fill.symbol} decided on the close of {day.date()}"
         if fill.date <= day:
             found.append((fill, "day", day, fill.date, f"{order} filled on {fill.date.date()}, not on a later bar"))

@@ -56,17 +56,20 @@ def check_free(out: Path) -> None:
         raise FileExistsError(f"--out {out}: it exists and is not empty; name a new folder, or remove it")
 
 
-def write_tables(folder: Path, result: BacktestResult, verdicts: pd.DataFrame, panel: Panel) -> None:
+def write_tables(
+    folder: Path, result: BacktestResult, verdicts: pd.DataFrame, panel: Panel, fractional: bool = True
+) -> None:
     """Write the tables of a backtest; floats in round-trip form, days as YYYY-MM-DD.
 
     Args:
         panel: what was traded on; the transactions are stated in the shares and prices of its market.
+        fractional: as ``TradingConfig.fractional``.
     """
     write_table(folder / "returns.csv", result.returns)
     write_table(folder / "returns_gross.csv", result.gross.to_frame())
     write_table(folder / "weights.csv", result.weights)
     write_table(folder / "positions.csv", result.positions)
-    write_table(folder / "transactions.csv", in_market_units(result.transactions, panel).set_index("date"))
+    write_table(folder / "transactions.csv", in_market_units(result.transactions, panel, fractional).set_index("date"))
     write_table(folder / "payments.csv", result.payments.set_index("date"))
     write_table(folder / "clusters.csv", clusters_table(result.decisions).set_index("date"))
     write_table(folder / "symbols.csv", verdicts.drop(columns="remarks", errors="ignore").rename_axis("symbol"))

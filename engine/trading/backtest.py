@@ -11,6 +11,7 @@ import pandas as pd
 from clusterfolio.engine.trading.cash_flows import INTEREST, AccountBroker, cash_flows, payments_table
 from clusterfolio.engine.trading.clock import ClockCerebro
 from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.engine.trading.whole_shares import Traded, in_whole_shares
 from clusterfolio.feeds.bt_feed import panel_feeds
 from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel
 from clusterfolio.strategies.policy import Decision, Policy
@@ -117,15 +118,16 @@ def run_backtest(
         raise ValueError(f"decision_dates: {missing[0].date()} is not one of the panel's sessions with a bar")
     if decision_dates[-1] >= panel.sessions[-1]:
         raise ValueError(f"decision_dates: nothing can fill after {decision_dates[-1].date()}, where the panel ends")
-    traded = traded_part(panel, decision_dates[0])
+    traded = traded_part(panel, decision_dates[0], trading.fractional)
     cerebro = ClockCerebro(stdstats=False) if clock == "shared" else bt.Cerebro(stdstats=False)
-    for feed in panel_feeds(traded):
+    for feed in panel_feeds(traded.panel):
         cerebro.adddata(feed)
-    cerebro.broker = AccountBroker(cash_flows(cash, trading, decision_dates[0], traded.sessions))
+    sessions = traded.panel.sessions
+    cerebro.broker = AccountBroker(cash_flows(cash, trading, decision_dates[0], sessions, traded.dividends))
     cerebro.broker.setcash(trading.capital)
     if trading.costs:
-        _charge(cerebro.broker, traded, trading.cost_multiplier)
-    cerebro.addanalyzer(AccountBook, _name="book", sessions=traded.sessions, progress=progress)
+        _charge(cerebro.broker, traded.panel, trading.cost_multiplier)
+    cerebro.addanalyzer(AccountBook, _name="book", sessions=sessions, progress=progress)
     cerebro.addstrategy(
         RebalanceStrategy,
         policy_for=policy_for,
@@ -134,16 +136,22 @@ def run_backtest(
         sessions=panel.sessions,
         cash_buffer=trading.cash_buffer,
         fractional=trading.fractional,
+        lots=traded.lots,
     )
     (strategy,) = cerebro.run()
     return _result(strategy, panel, trading, decision_dates[0], _clock_used(cerebro))
 
 
-def traded_part(panel: Panel, first_decision: pd.Timestamp) -> Panel:
+def traded_part(panel: Panel, first_decision: pd.Timestamp, fractional: bool = True) -> Traded:
     """The rows the run needs, from a little before the first decision, and the symbols that trade in them.
 
     Where one of these has been silent for longer, from its last bar on: what is bought of it is sized by that close.
+
+    Args:
+        fractional: in units of total-return levels; else in whole lots of the market's shares.
     """
+    whole = Traded(panel) if fractional else in_whole_shares(panel)
+    panel = whole.panel
     session = panel.sessions.get_loc(first_decision)
     start = panel.sessions[max(0, session - STOPPED_AFTER)]
     alive = panel.close.loc[start:].notna().any()
@@ -164,8 +172,12 @@ def traded_part(panel: Panel, first_decision: pd.Timestamp) -> Panel:
         paid=None,
     )
     # The benchmark first: backtrader's own analyzers take their dates from the first feed.
-    others = [name for name in cut.symbols if alive[name] and name != panel.benchmark]
-    return cut.select([panel.benchmark, *others])
+    names = [panel.benchmark, *(name for name in cut.symbols if alive[name] and name != panel.benchmark)]
+    if whole.lots is None or whole.dividends is None:
+        return Traded(cut.select(names))
+    days = cut.dates.union(cut.sessions)  # a terminal bar may stand on a day without any other
+    lots = whole.lots[names].reindex(days, method="ffill")
+    return Traded(cut.select(names), lots, whole.dividends[names].reindex(days, fill_value=0.0))
 
 
 def _charge(broker, panel: Panel, multiplier: float) -> None:

@@ -1,4 +1,4 @@
-"""What an account is paid, or pays, between a close and the next fills: interest on its cash.
+"""What an account is paid, or pays, between a close and the next fills: interest on cash, dividends of whole shares.
 
 Everything paid on a day follows from what was held at the close before and from what was known by then. It is booked
 before the day's orders are checked and filled. The engine's brokers take it from ``CashFlows``, the vectorised path
@@ -7,9 +7,9 @@ from the same through its tape.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,8 @@ from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.engine.trading.metrics import cash_per_session
 from clusterfolio.strategies.bars import day_of
 
-#: Reason of a payment.
-INTEREST = "interest"
+#: Reasons of payments.
+INTEREST, DIVIDEND = "interest", "dividend"
 
 #: Columns of a table of payments.
 PAYMENT_COLUMNS = ("date", "symbol", "amount", "reason")
@@ -48,15 +48,21 @@ class CashFlows:
 
     Attributes:
         rates: interest by day, as a fraction of the cash; a day that is not there pays none.
+        dividends: by day and symbol, money for each unit held.
     """
 
     rates: dict[pd.Timestamp, float] = field(default_factory=dict)
+    dividends: dict[pd.Timestamp, dict[str, float]] = field(default_factory=dict)
 
-    def due(self, day: pd.Timestamp, cash: float) -> Iterator[Payment]:
-        """What an account with this cash is paid on a day."""
+    def due(self, day: pd.Timestamp, cash: float, held: Callable[[str], float]) -> Iterator[Payment]:
+        """What an account with this cash, and so many units of a symbol, is paid on a day."""
         amount = interest(cash, self.rates.get(day, 0.0))
         if amount:
             yield Payment(day, "", amount, INTEREST)
+        for symbol, each in self.dividends.get(day, {}).items():
+            units = held(symbol)
+            if units:
+                yield Payment(day, symbol, units * each, DIVIDEND)
 
 
 def payments_table(payments: Iterable[Payment]) -> pd.DataFrame:
@@ -75,7 +81,11 @@ def interest(cash: Money, rate: float) -> Money:
 
 
 def cash_flows(
-    cash: pd.Series | float | None, trading: TradingConfig, first: pd.Timestamp, sessions: pd.DatetimeIndex
+    cash: pd.Series | float | None,
+    trading: TradingConfig,
+    first: pd.Timestamp,
+    sessions: pd.DatetimeIndex,
+    dividends: pd.DataFrame | None = None,
 ) -> CashFlows:
     """What an account is paid that decides for the first time on ``first``; nothing is paid until the session after.
 
@@ -83,10 +93,17 @@ def cash_flows(
         cash: simple return of cash per session, as from ``feeds.exogenous.macro.cash_returns``: each known at the close
             of the session before; or one annual rate. None = cash earns nothing.
         sessions: that the account may see; it is paid on those that come with a bar.
+        dividends: by day and symbol, money for each unit held at the close before; None = they are re-invested.
     """
-    if cash is None or not trading.cash_interest:
-        return CashFlows()
-    return CashFlows(cash_per_session(cash, sessions[sessions > first]).to_dict())
+    rates = {}
+    if cash is not None and trading.cash_interest:
+        rates = cash_per_session(cash, sessions[sessions > first]).to_dict()
+    paid: dict[pd.Timestamp, dict[str, float]] = {}
+    if dividends is not None:
+        later = dividends.loc[dividends.index > first]
+        for row, column in zip(*np.nonzero(later.to_numpy()), strict=True):
+            paid.setdefault(later.index[row], {})[later.columns[column]] = float(later.iloc[row, column])
+    return CashFlows(rates, paid)
 
 
 class Paying:
@@ -108,10 +125,16 @@ class Paying:
         now = day_of(self._moment())
         if now != self._paid:
             self._paid = now
-            for payment in self.flows.due(now, self.cash):
+            for payment in self.flows.due(now, self.cash, self._held):
                 self.cash += payment.amount
                 self.payments.append(payment)
         super().next()
+
+    def _held(self, symbol: str) -> float:
+        """Units of a symbol in the account."""
+        broker: Any = self
+        position = broker.positions.get(broker.cerebro.datasbyname[symbol])
+        return 0.0 if position is None else position.size
 
     def _moment(self) -> float:
         """Now, as backtrader counts."""

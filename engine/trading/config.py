@@ -21,7 +21,8 @@ class TradingConfig:
             their settings and the caps stand in section [allocation].
         capital: starting cash in the account's currency.
         cash_buffer: fraction of the value kept in cash.
-        fractional: allow fractions of a share.
+        fractional: allow fractions of a share, and re-invest dividends; else whole shares of the market, or lots where
+            the universe file states some, and dividends in cash.
         costs: charge commission and half the spread, per asset class or as the universe file says.
         cost_multiplier: scales those costs; 2 = twice as dear.
         cash_interest: idle cash earns what section [cash] says, and borrowed cash costs it: the rate known at a close

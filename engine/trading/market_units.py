@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from clusterfolio.engine.trading.whole_shares import Traded, in_whole_shares
 from clusterfolio.feeds.currency import pair_of
 from clusterfolio.feeds.panel import MARKET, Panel
 
@@ -33,11 +34,12 @@ def trades_of(transactions: pd.DataFrame) -> pd.DataFrame:
     return transactions[~transactions["reason"].isin(ACTIONS)].reset_index(drop=True)
 
 
-def in_market_units(fills: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+def in_market_units(fills: pd.DataFrame, panel: Panel, fractional: bool = True) -> pd.DataFrame:
     """The fills in shares and prices of the market, with a row for each split and dividend of what was held.
 
     Args:
         fills: as ``BacktestResult.transactions``: amounts and prices of levels, in order of date.
+        fractional: as the engine traded; else its prices are those of ``whole_shares``, and no dividend is re-invested.
 
     Returns:
         Columns ``MARKET_COLUMNS``, in order of date, splits and dividends before the day's fills. ``price`` is in
@@ -46,10 +48,13 @@ def in_market_units(fills: pd.DataFrame, panel: Panel) -> pd.DataFrame:
         rows of ``ACTIONS``. ``level`` is the price that the engine booked. An asset without a market price by its
         first fill is stated in ``LEVELS``.
     """
-    parts = [_one(str(symbol), own, panel) for symbol, own in fills.groupby("symbol", sort=False)]
+    booked = (Traded(panel) if fractional else in_whole_shares(panel)).panel.close
+    parts = [_one(str(symbol), own, panel, booked[symbol]) for symbol, own in fills.groupby("symbol", sort=False)]
     table = pd.concat(parts) if parts else fills.reindex(columns=list(MARKET_COLUMNS))
     order = np.lexsort((table.index, ~table["reason"].isin(ACTIONS), table["date"]))
-    return table.iloc[order].reset_index(drop=True)[list(MARKET_COLUMNS)]
+    table = table.iloc[order].reset_index(drop=True)[list(MARKET_COLUMNS)]
+    whole = table["amount"].round()
+    return table.assign(amount=table["amount"].where((table["amount"] - whole).abs() > 1e-9 * whole.abs(), whole))
 
 
 @dataclass(frozen=True)
@@ -67,15 +72,15 @@ class _Market:
     currency: str
 
 
-def _one(symbol: str, fills: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+def _one(symbol: str, fills: pd.DataFrame, panel: Panel, booked: pd.Series) -> pd.DataFrame:
     """One asset's rows, indexed by the row in ``fills``; those of actions by that of the first fill."""
     rows = panel.dates.searchsorted(fills["date"], side="right") - 1  # a terminal bar may have no row of its own
-    market = _market_of(symbol, panel, int(rows[0]))
+    market = _market_of(symbol, panel, booked, int(rows[0]))
     parts = [fills.assign(amount=fills["amount"] * market.per_unit[rows], row=rows, level=fills["price"])]
     actions = _actions(market, fills, rows)
     if len(actions):
         at, nothing = actions["row"].to_numpy(), {"value": 0.0, "commission": 0.0, "spread": 0.0}
-        level = panel.close[symbol].to_numpy(dtype=float)[at]
+        level = booked.to_numpy(dtype=float)[at]
         actions = actions.assign(date=panel.dates[at], symbol=symbol, level=level, **nothing)
         parts.append(actions.set_axis([fills.index[0]] * len(actions)))
     table = pd.concat(parts)
@@ -85,8 +90,8 @@ def _one(symbol: str, fills: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     )
 
 
-def _market_of(symbol: str, panel: Panel, first: int) -> _Market:
-    """What one asset's units are, for a first fill in row ``first``.
+def _market_of(symbol: str, panel: Panel, booked: pd.Series, first: int) -> _Market:
+    """What one asset's units are, by the closes that the engine booked, for a first fill in row ``first``.
 
     Shares per unit stay what they are between actions, whatever rounding does to the figures, and where no market
     price is stated.
@@ -97,7 +102,7 @@ def _market_of(symbol: str, panel: Panel, first: int) -> _Market:
         return _Market(ones, ones, ones, ones, held, panel.currency)
     if any(getattr(panel, name) is None for name in MARKET):
         return _Market(ones, ones, ones, ones, RECORDED, panel.currency)
-    level = panel.close[symbol].to_numpy(dtype=float)
+    level = booked.to_numpy(dtype=float)
     market, rate, split, paid = (getattr(panel, name)[symbol].to_numpy(dtype=float) for name in MARKET)
     grown = level / (market * rate)
     known = np.flatnonzero(np.isfinite(grown))

@@ -29,6 +29,8 @@ class Tape:
         listed: row from which a close is known, ``(n_assets + 1,)``; 0 for the empty slot.
         rate: cost per unit of value traded, ``(n_assets + 1,)``.
         interest: what each day pays on the cash of the close before, as a fraction of it, ``(n_days,)``.
+        dividends: what it pays for each unit held at the close before; None = they are re-invested.
+        lots: units of which whole multiples are traded; None = fractions are.
         session: which days are sessions, ``(n_days,)``.
         count: sessions up to each day, ``(n_days,)``.
         column: position here of each column of the panel, -1 where it never trades, ``(n_panel_columns + 1,)``.
@@ -42,6 +44,8 @@ class Tape:
     listed: np.ndarray
     rate: np.ndarray
     interest: np.ndarray
+    dividends: np.ndarray | None
+    lots: np.ndarray | None
     session: np.ndarray
     count: np.ndarray
     column: np.ndarray
@@ -49,7 +53,8 @@ class Tape:
 
 def read_tape(panel: Panel, first: pd.Timestamp, trading: TradingConfig, cash: pd.Series | float | None = None) -> Tape:
     """The bars of a run that decides on ``first`` for the first time, and what ``cash`` earns meanwhile."""
-    cut = traded_part(panel, first)
+    traded = traded_part(panel, first, trading.fractional)
+    cut = traded.panel
     order = sorted(range(len(cut.symbols)), key=lambda column: cut.symbols[column])
     names = cut.symbols[order]
     stops = terminal_bars(cut)
@@ -76,8 +81,13 @@ def read_tape(panel: Panel, first: pd.Timestamp, trading: TradingConfig, cash: p
     interest = np.array([flows.rates.get(day, 0.0) for day in days])
     return Tape(
         days, opens[began:], close[began:], fills[began:], silent[began:].astype(np.int32), listed, rate, interest,
-        session, count[began:], column,
+        _by_day(traded.dividends, names, days, 0.0), _by_day(traded.lots, names, days, 1.0), session, count[began:],
+        column,
     )  # fmt: skip
+
+
+def _by_day(frame: pd.DataFrame | None, names: pd.Index, days: pd.DatetimeIndex, spare: float) -> np.ndarray | None:
+    return None if frame is None else _with_spare(frame[names].reindex(days).to_numpy(dtype=float), spare)
 
 
 def _with_spare(values: np.ndarray, fill: float) -> np.ndarray:

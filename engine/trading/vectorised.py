@@ -231,6 +231,12 @@ class _Block:
     def _pay(self, row: int) -> None:
         """What the day pays by what was held at the close before; see ``engine.trading.cash_flows``."""
         self.cash += interest(self.cash, self.tape.interest[row])
+        if self.tape.dividends is not None and self.tape.dividends[row].any():
+            self.cash += (self.shares * self.tape.dividends[row][self.ids]).sum(axis=1)
+
+    def _lots(self, row: int, ids: np.ndarray) -> np.ndarray | float:
+        """Units of which whole multiples are traded."""
+        return 1.0 if self.tape.lots is None else self.tape.lots[row][ids]
 
     def _fill(self, row: int) -> None:
         """Check the orders sent on the day before, then fill what has a bar."""
@@ -292,7 +298,7 @@ class _Block:
         self.ids, self.shares = ids, shares
         wanted = target_shares(
             weight, self.tape.close[row][ids], self.values[:, [row]],
-            cash_buffer=self.trading.cash_buffer, fractional=self.trading.fractional,
+            cash_buffer=self.trading.cash_buffer, fractional=self.trading.fractional, lots=self._lots(row, ids),
         )  # fmt: skip
         self.target = np.where(ids != self.spare, wanted, np.nan)
         self.live = np.zeros(ids.shape)
@@ -348,7 +354,7 @@ class _Block:
         for slot in np.flatnonzero(again.any(axis=0)):
             affordable = affordable_shares(
                 self.cash - promised, price[:, slot], self.tape.rate[self.ids[:, slot]],
-                fractional=self.trading.fractional,
+                fractional=self.trading.fractional, lots=self._lots(row, self.ids[:, slot]),
             )  # fmt: skip
             amount = np.minimum(missing[:, slot], affordable)
             send = again[:, slot] & (amount * price[:, slot] > dust)

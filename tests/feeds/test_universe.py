@@ -126,6 +126,7 @@ def test_a_files_own_cells_win_over_the_shipped_ones(tmp_path):
         ("symbol,half_spread_bps\nA,1\nB,x\n", r"mine\.csv, row 3: half_spread_bps is 'x'; a number is meant"),
         ("symbol,commission_bps\nA,-1\n", r"A: commission_bps is -1\.0; basis points between 0 and 1000"),
         ("symbol,commission_bps\nA,nan\n", r"A: commission_bps is nan"),
+        ("symbol,lot\nA,0\n", r"A: lot is 0\.0; a number of shares above 0 is meant"),
         ("symbol,asset_class\nA,stock\n", r"A: asset_class is 'stock'; one of equity, etf"),
         ("symbol,currency\nA,dollar\n", r"A: currency is 'dollar'; a code like USD"),
         ("", r"mine\.csv: no CSV table in UTF-8"),

@@ -136,8 +136,8 @@ def test_whole_shares_only_when_asked_and_a_share_too_dear_is_named():
     weights = {closes.index[10]: {"A": 0.5, "B": 0.5}}
     result, _ = run(make_panel(closes), weights, fractional=False)
     assert (result.transactions["amount"] % 1 == 0).all()
-    assert [(name, why[:43]) for _, name, why in result.unfilled] == [
-        ("B", "its share of the value is less than one sha")
+    assert [(name, why[:52]) for _, name, why in result.unfilled] == [
+        ("B", "its part of the value is less than the least order, ")
     ]
 
 

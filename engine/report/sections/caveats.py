@@ -19,7 +19,7 @@ SCORED = (
 )
 
 
-TAXES = "Taxes on gains, dividends and transactions are not deducted. Dividends count as reinvested."
+TAXES = "Taxes on gains, dividends and transactions are not deducted. Dividends "
 
 #: The same of a run that was made elsewhere and judged here.
 ELSEWHERE = (
@@ -44,7 +44,9 @@ def caveats(inputs: ReportInputs) -> list[tuple[str, str]]:
 
 def _of_any_run(inputs: ReportInputs) -> list[tuple[str, str]]:
     symbols, beside = inputs.symbols, inputs.config.get("inputs", {})
-    ours = (("Taxes", TAXES), ("Fills", fills(inputs.run.get("universe") or {})))
+    whole = inputs.config.get("trading", {}).get("fractional") is False
+    taxes = TAXES + ("go to cash, as shares are whole." if whole else "count as reinvested.")
+    ours = (("Taxes", taxes), ("Fills", fills(inputs.run.get("universe") or {})))
     known = list(ELSEWHERE if inputs.run.get("judged") else ours)
     if "asset_class" in symbols and symbols["asset_class"].str.lower().isin({"forex", "fx", "currency"}).any():
         known.append(("No carry", "Forex positions earn the change of the rate only, no interest on either leg."))

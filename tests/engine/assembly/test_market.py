@@ -129,3 +129,12 @@ def test_the_leakage_check_gives_the_list_of_members_another_future_too(tmp_path
     pd.testing.assert_frame_equal(truth.loc[:day], other.loc[:day, truth.columns])
     assert truth.loc["2024-05-01":, "BBB"].sum() == 0 and other.loc["2024-05-01":, "BBB"].all()
     assert truth.loc["2024-09-03", "CCC"] and not other.loc["2024-09-03", "CCC"]
+
+
+def test_whole_shares_name_what_has_no_market_price(tmp_path):
+    folder = prices(tmp_path / "prices", SPY=(None, None), A=(None, None), B=(None, None))
+    alone = pd.read_csv(folder / "A.csv").rename(columns={"Close": "Adj Close"})
+    alone.to_csv(folder / "A.csv", index=False)
+    whole = load_market(config(folder, data={"benchmark": "SPY"}, trading={"fractional": False}))
+    assert any(note.startswith("1 of 3 symbols have adjusted prices only (A)") for note in whole.notes)
+    assert not any("adjusted prices" in note for note in load_market(config(folder, data={"benchmark": "SPY"})).notes)

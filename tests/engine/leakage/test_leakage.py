@@ -416,3 +416,17 @@ def test_each_leak_planted_in_a_run_is_named(market, leak, tmp_path, monkeypatch
         leak(monkeypatch)
     report = check_run(make_config(market(tmp_path)), 2 if leak is None else 1)
     assert [finding.stage for finding in report.findings] == ([] if leak is None else [LEAKS[leak]])
+
+
+def test_everything_that_a_panel_carries_is_poisoned_after_the_day_and_kept_before_it():
+    panel = three_clusters(60)
+    frame = panel.close * 2
+    beside = dict.fromkeys(("market", "rate", "split", "paid"), frame)
+    exog = pd.DataFrame({"VIX": np.arange(60.0)}, panel.dates)
+    panel = replace(panel, **beside, exog=exog, member=panel.close > 0)
+    day = panel.dates[30]
+    other = poison_panel(panel, day, WAYS["scaled"], np.random.default_rng(0))
+    for name in (*beside, "exog", "member"):
+        before, after = getattr(panel, name), getattr(other, name)
+        pd.testing.assert_frame_equal(before.loc[:day], after.loc[:day], check_freq=False)
+        assert (before.iloc[31:] != after.iloc[31:]).all(axis=None), name

@@ -145,7 +145,7 @@ def test_without_it_nothing_is_paid_and_nothing_before_the_first_decision():
 
 def test_borrowed_cash_pays_the_rate():
     day = pd.Timestamp("2024-01-02")
-    assert list(CashFlows({day: 1e-3}).due(day, -500.0)) == [Payment(day, "", -0.5, INTEREST)]
+    assert list(CashFlows({day: 1e-3}).due(day, -500.0, lambda symbol: 0.0)) == [Payment(day, "", -0.5, INTEREST)]
     np.testing.assert_allclose(interest(np.array([-500.0, 0.0, 500.0]), 1e-3), [-0.5, 0.0, 0.5])
 
 

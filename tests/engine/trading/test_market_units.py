@@ -1,11 +1,13 @@
 """Transactions in shares and prices of the market: they add up, and the account can be worked out from them."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from clusterfolio.engine.leakage.check import _fills
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.tables import trades_of
 from clusterfolio.engine.trading.backtest import run_backtest
@@ -20,6 +22,8 @@ from clusterfolio.engine.trading.market_units import (
     SPLIT,
     in_market_units,
 )
+from clusterfolio.engine.trading.vectorised import Targets, simulate
+from clusterfolio.engine.trading.whole_shares import in_whole_shares
 from clusterfolio.feeds.ingest import build_panel
 from clusterfolio.feeds.quality import QualityConfig
 from clusterfolio.feeds.raw import RawBars, RawData
@@ -29,7 +33,6 @@ from tests.engine.trading.replay import replay
 N = 150
 DAYS = pd.bdate_range("2024-01-02", periods=N)
 DECISIONS = DAYS[[30, 60, 90, 120]]
-NOTHING_PAID = pd.DataFrame({"date": DAYS[:0], "amount": []})
 EX_DAYS = (45, 61, 95, 121)  # two of them on days of fills
 SPLIT_DAY = 70
 
@@ -90,17 +93,21 @@ def panel(raw):
 
 
 @pytest.fixture(scope="module")
-def result(panel):
+def policy():
     """Half of the names on each decision, so that some are kept, some sold, and some bought again."""
     held = [["PAYS", "SPLITS", "ADJ", "MYR=X", "GONE"], ["PAYS", "SPLITS", "ODD", "VOD.L", "GONE"],
             ["ODD", "VOD.L", "EURUSD=X", "ADJ", "GONE"], ["PAYS", "SPLITS", "VOD.L", "MYR=X"]]  # fmt: skip
-    policy = FixedPolicy(
+    return FixedPolicy(
         {
             day: dict(zip(names, (0.3, 0.2, 0.15, 0.15, 0.1), strict=False))
             for day, names in zip(DECISIONS, held, strict=True)
         }
     )
-    return run_backtest(panel, lambda now: policy, DECISIONS, TradingConfig())
+
+
+@pytest.fixture(scope="module")
+def result(panel, policy):
+    return run_backtest(panel, lambda now: policy, DECISIONS, TradingConfig(), cash=0.03)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +126,7 @@ def market_closes(raw) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_the_account_can_be_worked_out_from_what_was_traded_and_the_closes_of_the_files(raw, table, result):
     closes, rates = market_closes(raw)
-    worked_out = replay(table, NOTHING_PAID, closes, rates, result.capital, result.value.index)
+    worked_out = replay(table, result.payments, closes, rates, result.capital, result.value.index)
     assert (worked_out - result.value).abs().max() < 0.005
     assert result.value.pct_change().abs().max() > 0.005
 
@@ -214,3 +221,84 @@ def test_the_fingerprint_knows_market_prices_and_actions(panel):
     before = artifacts.fingerprint(panel)
     for name in ("market", "rate", "split", "paid"):
         assert artifacts.fingerprint(replace(panel, **{name: getattr(panel, name) * 2})) != before
+
+
+# Whole shares ------------------------------------------------------------------------------------------------------
+
+LOTS = {"VOD.L": 100.0, "PAYS": 10.0, "MYR=X": 1000.0}
+
+
+@pytest.fixture(scope="module")
+def in_lots(panel):
+    assets = panel.assets.copy()
+    assets["lot"] = pd.Series(LOTS).reindex(assets.index).fillna(1.0)
+    return replace(panel, assets=assets)
+
+
+@pytest.fixture(scope="module")
+def whole(in_lots, policy):
+    return run_backtest(in_lots, lambda now: policy, DECISIONS, TradingConfig(fractional=False), cash=0.03)
+
+
+def test_whole_shares_are_those_of_the_market_in_lots_and_dividends_go_to_cash(raw, in_lots, whole):
+    table = in_market_units(whole.transactions, in_lots, fractional=False)
+    assert set(table["reason"]) == {"rebalance", "stopped trading", SPLIT}
+    held = table.groupby("symbol")["amount"].cumsum()
+    bought = (table["amount"] > 0) & (table["reason"] != SPLIT)
+    lots = table["symbol"].map(LOTS).fillna(1.0)
+    assert (held[bought] % lots[bought]).abs().max() < 1e-9 and bought.sum() > 12
+    assert (table.loc[table["symbol"] != "ODD", "amount"] % 1 == 0).all()  # 1.5 shares for one leaves a half
+    dividends = whole.payments[whole.payments["reason"] == "dividend"]
+    assert len(dividends) >= 8 and {"PAYS", "SPLITS", "VOD.L", "ADJ"} <= set(dividends["symbol"])
+    closes, rates = market_closes(raw)
+    for paid in dividends[dividends["symbol"] != "ADJ"].itertuples():
+        own = table[(table["symbol"] == paid.symbol) & (table["date"] < paid.date)]["amount"].sum()
+        each = raw.bars[paid.symbol].frame.loc[paid.date, "dividend"]
+        assert paid.amount == pytest.approx(own * each * rates.loc[paid.date, paid.symbol])
+    found = replay(table, whole.payments, closes, rates, whole.capital, whole.value.index)
+    assert (found - whole.value).abs().max() < 0.005
+    fills = trades_of(table)
+    fills = fills[(fills["unit"] == "shares") & (fills["reason"] == "rebalance")]
+    opens = [raw.bars[fill.symbol].frame.loc[fill.date, "open"] for fill in fills.itertuples()]
+    assert fills["price"].to_numpy() == pytest.approx(np.array(opens), rel=1e-12)
+
+
+def test_whole_shares_agree_in_both_clocks_and_the_vectorised_path_to_the_cent(in_lots, policy, whole):
+    trading = TradingConfig(fractional=False)
+    stock = run_backtest(in_lots, lambda now: policy, DECISIONS, trading, clock="stock", cash=0.03)
+    pd.testing.assert_frame_equal(stock.positions, whole.positions, check_exact=True)
+    pd.testing.assert_frame_equal(stock.payments, whole.payments, check_exact=True)
+    named = pd.DataFrame(policy.weights).fillna(0.0).T
+    picks = np.broadcast_to(in_lots.symbols.get_indexer(named.columns), (1, *named.shape))
+    weights = named.to_numpy()[None]
+    found = simulate(in_lots, Targets(np.where(weights > 0, picks, -1), weights), DECISIONS, trading, cash=0.03)
+    value = whole.capital * np.cumprod(1 + found.net[0])
+    assert np.abs(value - whole.value.iloc[1:].to_numpy()).max() < 0.005
+
+
+def test_whole_shares_of_what_has_no_market_price_are_units_of_its_level(panel):
+    policy = FixedPolicy({DECISIONS[0]: {"LEVEL": 0.5}})
+    result = run_backtest(panel, lambda now: policy, DECISIONS[:1], TradingConfig(fractional=False))
+    table = in_market_units(result.transactions, panel, fractional=False)
+    assert set(table["unit"]) == {LEVELS} and (table["amount"] % 1 == 0).all()
+
+
+@pytest.mark.parametrize("cut", [65, 96, 121])
+def test_prices_lots_and_dividends_of_whole_shares_do_not_depend_on_what_comes_later(in_lots, cut):
+    frame = in_lots.market["ADJ"].copy()
+    frame.iloc[40:80] = np.nan
+    market = in_lots.market.assign(ADJ=frame)  # a gap without market prices
+    holed = replace(in_lots, market=market)
+    now, later = in_whole_shares(holed.until(DAYS[cut])), in_whole_shares(holed)
+    pd.testing.assert_frame_equal(now.panel.close, later.panel.close.loc[: DAYS[cut]], check_exact=True)
+    for name in ("lots", "dividends"):
+        pd.testing.assert_frame_equal(getattr(now, name), getattr(later, name).loc[: DAYS[cut]], check_exact=True)
+    assert np.isfinite(later.panel.close["ADJ"].iloc[1:]).all()
+
+
+def test_the_leakage_check_sizes_whole_shares_as_the_engine_does(in_lots):
+    told: list[dict] = []
+    weights = pd.Series({"PAYS": 0.3, "SPLITS": 0.3, "VOD.L": 0.3})
+    for day in (DAYS[60], DAYS[90]):
+        assert _fills(in_lots, SimpleNamespace(weights=weights), day, TradingConfig(fractional=False), told) == []
+    assert [row["values"] for row in told] == [3, 3]

@@ -1,0 +1,168 @@
+"""On real prices: orders are priced by the files' closes, and an account can be worked out anew from them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clusterfolio.engine.assembly.market import load_market
+from clusterfolio.engine.config.run import make_config
+from clusterfolio.engine.jobs.decide import decide
+from clusterfolio.engine.jobs.run import run
+from clusterfolio.engine.progress import Silent
+from clusterfolio.engine.trading.backtest import run_backtest
+from clusterfolio.engine.trading.cash_flows import DIVIDEND
+from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.engine.trading.market_units import REINVESTED, in_market_units
+from clusterfolio.feeds.calendar import decision_dates
+from tests.conftest import FixedPolicy, data_folder
+from tests.engine.trading.replay import replay
+
+pytestmark = pytest.mark.acceptance
+
+FILES = ("us_stocks.parquet", "us_etfs.parquet")
+SETTINGS = {
+    "data": {"source": "files", "benchmark": "SPY"},
+    "dates": {"train_start": "2015-01-02", "train_end": "2023-12-29", "start": "2024-01-02", "end": "2025-12-31"},
+    "policy": {"name": "tests.own_policies:Momentum", "n_assets": 40},
+    "trading": {"capital": 1_000_000.0, "fractional": False},
+    "significance": {"on": False},
+}
+#: On both sides of splits of NVDA (10:1, 2024-06-10) and AVGO (10:1, 2024-07-15).
+DAYS = ("2024-05-31", "2024-07-31", "2025-11-28")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return data_folder()
+
+
+@pytest.fixture(scope="module")
+def config(data):
+    return make_config(SETTINGS | {"data": SETTINGS["data"] | {"path": [str(data / name) for name in FILES]}})
+
+
+@pytest.fixture(scope="module")
+def stated(data):
+    return pd.concat([pd.read_parquet(data / name) for name in FILES])
+
+
+@pytest.fixture(scope="module")
+def closes(stated):
+    """By day and symbol, as the files state them; a day without a trade has none."""
+    traded = stated[stated["volume"] > 0]
+    return traded.pivot_table(index="date", columns="symbol", values="close").astype(float)
+
+
+# Orders ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory):
+    out = tmp_path_factory.mktemp("real") / "run"
+    run(config, out, report=False)
+    return out
+
+
+@pytest.fixture(scope="module")
+def lists(finished, closes, tmp_path_factory):
+    """Order lists from cash on three days, and on the last also from what was bought on the first."""
+    found = {day: decide(finished, day, None, (), Silent(), trust=True) for day in DAYS}
+    first = found[DAYS[0]].orders
+    holdings = tmp_path_factory.mktemp("held") / "held.csv"
+    rows = [f"{row.symbol},{row.shares}" for row in first.itertuples()]
+    holdings.write_text("\n".join(["symbol,shares", *rows, "CASH,20000"]) + "\n")
+    found["held"] = decide(finished, DAYS[-1], holdings, (), Silent(), trust=True)
+    return found
+
+
+def prices_beside(lists, closes) -> pd.DataFrame:
+    """Every order's price beside the raw close, and what is held after it beside its weight."""
+    first = lists[DAYS[0]].orders.set_index("symbol")["shares"]
+    parts = []
+    for name, made in lists.items():
+        day = made.decision.asof
+        table = made.orders.assign(list=name, date=day.date(), account=made.value)
+        table["raw_close"] = closes.loc[:day].ffill().iloc[-1].reindex(table["symbol"]).to_numpy()
+        signed = table["shares"].where(table["side"] == "buy", -table["shares"])
+        before = first.reindex(table["symbol"]).fillna(0.0).to_numpy() if name == "held" else 0.0
+        table["shares_after"] = before + signed
+        table["weight_after"] = table["shares_after"] * table["raw_close"] / made.value
+        table["one_share"] = table["raw_close"] / made.value
+        parts.append(table)
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_every_order_is_priced_by_the_raw_close_and_reaches_its_weight_within_one_share(lists, closes, finished):
+    table = prices_beside(lists, closes)
+    table.to_csv(finished.parent / "decide_prices.csv", index=False)
+    assert (table["price"] == table["raw_close"]).all() and (table["currency"] == "USD").all()
+    aimed = 0.98 * table["weight_target"]  # what the cash buffer leaves
+    short = aimed - table["weight_after"]
+    assert ((short >= -1e-12) & (short < table["one_share"] * (1 + 1e-6))).all()
+    assert (table["shares_after"] % 1 == 0).all()
+    assert table.groupby("list").size().min() >= 10 and (table["side"] == "sell").any()
+    assert {"NVDA", "AVGO"} & set(table["symbol"])
+
+
+def test_a_list_from_before_a_split_says_in_which_shares_it_is(lists):
+    assert any(note.startswith("NVDA: in shares of after 10:1, 2024-06-10") for note in lists[DAYS[0]].notes)
+    assert not any("10:1, 2024-06-10" in note for note in lists[DAYS[-1]].notes)
+
+
+# An account worked out anew ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def traded(config, data):
+    """Twenty shares and funds drawn by lot every month over ten years, all of them with complete actions."""
+    panel = load_market(config).panel
+    basis = pd.read_csv(data / "symbols.csv", index_col="symbol")["price_basis"]
+    complete = panel.symbols[(basis.reindex(panel.symbols) == "split_adjusted").to_numpy()]
+    rng = np.random.default_rng(0)
+    days = decision_dates("XNYS", pd.Timestamp("2015-12-31"), panel.sessions[-2], "month")
+    weights = {}
+    for day in days:
+        fresh = complete[panel.close.loc[day, complete].notna().to_numpy()]
+        weights[day] = pd.Series(1 / 20, rng.choice(fresh, 20, replace=False))
+    return panel, FixedPolicy(weights), days, len(panel.symbols) - len(complete)
+
+
+@pytest.mark.parametrize("fractional", [True, False])
+def test_an_account_is_worked_out_from_its_transactions_and_the_closes_of_the_files(
+    traded, closes, stated, fractional, capsys
+):
+    panel, policy, days, without = traded
+    trading = TradingConfig(capital=1_000_000.0, fractional=fractional)
+    result = run_backtest(panel, lambda now: policy, days, trading, cash=0.02)
+    table = in_market_units(result.transactions, panel, fractional)
+    ones = pd.DataFrame(1.0, closes.index, closes.columns)
+    found = replay(table, result.payments, closes, ones, result.capital, result.value.index)
+    off = ((found - result.value) / result.value).abs().max()
+    missed = (
+        dividends_missed(table, result.payments, stated).reindex(result.value.index, fill_value=0.0) / result.value
+    ).max()
+    with capsys.disabled():
+        print(
+            f"\n{'fractions' if fractional else 'whole shares'}: replayed to {off:.1e} of the value, dividends as in "
+            f"the files to {missed:.1e} of it on any day; {without} of {len(panel.symbols)} symbols have no complete "
+            "actions and are not replayed"
+        )
+    assert off < 1e-5
+    assert missed < 1e-4
+    assert set(table["unit"]) == {"shares"}
+    paid = result.payments[result.payments["reason"] == DIVIDEND]
+    assert (table["reason"] == REINVESTED).sum() > 500 if fractional else len(paid) > 500
+    assert fractional or (table["amount"] % 1 == 0).all()
+
+
+def dividends_missed(table: pd.DataFrame, payments: pd.DataFrame, stated: pd.DataFrame) -> pd.Series:
+    """By day, money by which dividends booked differ from shares held times the dividends of the files."""
+    off = []
+    for symbol, own in table.groupby("symbol"):
+        bars = stated[stated["symbol"] == symbol].set_index("date").sort_index()
+        held = own.groupby("date")["amount"].sum().reindex(bars.index, fill_value=0.0).cumsum().shift(1, fill_value=0.0)
+        rows = own[own["reason"] == REINVESTED].set_index("date")
+        booked = (rows["amount"] * rows["price"]).reindex(bars.index, fill_value=0.0)
+        booked += payments[payments["symbol"] == symbol].set_index("date")["amount"].reindex(bars.index, fill_value=0.0)
+        off.append((booked - held * bars["dividend"].fillna(0.0)).abs())
+    return pd.concat(off).groupby(level=0).sum()
