@@ -65,7 +65,10 @@ def reopen(run_dir: Path) -> FinishedRun:
 
 
 def _made(run_dir: Path) -> tuple[RunConfig, Panel, pd.Series]:
-    config = make_config(read_toml(run_dir / "config.toml"), trust=False)
+    settings = read_toml(run_dir / "config.toml")
+    # A run that does not say is from before cash could earn: what it is put beside earns nothing on cash either.
+    settings["trading"] = {"cash_interest": False} | settings.get("trading", {})
+    config = make_config(settings, trust=False)
     panel = load_market(config).panel
     return config, panel, cash_returns(panel, config.cash, config.data.path)[0]
 
