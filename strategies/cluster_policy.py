@@ -17,6 +17,8 @@ from clusterfolio.strategies.allocation import Allocator
 from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder
 from clusterfolio.strategies.holding import Holding
 from clusterfolio.strategies.policy import Clusters, Decision, Held, PortfolioState
+from clusterfolio.strategies.risk.config import RiskConfig
+from clusterfolio.strategies.risk.rules import RiskRules
 from clusterfolio.strategies.selection import SelectionConfig, ineligible
 from clusterfolio.strategies.windows import panel_windows
 
@@ -59,10 +61,22 @@ class ClusterPolicy:
         features: how the indicators are computed.
         cash: daily return of cash by day, each known on its day; None = 0.
         stride: every how many bars a training window ends.
+        risk: rules that look at decisions and between them; None = no rule.
     """
 
     #: Sections of the configuration that it is made from, and those of them that decide what it learns.
-    reads = ("features", "inputs", "encoder", "model", "train", "embedding", "clustering", "selection", "allocation")
+    reads = (
+        "features",
+        "inputs",
+        "encoder",
+        "model",
+        "train",
+        "embedding",
+        "clustering",
+        "selection",
+        "allocation",
+        "risk",
+    )
     learns_from = ("features", "inputs", "encoder", "model")
 
     def __init__(
@@ -75,6 +89,7 @@ class ClusterPolicy:
         features: FeatureConfig | None = None,
         cash: pd.Series | None = None,
         stride: int = 1,
+        risk: RiskConfig | None = None,
     ):
         self.encoder = encoder
         self.clusterer = clusterer
@@ -84,6 +99,7 @@ class ClusterPolicy:
         self.features = features
         self.cash = cash
         self.stride = stride
+        self.risk = risk
 
     def fit(
         self,
@@ -174,6 +190,20 @@ class ClusterPolicy:
     def hold(self, clusters: Clusters, panel: Panel, state: PortfolioState) -> Held:
         """What these clusters come to at the close of the panel's last day; see ``strategies.holding``."""
         return self.holding.hold(clusters, panel, state)
+
+    @property
+    def guard_every(self) -> int:
+        """Sessions from one look of the risk rules to the next; 0 = there are none."""
+        return 0 if self.risk is None else self.risk.every
+
+    def guard(self, weights: pd.Series, panel: Panel, state: PortfolioState) -> tuple:
+        """What the risk rules make of weights at the close of the panel's last day (``strategies.risk.rules``)."""
+        return self.rules.guard(weights, panel, state)
+
+    @property
+    def rules(self) -> RiskRules:
+        """The risk rules."""
+        return RiskRules(self.risk or RiskConfig())
 
     @property
     def holding(self) -> Holding:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -38,11 +38,47 @@ class PortfolioState:
         weights: fraction of the portfolio's value by symbol, held names only.
         cash: fraction in cash.
         entries: day each held name was bought.
+        decided: day of the last decision; None = unknown.
+        values: of the account at the close of each session since the first decision, the last one's now; as far as
+            known.
+        memory: what the guard noted at its last look: plain values by name, as JSON has them.
     """
 
     weights: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
     cash: float = 1.0
     entries: dict[str, pd.Timestamp] = field(default_factory=dict)
+    decided: pd.Timestamp | None = None
+    values: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+    memory: Mapping[str, Any] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it, so that it survives a restart; ``from_plain`` takes it back.
+
+        >>> held = PortfolioState(pd.Series({"SPY": 0.5}), 0.5, {"SPY": pd.Timestamp("2025-01-31")})
+        >>> PortfolioState.from_plain(held.plain()).entries
+        {'SPY': Timestamp('2025-01-31 00:00:00')}
+        """
+        return {
+            "weights": {name: float(weight) for name, weight in self.weights.items()},
+            "cash": self.cash,
+            "entries": {name: str(day.date()) for name, day in self.entries.items()},
+            "decided": None if self.decided is None else str(self.decided.date()),
+            "values": {str(day.date()): float(value) for day, value in self.values.items()},
+            "memory": dict(self.memory),
+        }
+
+    @classmethod
+    def from_plain(cls, stored: Mapping[str, Any]) -> PortfolioState:
+        """The state that ``plain`` wrote."""
+        days = pd.DatetimeIndex([pd.Timestamp(day) for day in stored["values"]])
+        return cls(
+            weights=pd.Series(stored["weights"], dtype=float),
+            cash=stored["cash"],
+            entries={name: pd.Timestamp(day) for name, day in stored["entries"].items()},
+            decided=None if stored["decided"] is None else pd.Timestamp(stored["decided"]),
+            values=pd.Series(list(stored["values"].values()), days, dtype=float),
+            memory=stored["memory"],
+        )
 
 
 def _no_labels() -> pd.Series:
@@ -181,12 +217,17 @@ class Guard(Protocol):
 
     guard_every: int
 
-    def guard(self, weights: pd.Series, panel: Panel, state: PortfolioState) -> tuple[pd.Series, dict[str, str]]:
-        """What is wanted after the close of the panel's last day, and why, by symbol that it changed.
+    def guard(self, weights: pd.Series, panel: Panel, state: PortfolioState) -> tuple:
+        """What is wanted after the close of the panel's last day, why, by symbol that it changed, and what to remember.
 
         Args:
-            weights: what was wanted so far: the decision's, or what the guard made of them at its last look. Returned
-                as they are, nothing is traded; else the account is brought to what is returned.
+            weights: what was wanted so far: the decision's, or what the guard made of them at its last look. Between
+                decisions those names are traded whose weight is another one in what is returned.
+
+        Returns:
+            ``(weights, reasons)`` or ``(weights, reasons, memory)``: ``memory``, plain values by name, comes back as
+            ``state.memory`` at the next look. It belongs to the account and not to the guard, which may look at
+            several.
         """
 
 
@@ -195,7 +236,15 @@ def guard_of(policy: Any) -> Guard | None:
     return policy if getattr(policy, "guard_every", 0) and callable(getattr(policy, "guard", None)) else None
 
 
-def guarded(guard: Guard, weights: pd.Series, panel: Panel, state: PortfolioState) -> tuple[pd.Series, dict[str, str]]:
+class Guarded(NamedTuple):
+    """What a guard made of weights: what is wanted now, why, by symbol that it changed, and what it remembers."""
+
+    weights: pd.Series
+    reasons: dict[str, str]
+    memory: Mapping[str, Any]
+
+
+def guarded(guard: Guard, weights: pd.Series, panel: Panel, state: PortfolioState) -> Guarded:
     """What the guard makes of the weights, looked through as a decision's are.
 
     Raises:
@@ -204,16 +253,23 @@ def guarded(guard: Guard, weights: pd.Series, panel: Panel, state: PortfolioStat
     with named_failures(guard, f"guard() on {panel.dates[-1].date()}"):
         found = guard.guard(weights, panel, state)
     said = f"policy {type(guard).__name__}: guard() on {panel.dates[-1].date()}"
-    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], pd.Series)):
-        raise PolicyError(f"{said} returned {type(found).__name__}; expected (weights, reasons)")
-    check_weights(found[0], panel, said)
-    return found[0], dict(found[1])
+    if not (isinstance(found, tuple) and len(found) in (2, 3) and isinstance(found[0], pd.Series)):
+        raise PolicyError(f"{said} returned {type(found).__name__}; expected (weights, reasons) or with a memory")
+    if found[0] is not weights:
+        check_weights(found[0], panel, said)
+    return Guarded(found[0], dict(found[1]), found[2] if len(found) == 3 else state.memory)
 
 
-def same_weights(one: pd.Series, two: pd.Series) -> bool:
-    """Whether two targets ask for the same holdings."""
-    one, two = one[one != 0], two[two != 0]
-    return len(one) == len(two) and one.index.isin(two.index).all() and bool((one == two.reindex(one.index)).all())
+def changed_names(one: pd.Series, two: pd.Series) -> list[str]:
+    """The names of which two targets ask for different weights, sorted; a weight of 0 is none.
+
+    >>> changed_names(pd.Series({"A": 0.5, "B": 0.5}), pd.Series({"A": 0.5, "C": 0.2, "D": 0.0}))
+    ['B', 'C']
+    """
+    if one is two:
+        return []
+    before, after = one.to_dict(), two.to_dict()
+    return sorted(name for name in {*before, *after} if before.get(name, 0.0) != after.get(name, 0.0))
 
 
 def learns(policy: Policy) -> TypeGuard[Learner]:

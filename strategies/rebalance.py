@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 import backtrader as bt
 import pandas as pd
@@ -14,7 +16,7 @@ from clusterfolio.feeds.panel import STOPPED_AFTER
 from clusterfolio.strategies.bars import day_of, feed_names, has_bar, panel_from_feeds, since_priced
 from clusterfolio.strategies.holdings import Fill, Holdings, PricedOnly
 from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares
-from clusterfolio.strategies.policy import Decision, PortfolioState, ask, guard_of, guarded, same_weights
+from clusterfolio.strategies.policy import Decision, PortfolioState, ask, changed_names, guard_of, guarded
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +92,8 @@ class RebalanceStrategy(bt.Strategy):
         self.guarded: list[tuple[pd.Timestamp, pd.Series, dict[str, str]]] = []
         self._decided: pd.Timestamp | None = None
         self._wanted: pd.Series | None = None  # what the last decision, or a guard after it, asked for
+        self._memory: Mapping[str, Any] = {}  # the guard's
+        self._values: dict[pd.Timestamp, float] = {}  # of the account, by session; noted for a guard only
         self._targets: dict[str, float] = {}  # shares wanted, names still being worked on
         self._live: dict[str, bt.Order] = {}
         self._reason: dict[str, str] = {}
@@ -127,12 +131,12 @@ class RebalanceStrategy(bt.Strategy):
             self.decisions.append(decision)
             self.rebalance(*self._look(now, decision.weights), now)
             return
-        if self._is_guarded(now):
-            before = self._wanted
-            weights, reasons = self._look(now, before)
-            if not same_weights(weights, before):
-                self.rebalance(weights, reasons, now)
-                return
+        if self._wanted is not None and guard_of(self.p.policy_for(now)) is not None:
+            self._note_value(now)
+            if self._is_guarded(now):
+                before = self._wanted
+                weights, reasons = self._look(now, before)
+                self._aim(weights, reasons, now, changed_names(before, weights))
         # Not on a decision's day: the rebalance sells such names itself, and backtrader cannot take back an order on
         # the bar it was sent.
         self._sell_stopped(now)
@@ -163,16 +167,15 @@ class RebalanceStrategy(bt.Strategy):
         if self._due[0] < now:
             raise self._no_bar(self._due[0])
         self._decided = self._due.popleft()
+        self._note_value(now)
         decision = ask(self.p.policy_for(now), self._panel(now), self.state())
         self._wanted = decision.weights
         return decision
 
     def _is_guarded(self, now: pd.Timestamp) -> bool:
         """Whether a guard asks to look on this day: every so many sessions after the last decision."""
-        if self._wanted is None:
-            return False
         guard = guard_of(self.p.policy_for(now))
-        if guard is None or now not in self._known_sessions(self._decided, now):
+        if now not in self._known_sessions(self._decided, now):
             return False
         return self._sessions_between(self._decided, now) % guard.guard_every == 0
 
@@ -181,10 +184,14 @@ class RebalanceStrategy(bt.Strategy):
         guard = guard_of(self.p.policy_for(now))
         if guard is None:
             return weights, {}
-        self._wanted, reasons = guarded(guard, weights, self._panel(now), self.state())
-        if not same_weights(self._wanted, weights):
+        self._wanted, reasons, self._memory = guarded(guard, weights, self._panel(now), self.state())
+        if changed_names(self._wanted, weights):
             self.guarded.append((now, self._wanted, reasons))
         return self._wanted, reasons
+
+    def _note_value(self, now: pd.Timestamp) -> None:
+        if guard_of(self.p.policy_for(now)) is not None and now in self._known_sessions(now, now):
+            self._values[now] = self._value()
 
     def _no_bar(self, day: pd.Timestamp) -> ValueError:
         return ValueError(f"decision_dates: no feed has a bar on {day.date()}; decide on sessions only")
@@ -193,7 +200,9 @@ class RebalanceStrategy(bt.Strategy):
         """What is held now, valued at the last closes."""
         value = self._value()
         weights = pd.Series({name: self._worth(name) / value for name in self.holdings.shares}, dtype=float)
-        return PortfolioState(weights, self.broker.getcash() / value, dict(self.holdings.entries))
+        values = pd.Series(self._values, dtype=float)
+        cash, entries = self.broker.getcash() / value, dict(self.holdings.entries)
+        return PortfolioState(weights, cash, entries, self._decided, values, self._memory)
 
     def rebalance(self, weights: pd.Series, reasons: dict[str, str], now: pd.Timestamp) -> None:
         """Set the target shares from the weights and send the orders, sells first.
@@ -205,21 +214,34 @@ class RebalanceStrategy(bt.Strategy):
         for order in list(self._live.values()):
             self.cancel(order)
         self._live.clear()
+        self._targets, self._reason = {}, {}
+        names = [*weights.index, *(name for name in self.holdings.shares if name not in weights.index)]
+        self._set_targets(weights.reindex(names, fill_value=0.0), reasons, now)
+        self._work(now)
+
+    def _aim(self, weights: pd.Series, reasons: dict[str, str], now: pd.Timestamp, names: list[str]) -> None:
+        """New target shares for these names; what is under way for others goes on."""
+        if not names:
+            return
+        for name in names:
+            if name in self._live:
+                self.cancel(self._live.pop(name))
+        self._set_targets(self._with_feed(weights.reindex(names, fill_value=0.0), now), reasons, now)
+
+    def _set_targets(self, weights: pd.Series, reasons: dict[str, str], now: pd.Timestamp) -> None:
+        """Turn weights into target shares, beside those of other names."""
         prices = [self._price(name) for name in weights.index]
         lots = [self._lot(name, now) for name in weights.index]
         shares = target_shares(
             weights, prices, self._value(), cash_buffer=self.p.cash_buffer, fractional=self.p.fractional, lots=lots
         )
-        self._targets = dict.fromkeys(self.holdings.shares, 0.0) | dict(
-            zip(weights.index, shares.tolist(), strict=True)
-        )
+        self._targets |= dict(zip(weights.index, shares.tolist(), strict=True))
         for name, weight, price, lot in zip(weights.index, weights, prices, lots, strict=True):
             if self._targets[name] == 0.0 and weight > 0:
                 self._missed(now, name, f"its part of the value is less than the least order, {price * lot:,.2f}")
-        self._reason = dict.fromkeys(self._targets, "rebalance") | reasons
-        self._reason |= {name: "stopped trading" for name in self._targets if self._stopped(name, now)}
+        for name in weights.index:
+            self._reason[name] = "stopped trading" if self._stopped(name, now) else reasons.get(name, "rebalance")
         self._since = now
-        self._work(now)
 
     def _with_feed(self, weights: pd.Series, now: pd.Timestamp) -> pd.Series:
         """The weights without names of the panel that no longer trade and so have no feed: their part stays cash."""

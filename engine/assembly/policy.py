@@ -67,6 +67,7 @@ def _cluster_policy(config: RunConfig, cash: pd.Series | None) -> ClusterPolicy:
         embedding=config.embedding,
         selection=config.selection,
         allocate=config.allocator,
+        risk=config.risk,
         features=config.features,
         cash=cash,
         stride=config.encoder.stride,

@@ -13,7 +13,10 @@ from clusterfolio.models.named import find_named
 CLUSTER = "cluster"
 
 #: Sections that belong to a policy; one that does not read a section must not be given keys of it.
-OF_POLICIES = ("features", "inputs", "encoder", "model", "train", "embedding", "clustering", "selection", "allocation")
+OF_POLICIES = (
+    "features", "inputs", "encoder", "model", "train", "embedding", "clustering", "selection", "allocation",
+    "risk",
+)  # fmt: skip
 
 #: Arguments of a constructor that a run fills in by itself.
 OFFERED = ("cash", "random_state", "device")

@@ -27,6 +27,7 @@ from clusterfolio.models.train_config import TrainConfig
 from clusterfolio.strategies.allocation import AllocationConfig, Allocator
 from clusterfolio.strategies.cluster_policy import EncoderConfig
 from clusterfolio.strategies.embedding import EmbeddingConfig
+from clusterfolio.strategies.risk.config import RiskConfig
 from clusterfolio.strategies.selection import SelectionConfig
 
 #: Keys that name files or folders; a word that names no file (``universe = "seed"``) stays as it is.
@@ -63,6 +64,7 @@ class RunConfig:
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     cash: CashConfig = field(default_factory=CashConfig)
     allocation: AllocationConfig = field(default_factory=AllocationConfig)
+    risk: RiskConfig = field(default_factory=RiskConfig)
     trading: TradingConfig = field(default_factory=TradingConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     significance: SignificanceConfig = field(default_factory=SignificanceConfig)

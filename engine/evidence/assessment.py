@@ -20,6 +20,7 @@ from clusterfolio.engine.evidence.luck import Luck, capacity, decompose, place, 
 from clusterfolio.engine.evidence.other_draws import rebalance_days, seed_luck
 from clusterfolio.engine.evidence.records import comparator_of, make_record, other_trials, own_exposure
 from clusterfolio.engine.evidence.rivals import Comparison, compare
+from clusterfolio.engine.evidence.under_rules import beside_constant_exposure, delevered
 from clusterfolio.engine.evidence.verdict import Verdict, verdict
 from clusterfolio.engine.ledger.ledger import Ledger
 from clusterfolio.engine.run_dir.artifacts import MODEL_DIR
@@ -40,12 +41,12 @@ STRATEGY = "this strategy"
 
 #: Random portfolios that a guard looks at, or that an optimiser weighs, are asked one by one: of each kind so many that
 #: over all decisions no more than this often is asked, and no fewer than these.
-ASKED, FEWEST_PORTFOLIOS = 1000, 30
+ASKED, FEWEST_PORTFOLIOS = 500, 30
 
 UNGUARDED = (
     "Guard",
     "The policy's guard moved the account between decisions; the portfolios it is compared with went without, since "
-    "the run was opened again without the policy's code.",
+    "the run was opened again without the policy's code or its encoder.",
 )
 
 Advance = Callable[[int, int, str], None]
@@ -136,6 +137,9 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
     if tables.run.get("guard_every") and run.guard is None and exposure is None:
         caveats = [*caveats, UNGUARDED]
     caveats = [*caveats, *fewer_portfolios(run, lucks), *whole_shares(account, run)]
+    evidence["rules"] = beside_constant_exposure(run, cash)
+    if evidence["rules"] is not None:
+        caveats = [*caveats, delevered(evidence["rules"])]
     words = verdict(evidence, caveats)
     tell(len(steps), len(steps), "")
     return Assessment(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
@@ -17,7 +18,7 @@ from clusterfolio.engine.parallel import run_all
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.models.distributed import current_team, join, leave, started_by_torchrun
 from clusterfolio.models.training import Progress, serve
-from clusterfolio.strategies.policy import Policy, learns, named_failures
+from clusterfolio.strategies.policy import Guard, Policy, PortfolioState, learns, named_failures
 
 #: ``(fold, warm) -> the policy to train for it``.
 PolicyFactory = Callable[[Fold, bool], Policy]
@@ -155,6 +156,24 @@ class FoldPolicies:
                 release()
         self.fold = fold
         return self.policies[fold.number]
+
+
+class FoldGuard:
+    """The guards of a walk-forward as one: a day is looked at by the policy of the fold that decides on it."""
+
+    def __init__(self, planned: Sequence[Fold], policies: dict[int, Policy]):
+        self.planned = planned
+        self.policies = policies
+
+    @property
+    def guard_every(self) -> int:
+        """The policies' own."""
+        return getattr(self.policies[self.planned[-1].number], "guard_every", 0)
+
+    def guard(self, weights: pd.Series, panel: Panel, state: PortfolioState) -> tuple:
+        """What the policy of the panel's last day makes of the weights."""
+        policy = self.policies[fold_for(self.planned, panel.dates[-1]).number]
+        return cast(Guard, policy).guard(weights, panel, state)
 
 
 class FitProgress:

@@ -18,9 +18,10 @@ from clusterfolio.engine.config.trust import check_trust
 from clusterfolio.engine.progress import Reporter
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.stored import use_model
+from clusterfolio.feeds.panel import Panel
 from clusterfolio.feeds.writing import restored
 from clusterfolio.strategies.order_list import order_list, quotes_of
-from clusterfolio.strategies.policy import Decision, PortfolioState, ask
+from clusterfolio.strategies.policy import Decision, Policy, PortfolioState, ask, guard_of, guarded
 
 CASH = "CASH"
 
@@ -91,14 +92,32 @@ def decide(
     value = float(worth.sum() + held.get(CASH, 0.0))
     if value <= 0:
         raise ValueError(f"--holdings {holdings}: worth {value:,.2f} {facts['currency']}, expected more than 0")
-    decision = ask(policy, panel, PortfolioState(worth / value, held.get(CASH, 0.0) / value))
+    state = PortfolioState(worth / value, held.get(CASH, 0.0) / value, decided=day)
+    decision = ask(policy, panel, state)
+    weights, ruled = _under_rules(policy, decision, panel, state)
     costs = (panel.assets["commission_bps"] + panel.assets["half_spread_bps"]) * config.trading.cost_multiplier
     orders, refused = order_list(
-        decision.weights, units, quotes, value, cash_buffer=config.trading.cash_buffer,
+        weights, units, quotes, value, cash_buffer=config.trading.cash_buffer,
         fractional=config.trading.fractional, cost_bps=costs if config.trading.costs else None,
     )  # fmt: skip
-    notes = _stale(quotes, orders, day) + market.later_splits(set(orders["symbol"]))
+    notes = ruled + _stale(quotes, orders, day) + market.later_splits(set(orders["symbol"]))
     return Orders(decision, orders, refused, value, panel.currency, notes)
+
+
+def _under_rules(
+    policy: Policy, decision: Decision, panel: Panel, state: PortfolioState
+) -> tuple[pd.Series, tuple[str, ...]]:
+    """A decision's weights as the policy's guard leaves them, and what it says."""
+    guard = guard_of(policy)
+    if guard is None:
+        return decision.weights, ()
+    found = guarded(guard, decision.weights, panel, state)
+    together: dict[str, list[str]] = {}
+    for name, why in found.reasons.items():
+        together.setdefault(why, []).append(name)
+    said = [f"{', '.join(names)}: {why}" for why, names in together.items()]
+    unknown = "risk rules that look at when a name was bought, or at the account's past, had nothing to look at here"
+    return found.weights, (*said, unknown)
 
 
 def _stale(quotes: pd.DataFrame, orders: pd.DataFrame, day: pd.Timestamp) -> tuple[str, ...]:

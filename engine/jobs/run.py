@@ -17,7 +17,7 @@ from clusterfolio.engine.assembly.prepare import prepare
 from clusterfolio.engine.config.run import RunConfig, dump, to_dict
 from clusterfolio.engine.config.trust import foreign
 from clusterfolio.engine.evidence.assessment import Assessment
-from clusterfolio.engine.folds.fitting import FoldPolicies, align_folds, dismiss_team, fit_folds
+from clusterfolio.engine.folds.fitting import FoldGuard, FoldPolicies, align_folds, dismiss_team, fit_folds
 from clusterfolio.engine.jobs.afterwards import Failure, afterwards, kept
 from clusterfolio.engine.ledger.ledger import Ledger, enter
 from clusterfolio.engine.ledger.trials import code_version, fingerprint_of_returns, trial_of
@@ -156,7 +156,7 @@ def run(
             failures: list[Failure] = []
             with kept("noting its place in the ledger", failures):
                 write_json(draft / "run.json", facts | clock.measured())
-            guard = guard_of(policies[planned[-1].number])
+            guard = guard_of(FoldGuard(planned, policies))
 
             def opened() -> FinishedRun:
                 return FinishedRun(draft, config, panel, cash, result.decisions, read_run(draft), guard)

@@ -31,6 +31,7 @@ from clusterfolio.engine.leakage.trace import (
     compare,
     of_decision,
     of_fit,
+    of_guard,
     of_panel,
     of_series,
 )
@@ -244,7 +245,12 @@ def _trace(inputs: Inputs, day: pd.Timestamp, span: tuple) -> tuple[dict[str, It
         decision = ask(policy, inputs.panel.until(day), PortfolioState())
     except Exception as error:  # an answer in itself: on another future it fails (on the true one it is raised)
         return items, Failure(stage, error)
-    return items | of_decision(decision, inputs.panel.until(day)), decision
+    known = inputs.panel.until(day)
+    items |= of_decision(decision, known)
+    under_rules = of_guard(policy, decision, known)
+    if under_rules is not None:
+        items["weights"] = items.get("weights", {}) | {"weights under the guard": under_rules}
+    return items, decision
 
 
 def _differences(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from clusterfolio.feeds.features import FEATURES
 from clusterfolio.feeds.panel import FIELDS, MARKET, Panel
+from clusterfolio.strategies.policy import PortfolioState, guard_of, guarded
 
 #: In the order of the pipeline: what differs first is where the difference comes from.
 STAGES = (
@@ -22,6 +23,9 @@ STAGES = (
 OF_DECISION = {
     "embedding": "embeddings", "clusters": "labels", "sharpe": "sharpe", "selection": "selected", "weights": "weights",
 }  # fmt: skip
+
+#: Sessions for which an account that a guard is shown has held what was decided.
+HELD_FOR = 63
 
 #: Names of learned values that scale what goes in.
 SCALING = ("center_", "scale_")
@@ -112,6 +116,22 @@ def of_decision(decision: Any, panel: Panel) -> dict[str, Items]:
         begun = panel.symbols[panel.close.notna().to_numpy().any(axis=0)]
         items["eligibility"] = {"excluded": table({name: excluded.get(name, "no") for name in begun})}
     return items
+
+
+def of_guard(policy: Any, decision: Any, panel: Panel) -> pd.DataFrame | None:
+    """What the policy's guard makes of a decision's weights in an account that has held them for a quarter; None
+    without a guard.
+    """
+    guard = guard_of(policy)
+    if guard is None or not len(decision.weights):
+        return None
+    names = list(decision.weights.index)
+    closes = panel.session_closes()[names].iloc[-HELD_FOR:]
+    values = (1.0 + closes.pct_change(fill_method=None).fillna(0.0) @ decision.weights.to_numpy()).cumprod()
+    entries = dict.fromkeys(names, closes.index[0])
+    cash = 1.0 - float(decision.weights.sum())
+    state = PortfolioState(decision.weights, cash, entries, panel.dates[-1], values)
+    return table(guarded(guard, decision.weights, panel, state).weights)
 
 
 def learned(thing: Any, seen: set[int], path: str = "", depth: int = 4) -> Iterator[tuple[str, Any]]:

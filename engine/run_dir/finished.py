@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.engine.assembly.market import load_market
+from clusterfolio.engine.config.policies import CLUSTER
 from clusterfolio.engine.config.run import RunConfig, make_config
 from clusterfolio.engine.config.settings import read_toml
 from clusterfolio.engine.run_dir import artifacts
@@ -17,7 +18,8 @@ from clusterfolio.engine.run_dir.tables import ReportInputs, read_run
 from clusterfolio.feeds.exogenous.macro import cash_returns
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.feeds.raw import DataError
-from clusterfolio.strategies.policy import Decision, Guard
+from clusterfolio.strategies.policy import Decision, Guard, guard_of
+from clusterfolio.strategies.risk.rules import RiskRules
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class FinishedRun:
         decisions: as recorded: weights, clusters, Sharpe ratios and picks; no embeddings.
         tables: the run directory's contents.
         guard: the policy's, which looks at the portfolios it is compared with too; None = it has none, or the run was
-            opened again without its code.
+            opened again without its code or its encoder.
     """
 
     folder: Path
@@ -61,7 +63,13 @@ def reopen(run_dir: Path) -> FinishedRun:
             "changed since. Run anew, or bring the old files back"
         )
     tables = read_run(run_dir)
-    return FinishedRun(run_dir, config, panel, cash, recorded_decisions(tables), tables)
+    return FinishedRun(run_dir, config, panel, cash, recorded_decisions(tables), tables, _rules(config))
+
+
+def _rules(config: RunConfig) -> Guard | None:
+    """The rules of [risk], which need no code of a run's own; None where one of them needs the trained encoder."""
+    own = config.policy.name == CLUSTER and not config.risk.embedding_stop
+    return guard_of(RiskRules(config.risk)) if own else None
 
 
 def _made(run_dir: Path) -> tuple[RunConfig, Panel, pd.Series]:

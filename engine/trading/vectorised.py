@@ -9,7 +9,9 @@ orders are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.engine.trading.tape import Tape, read_tape
 from clusterfolio.feeds.panel import STOPPED_AFTER, Panel
 from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares
-from clusterfolio.strategies.policy import Guard, PortfolioState, guarded, same_weights
+from clusterfolio.strategies.policy import Guard, PortfolioState, changed_names, guarded
 from clusterfolio.strategies.rebalance import DUST, GIVE_UP_AFTER, REACHED
 
 #: Portfolios in memory at a time.
@@ -111,8 +113,9 @@ def simulate(
         name = panel.symbols[targets.picks[early][0]]
         raise ValueError(f"targets: {name} has a weight on {dates[at].date()} and no bar by then")
     if guard is not None:
+        known: dict[int, Panel] = {}
         parts = [
-            _Guarded(tape, trading, rows, panel, guard).run(picks[[at]], targets.weights[[at]])
+            _Guarded(tape, trading, rows, panel, guard, known).run(picks[[at]], targets.weights[[at]])
             for at in range(len(targets))
         ]
     else:
@@ -162,7 +165,8 @@ class _Block:
             self.values[:, row] = self._value(row)
             if row in decided:
                 self._decide(row, picks[:, decided[row]], weights[:, decided[row]])
-            elif not self._look(row):
+            else:
+                self._look(row)
                 self._sell_stopped(row)
                 self._work(row)
             row = self._pass_quiet_days(row + 1)
@@ -171,9 +175,8 @@ class _Block:
     def _decide(self, row: int, picks: np.ndarray, weights: np.ndarray) -> None:
         self._rebalance(row, picks, weights)
 
-    def _look(self, row: int) -> bool:
-        """Whether something was asked for between decisions."""
-        return False
+    def _look(self, row: int) -> None:
+        """Ask what is wanted between decisions: nothing, where no guard looks."""
 
     def _results(self) -> tuple[np.ndarray, ...]:
         session = self.tape.session
@@ -367,8 +370,17 @@ class _Block:
 class _Guarded(_Block):
     """One portfolio that a guard looks at, by the rule of ``strategies.rebalance``."""
 
-    def __init__(self, tape: Tape, trading: TradingConfig, decisions: np.ndarray, panel: Panel, guard: Guard):
+    def __init__(
+        self,
+        tape: Tape,
+        trading: TradingConfig,
+        decisions: np.ndarray,
+        panel: Panel,
+        guard: Guard,
+        known: dict[int, Panel],
+    ):
         super().__init__(tape, trading, decisions)
+        self.known = known  # the panel cut at a row, for all portfolios
         self.panel = panel
         self.guard = guard
         known = tape.column[:-1] >= 0
@@ -377,9 +389,13 @@ class _Guarded(_Block):
         self.entries: dict[str, pd.Timestamp] = {}
         self.wanted = pd.Series(dtype=float)
         self.decided = -1
+        self.memory: Mapping[str, Any] = {}
 
     def _fill(self, row: int) -> None:
+        waiting = self.live.any()
         super()._fill(row)
+        if not waiting:
+            return
         held = {self.names[at] for at in self.ids[0][self.shares[0] != 0]}
         self.entries = {name: self.entries.get(name, self.tape.days[row]) for name in held}
 
@@ -389,15 +405,39 @@ class _Guarded(_Block):
         self._ask(row)
         self._want(row)
 
-    def _look(self, row: int) -> bool:
+    def _look(self, row: int) -> None:
         if row not in self._looks(row, row + 1):
-            return False
+            return
         before = self.wanted
         self._ask(row)
-        if same_weights(self.wanted, before):
-            return False
-        self._want(row)
-        return True
+        changed = changed_names(before, self.wanted)
+        if changed:
+            self._aim(row, changed)
+
+    def _aim(self, row: int, names: list[str]) -> None:
+        """New target shares for these names; what is under way for others goes on."""
+        self._keep((self.shares != 0) | (self.live != 0) | np.isfinite(self.target))
+        names = [name for name in names if name in self.names]  # of what was gone before the run the part stays cash
+        aimed = self.names.get_indexer(names)
+        for column in np.setdiff1d(aimed, self.ids[0]):
+            self._add_slot(int(column))
+        weights = self.wanted.reindex(names, fill_value=0.0)
+        order = np.searchsorted(self.ids[0], aimed)
+        self.target[0, order] = target_shares(
+            weights.to_numpy(), self.tape.close[row][aimed], self.values[0, row],
+            cash_buffer=self.trading.cash_buffer, fractional=self.trading.fractional, lots=self._lots(row, aimed),
+        )  # fmt: skip
+        self.live[0, order], self.sent[0, order] = 0.0, row
+        stopped = (self.shares[0, order] != 0) & (self.tape.silent[row][aimed] >= STOPPED_AFTER)
+        self.reason[0, order] = np.where(stopped, STOPPED, REBALANCE)
+        self.since = row
+
+    def _add_slot(self, column: int) -> None:
+        """An empty slot for a column of the tape, in its place."""
+        at = int(np.searchsorted(self.ids[0], column))
+        empty = {"ids": column, "shares": 0, "target": np.nan, "live": 0, "sent": 0, "reason": REBALANCE}
+        for name, value in empty.items():
+            setattr(self, name, np.insert(getattr(self, name), at, value, axis=1))
 
     def _next_turn(self, row: int) -> int:
         looks = self._looks(row, len(self.tape.days))
@@ -415,10 +455,19 @@ class _Guarded(_Block):
         value = float(self.values[0, row])
         held = self.shares[0] != 0
         worth = (self.shares[0] * self.tape.close[row][self.ids[0]])[held]
+        first = self.decisions[0]
+        sessions = np.flatnonzero(self.tape.session[first : row + 1]) + first
         state = PortfolioState(
-            pd.Series(worth / value, self.names[self.ids[0][held]]), float(self.cash[0]) / value, dict(self.entries)
+            weights=pd.Series(worth / value, self.names[self.ids[0][held]]),
+            cash=float(self.cash[0]) / value,
+            entries=dict(self.entries),
+            decided=self.tape.days[self.decided],
+            values=pd.Series(self.values[0, sessions], self.tape.days[sessions]),
+            memory=self.memory,
         )
-        self.wanted, _ = guarded(self.guard, self.wanted, self.panel.until(self.tape.days[row]), state)
+        if row not in self.known:
+            self.known[row] = self.panel.until(self.tape.days[row])
+        self.wanted, _, self.memory = guarded(self.guard, self.wanted, self.known[row], state)
 
     def _want(self, row: int) -> None:
         picks, weights = self.names.get_indexer(self.wanted.index)[None], self.wanted.to_numpy(dtype=float)[None]

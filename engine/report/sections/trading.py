@@ -16,10 +16,11 @@ def build(inputs: ReportInputs) -> dict:
 
 
 def transaction_summary(transactions: pd.DataFrame) -> list[dict]:
-    """Number, value and costs of the trades by reason and side."""
+    """Number, value and costs of the trades by kind of reason and side; each trade's own is in transactions.csv."""
+    kind = transactions["reason"].map(kind_of)
     side = (transactions["amount"] > 0).map({True: "buy", False: "sell"})
     rows = []
-    for (reason, way), trades in transactions.groupby(["reason", side]):
+    for (reason, way), trades in transactions.groupby([kind, side]):
         rows.append(
             {
                 "reason": reason,
@@ -31,6 +32,17 @@ def transaction_summary(transactions: pd.DataFrame) -> list[dict]:
             }
         )
     return rows
+
+
+def kind_of(reason: str) -> str:
+    """What a rule's reason begins with, without the figures of the one trade.
+
+    >>> kind_of("stop, 9.0 % > 8.0 % under its entry"), kind_of("rebalance, sent again after a margin refusal")
+    ('stop', 'rebalance, sent again after a margin refusal')
+    """
+    if reason.startswith("rebalance"):
+        return reason
+    return reason.partition(",")[0].partition(":")[0]
 
 
 SECTION = Section(

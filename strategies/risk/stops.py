@@ -1,0 +1,51 @@
+"""When a name is left: pure functions of its own prices since it was bought."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clusterfolio.strategies.risk.config import RiskConfig
+
+
+def percent(share: float) -> str:
+    """A share of 1 in words.
+
+    >>> percent(0.083)
+    '8.3 %'
+    """
+    return f"{100 * share:.1f} %"
+
+
+def true_range(high: np.ndarray, low: np.ndarray, close: np.ndarray) -> np.ndarray:
+    """Wilder's true range (1978) by bar, ``(n_bars - 1,)``: each bar's span, the close before it included.
+
+    >>> true_range(np.array([11.0, 12.0]), np.array([9.0, 11.5]), np.array([10.0, 11.8]))
+    array([2.])
+    """
+    return np.maximum(high[1:], close[:-1]) - np.minimum(low[1:], close[:-1])
+
+
+def stopped(closes: np.ndarray, entry: float, average_range: float, config: RiskConfig) -> str:
+    """Why a name is to be left at its newest close, in a line; "" = it stays. The first rule that fires is named.
+
+    Args:
+        closes: from the day it was bought on, the newest last, ``(n_sessions,)``.
+        entry: the price it was bought at.
+        average_range: its average true range; NaN = not known.
+
+    >>> stopped(np.array([100.0, 91.0]), 100.0, np.nan, RiskConfig(stop=0.08))
+    'stop, 9.0 % > 8.0 % under its entry'
+    >>> stopped(np.array([100.0, 120.0, 107.0]), 100.0, 4.0, RiskConfig(atr_stop=3.0))
+    'ATR stop, 3.2 > 3.0 ranges under its high'
+    """
+    close, high = closes[-1], max(float(np.max(closes)), entry)
+    loss, fall, gain = 1.0 - close / entry, 1.0 - close / high, close / entry - 1.0
+    if 0 < config.stop <= loss:
+        return f"stop, {percent(loss)} > {percent(config.stop)} under its entry"
+    if 0 < config.trailing_stop <= fall:
+        return f"trailing stop, {percent(fall)} > {percent(config.trailing_stop)} under its high"
+    if config.atr_stop and average_range > 0 and (high - close) / average_range >= config.atr_stop:
+        return f"ATR stop, {(high - close) / average_range:.1f} > {config.atr_stop:.1f} ranges under its high"
+    if 0 < config.take_profit <= gain:
+        return f"take-profit, {percent(gain)} > {percent(config.take_profit)} above its entry"
+    return ""
