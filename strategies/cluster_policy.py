@@ -18,6 +18,7 @@ from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder
 from clusterfolio.strategies.holding import Holding
 from clusterfolio.strategies.policy import Clusters, Decision, Held, PortfolioState
 from clusterfolio.strategies.risk.config import RiskConfig
+from clusterfolio.strategies.risk.embedding_stop import EmbeddingStop
 from clusterfolio.strategies.risk.rules import RiskRules
 from clusterfolio.strategies.selection import SelectionConfig, ineligible
 from clusterfolio.strategies.windows import panel_windows
@@ -198,12 +199,11 @@ class ClusterPolicy:
 
     def guard(self, weights: pd.Series, panel: Panel, state: PortfolioState) -> tuple:
         """What the risk rules make of weights at the close of the panel's last day (``strategies.risk.rules``)."""
-        return self.rules.guard(weights, panel, state)
-
-    @property
-    def rules(self) -> RiskRules:
-        """The risk rules."""
-        return RiskRules(self.risk or RiskConfig())
+        risk = self.risk or RiskConfig()
+        if not risk.embedding_stop:
+            return RiskRules(risk).guard(weights, panel, state)
+        panel = with_features(panel, self.features or FeatureConfig())
+        return RiskRules(risk, self.embedding_stop_).guard(weights, panel, state)
 
     @property
     def holding(self) -> Holding:
@@ -250,6 +250,8 @@ class ClusterPolicy:
     def release(self) -> None:
         """Forget the embeddings that are remembered; they can be computed again."""
         self.embedder_ = PanelEmbedder(self.encoder, self.embedding or EmbeddingConfig())
+        quantile = 0.0 if self.risk is None else self.risk.embedding_stop
+        self.embedding_stop_ = EmbeddingStop(self.encoder, self.train_span_, quantile) if quantile else None
 
 
 def anchor_windows(panel: Panel, lookback: int) -> Windows:

@@ -88,7 +88,8 @@ def average_member(run: FinishedRun) -> pd.Series | None:
 def traded_to(run: FinishedRun, weights: dict[pd.Timestamp, pd.Series]) -> pd.Series:
     """Daily return before costs of one portfolio with these target weights by day; shares may be split."""
     width, held = max(len(row) for row in weights.values()), {name for row in weights.values() for name in row.index}
-    panel = run.panel.select([run.panel.benchmark, *sorted(held - {run.panel.benchmark})])
+    looks = run.guard is not None and run.panel.features is not None  # which a selection of columns would drop
+    panel = run.panel if looks else run.panel.select([run.panel.benchmark, *sorted(held - {run.panel.benchmark})])
     picks, shares = np.full((1, len(weights), width), -1, dtype=np.int32), np.zeros((1, len(weights), width))
     for number, row in enumerate(weights.values()):
         picks[0, number, : len(row)] = panel.symbols.get_indexer(row.index)

@@ -24,7 +24,7 @@ AHEAD = 5
 def ewma(returns: np.ndarray, half_life: float) -> float:
     """Annual volatility: the root of the exponentially weighted mean square, newest return last; NaN without any.
 
-    >>> round(ewma(np.array([0.02, 0.01, 0.01]), 1.0) / np.sqrt(252), 6)  # weights 1/7, 2/7, 4/7
+    >>> round(ewma(np.array([0.02, 0.01, 0.01]), 1.0) / 252**0.5, 6)  # weights 1/7, 2/7, 4/7
     0.011952
     """
     if not len(returns):
