@@ -175,7 +175,7 @@ class RebalanceStrategy(bt.Strategy):
     def _is_guarded(self, now: pd.Timestamp) -> bool:
         """Whether a guard asks to look on this day: every so many sessions after the last decision."""
         guard = guard_of(self.p.policy_for(now))
-        if now not in self._known_sessions(self._decided, now):
+        if guard is None or now not in self._known_sessions(self._decided, now):
             return False
         return self._sessions_between(self._decided, now) % guard.guard_every == 0
 

@@ -113,9 +113,9 @@ def simulate(
         name = panel.symbols[targets.picks[early][0]]
         raise ValueError(f"targets: {name} has a weight on {dates[at].date()} and no bar by then")
     if guard is not None:
-        known: dict[int, Panel] = {}
+        cuts: dict[int, Panel] = {}
         parts = [
-            _Guarded(tape, trading, rows, panel, guard, known).run(picks[[at]], targets.weights[[at]])
+            _Guarded(tape, trading, rows, panel, guard, cuts).run(picks[[at]], targets.weights[[at]])
             for at in range(len(targets))
         ]
     else:
@@ -377,10 +377,10 @@ class _Guarded(_Block):
         decisions: np.ndarray,
         panel: Panel,
         guard: Guard,
-        known: dict[int, Panel],
+        cuts: dict[int, Panel],
     ):
         super().__init__(tape, trading, decisions)
-        self.known = known  # the panel cut at a row, for all portfolios
+        self.cuts = cuts  # the panel cut at a row, for all portfolios
         self.panel = panel
         self.guard = guard
         known = tape.column[:-1] >= 0
@@ -465,9 +465,9 @@ class _Guarded(_Block):
             values=pd.Series(self.values[0, sessions], self.tape.days[sessions]),
             memory=self.memory,
         )
-        if row not in self.known:
-            self.known[row] = self.panel.until(self.tape.days[row])
-        self.wanted, _, self.memory = guarded(self.guard, self.wanted, self.known[row], state)
+        if row not in self.cuts:
+            self.cuts[row] = self.panel.until(self.tape.days[row])
+        self.wanted, _, self.memory = guarded(self.guard, self.wanted, self.cuts[row], state)
 
     def _want(self, row: int) -> None:
         picks, weights = self.names.get_indexer(self.wanted.index)[None], self.wanted.to_numpy(dtype=float)[None]

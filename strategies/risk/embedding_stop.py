@@ -18,6 +18,7 @@ from clusterfolio.models.windows import make_windows
 from clusterfolio.strategies.embedding import latest_windows
 
 if TYPE_CHECKING:
+    from clusterfolio.feeds.features import Features
     from clusterfolio.models.encoder import Encoder
 
 #: Sessions within which moves are measured on the training span, and from one day looked at there to the next.
@@ -80,8 +81,6 @@ class EmbeddingStop:
 
     def embed(self, panel: Panel, day: pd.Timestamp) -> np.ndarray:
         """Every asset's newest window at the close of a day, ``(n_assets, embed_dim)``; NaN where it has none."""
-        if panel.features is None:
-            raise ValueError("panel: it has no features, which the embedding stop looks at")
         origin = _origin(panel)  # kept beside its answer: no other table can come to bear its identity
         key = id(origin), day
         if key not in self._known:
@@ -89,7 +88,7 @@ class EmbeddingStop:
         return self._known[key][1]
 
     def _embed(self, panel: Panel, day: pd.Timestamp) -> np.ndarray:
-        features, lookback = panel.features, self.encoder.lookback
+        features, lookback = _features(panel), self.encoder.lookback
         last = int(panel.dates.searchsorted(day, side="right"))
         rows = slice(max(0, last - ROWS_PER_BAR * lookback - MARGIN), last)
         windows = make_windows(
@@ -106,7 +105,13 @@ class EmbeddingStop:
         return found
 
 
+def _features(panel: Panel) -> Features:
+    if panel.features is None:
+        raise ValueError("panel: it has no features, which the embedding stop looks at")
+    return panel.features
+
+
 def _origin(panel: Panel) -> np.ndarray:
     """The table of features that a panel cut at a day is a view of."""
-    values = panel.features.values
+    values = _features(panel).values
     return values if values.base is None else values.base

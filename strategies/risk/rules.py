@@ -53,7 +53,10 @@ class Noted:
     @classmethod
     def of(cls, memory: Mapping[str, Any]) -> Noted:
         """From a state's memory."""
-        return cls(**{name: dict(value) if isinstance(value, Mapping) else value for name, value in memory.items()})
+        plain: dict[str, Any] = {
+            name: dict(value) if isinstance(value, Mapping) else value for name, value in memory.items()
+        }
+        return cls(**plain)
 
 
 class RiskRules:
