@@ -278,7 +278,7 @@ def _show(status: dict[str, Any], as_json: bool) -> None:
     decision, plan, day = status["last_decision"], status["plan"], status["day"]
     click.echo(f"closes looked at up to {status['looked_at'] or '-'}; last decision on "
                + (decision["day"] if decision else "-"))  # fmt: skip
-    targets = (plan or {}).get("targets", {})
+    targets = status["targets"]
     for name in sorted({*status["held"], *targets}):
         held = status["held"].get(name, "0")
         click.echo(f"  {name:<12} held {held:>18}" + (f"   target {targets[name]:>18}" if name in targets else ""))

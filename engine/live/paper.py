@@ -21,9 +21,11 @@ from clusterfolio.engine.live.journal import Intent, Journal, JournalError, Plan
 from clusterfolio.engine.live.limits import Limits
 from clusterfolio.engine.live.local import EndOfBars, LocalVenue
 from clusterfolio.engine.live.market import RunMarket, RunQuotes, calendar_sessions, decimal
+from clusterfolio.engine.live.page import write_page
 from clusterfolio.engine.live.runner import Runner, Settings, Time
 from clusterfolio.engine.live.venue import Venue
 from clusterfolio.engine.progress import Reporter
+from clusterfolio.feeds.writing import write_table
 from clusterfolio.strategies.order_list import quotes_of
 
 log = logging.getLogger(__name__)
@@ -181,7 +183,7 @@ def open_paper(options: PaperOptions, reporter: Reporter, dry: bool = False) -> 
         finally:
             venue.close()
             if not dry:
-                write_days(journal, options.folder)
+                write_days(journal, options)
     finally:
         journal.close()
         lock.release()
@@ -257,12 +259,14 @@ def notifier(command: str) -> Callable[[str, Mapping[str, Any]], None]:
 def status_of(journal: Journal, options: PaperOptions) -> dict[str, Any]:
     """Target, held, drift, open orders and the last decision, from the journal alone."""
     plan, found, days = journal.open_plan(), journal.last_decision(), journal.days()
+    last = plan or next(iter(journal.plans()[-1:]), None)
     halt = journal.state("halt")
     killed = options.kill_file.exists()
     return {
         "halted": halt["why"] if halt else ("the kill file is there" if killed else ""),
         "last_decision": None if found is None else {"day": str(found[0]), "weights": found[1]["weights"]},
         "looked_at": str(journal.looked_at() or ""),
+        "targets": {} if last is None else {name: str(amount) for name, amount in last.targets.items()},
         "held": {name: str(quantity) for name, quantity in sorted(journal.holdings().items())},
         "plan": None if plan is None else plan_facts(plan),
         "orders": [intent_facts(intent) for intent in journal.alive()],
@@ -286,11 +290,14 @@ def intent_facts(intent: Intent) -> dict[str, Any]:
     return facts | {"value": round(float(intent.quantity * intent.price), 2)}
 
 
-def write_days(journal: Journal, folder: Path) -> None:
-    """days.csv: a row per session of model against account, what sets them apart by cause."""
-    rows = [{**{k: v for k, v in line.items() if k != "causes"}, **line["causes"]} for _, line in journal.days()]
+def write_days(journal: Journal, options: PaperOptions) -> None:
+    """days.csv and paper.html: a row per session of model against account, what sets them apart by cause."""
+    days = journal.days()
+    rows = [{**{k: v for k, v in line.items() if k != "causes"}, **line["causes"]} for _, line in days]
     if rows:
-        pd.DataFrame(rows).set_index("day").to_csv(folder / "days.csv")
+        write_table(options.folder / "days.csv", pd.DataFrame(rows).set_index("day"))
+        halted = status_of(journal, options)["halted"]
+        write_page(options.folder / "paper.html", f"Paper trading of {options.run_dir.name}", days, halted)
 
 
 def read_status(options: PaperOptions) -> dict[str, Any]:

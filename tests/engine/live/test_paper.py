@@ -42,6 +42,9 @@ def test_a_first_day_takes_one_command_after_the_run_and_goes_on(finished, home,
     assert all(name in shown for name in second["held"]) and "apart" in shown
     days = pd.read_csv(home[1] / "days.csv")
     assert len(days) == 3 and (days["unexplained"].abs() < 0.01).all()
+    page = (home[1] / "paper.html").read_text()
+    assert f"{second['day']['account']:,.2f}" in page and "http" not in page
+    assert first["targets"] == first["held"]
     for file in home[1].iterdir():
         assert b"SECRETID" not in file.read_bytes() and b"very-secret" not in file.read_bytes()
 
