@@ -38,6 +38,7 @@ class Model:
     Attributes:
         closes: what both were valued at.
         causes: why the account's shares differ from the model's, by symbol.
+        heard: how many activities of the journal are in it; one may be told of days after its date.
     """
 
     day: dt.date
@@ -47,17 +48,22 @@ class Model:
     account_cash: Decimal
     closes: Mapping[str, Decimal]
     causes: Mapping[str, str]
+    heard: int
 
     @classmethod
-    def of(cls, plain: Mapping[str, Any] | None, day: dt.date, account: Account, held: Mapping[str, Decimal]) -> Model:
-        """As it was stored; before the first line it is the account itself."""
+    def of(cls, journal: Journal, day: dt.date, account: Account) -> Model:
+        """As the journal has it; before the first line it is the account itself."""
+        plain = journal.state("model")
         if plain is None:
-            return cls(day, account.cash, dict(held), dict(held), account.cash, {}, {})
+            held = journal.holdings()
+            return cls(day, account.cash, held, held, account.cash, {}, {}, journal.n_activities())
         numbers = {
             key: {name: Decimal(text) for name, text in plain[key].items()} for key in ("shares", "held", "closes")
         }
-        day, causes = dt.date.fromisoformat(plain["day"]), plain["causes"]
-        return cls(day, Decimal(plain["cash"]), account_cash=Decimal(plain["account_cash"]), causes=causes, **numbers)
+        return cls(
+            dt.date.fromisoformat(plain["day"]), Decimal(plain["cash"]), account_cash=Decimal(plain["account_cash"]),
+            causes=plain["causes"], heard=plain["heard"], **numbers,
+        )  # fmt: skip
 
     def plain(self) -> dict[str, Any]:
         """As ``of`` takes it back."""
@@ -66,7 +72,7 @@ class Model:
             for key in ("shares", "held", "closes")
         }
         return {"day": str(self.day), "cash": str(self.cash), "account_cash": str(self.account_cash),
-                "causes": dict(self.causes)} | texts  # fmt: skip
+                "causes": dict(self.causes), "heard": self.heard} | texts  # fmt: skip
 
     def value(self) -> Decimal:
         """Of the model."""
@@ -86,7 +92,8 @@ def day_line(journal: Journal, before: Model, day: Day, account: Account) -> tup
     """
     intents = [i for i in journal.intents(since=before.day) if i.session <= day.date]
     plans = [p for p in journal.plans(since=before.day) if p.session <= day.date]
-    activities = [a for a in journal.activities(before.day) if before.day < a.day <= day.date]
+    activities = journal.activities(after=before.heard)
+    before = _renamed(before, activities)
     fees = journal.fees(before.day)
     causes = dict.fromkeys(CAUSES, ZERO)
     model, old = _dividends(before, day, activities, causes), _prices(day)
@@ -105,7 +112,7 @@ def day_line(journal: Journal, before: Model, day: Day, account: Account) -> tup
         move = old.get(symbol, ZERO) - before.closes.get(symbol, ZERO) / ratio
         causes[before.causes.get(symbol, "rounding")] -= before.shares[symbol] * ratio * move
     after = replace(
-        model, day=day.date, held=journal.holdings(), account_cash=account.cash,
+        model, day=day.date, held=journal.holdings(), account_cash=account.cash, heard=journal.n_activities(),
         closes={s: old[s] for s in {*model.shares, *journal.holdings()} if s in old},
     )  # fmt: skip
     drift, drifted = after.account_value() - after.value(), before.account_value() - before.value()
@@ -132,6 +139,19 @@ def _ratio(activities: list[Activity], symbol: str) -> Decimal:
     return found
 
 
+def _renamed(model: Model, activities: list[Activity]) -> Model:
+    """The same under the names of after."""
+    for activity in activities:
+        if activity.kind is ActivityKind.RENAME and activity.other:
+            names = {activity.symbol: activity.other}
+            moved = {
+                key: {names.get(name, name): value for name, value in getattr(model, key).items()}
+                for key in ("shares", "held", "closes", "causes")
+            }
+            model = replace(model, **moved)
+    return model
+
+
 def _split(model: Model, activities: list[Activity]) -> Model:
     """A split is the model's too."""
     return replace(model, shares={name: number * _ratio(activities, name) for name, number in model.shares.items()})
@@ -145,8 +165,10 @@ def _dividends(model: Model, day: Day, activities: list[Activity], causes: dict[
     for activity in activities:
         if activity.kind is ActivityKind.DIVIDEND:
             paid[activity.symbol] = paid.get(activity.symbol, ZERO) + activity.cash
-        elif activity.cash:
+        else:
             causes["other payments"] += activity.cash
+            if activity.kind not in (ActivityKind.SPLIT, ActivityKind.RENAME) and activity.quantity:
+                causes["other payments"] += activity.quantity * _prices(day).get(activity.symbol, ZERO)
     due = {str(s): Decimal(repr(float(d))) for s, d in (day.dividends or {}).items() if d}
     for symbol, cash in paid.items():
         held = model.held.get(symbol, ZERO)

@@ -482,14 +482,20 @@ class Journal:
                 _put_plan(db, changed)
         return True
 
-    def activities(self, since: dt.date | None = None) -> list[Activity]:
-        """What changed the account without an order, from a day on, in order."""
+    def n_activities(self) -> int:
+        """How many there are."""
+        return self._db.execute("SELECT COALESCE(MAX(rowid), 0) FROM activities").fetchone()[0]
+
+    def activities(self, since: dt.date | None = None, after: int = 0) -> list[Activity]:
+        """What changed the account without an order: dated from a day on, heard of after the first ``after``."""
         first = (since or dt.date.min).isoformat()
         return [
             Activity(r["id"], ActivityKind(r["kind"]), dt.date.fromisoformat(r["day"]), r["symbol"],
                      Decimal(r["quantity"]), Decimal(r["cash"]), r["other"],
                      None if r["ratio"] is None else Decimal(r["ratio"]), r["text"])
-            for r in self._db.execute("SELECT * FROM activities WHERE day >= ? ORDER BY day, rowid", (first,))
+            for r in self._db.execute(
+                "SELECT * FROM activities WHERE day >= ? AND rowid > ? ORDER BY day, rowid", (first, after)
+            )
         ]  # fmt: skip
 
     # The daily line

@@ -469,6 +469,7 @@ class Runner:
         if day.stale:
             self._tell("stale", session=str(session), missing=list(day.stale))
         self._day = day
+        self._reconcile()  # what was paid or split since is part of the day
         self._account_for(day)
         return State.ARMED
 
@@ -792,7 +793,7 @@ class Runner:
         """The day's line of model against account, for every session since the last."""
         account = self.venue.account()
         self.journal.execute(self._named(self.venue.executions(self._executions_since())))
-        model = Model.of(self.journal.state("model"), day.date, account, self.journal.holdings())
+        model = Model.of(self.journal, day.date, account)
         line, model = day_line(self.journal, model, day, account)
         self.journal.add_day(day.date, line, model.plain())
         self._tell("day", **line)

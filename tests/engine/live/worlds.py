@@ -58,6 +58,7 @@ class World:
         self.actions: dict[tuple[dt.date, str], Quote] = {}
         self.splits: dict[tuple[dt.date, str], Decimal] = {}
         self.dividends: dict[tuple[dt.date, str], Decimal] = {}
+        self.yields: dict[tuple[dt.date, str], float] = {}  # dividends that the panel's levels have re-invested
         self.halted: set[str] = set()
         self.whole = whole
         self._by_day = {day.date(): row for row, day in enumerate(days)}
@@ -76,7 +77,13 @@ class World:
         bars = {name: getattr(panel, name).iloc[-60:] for name in FIELDS}
         ratios = pd.Series({name: float(self.ratio(session, name)) for name in panel.symbols})
         bars = {name: frame if name == "volume" else frame / ratios for name, frame in bars.items()}
+        row = self._by_day[session]
+        for (day, name), part in self.yields.items():
+            after = frame_days(bars) >= pd.Timestamp(day)
+            bars = {n: f if n == "volume" else f.assign(**{name: f[name].where(~after, f[name] / (1 + part))})
+                    for n, f in bars.items()}  # fmt: skip
         paid = {name: float(paid) for (day, name), paid in self.dividends.items() if day == session}
+        paid |= {name: float(self.paid(session, name, row)) for day, name in self.yields if day == session}
         return Day(panel, bars, self.stale.get(session, ()), dividends=paid)
 
     def ratio(self, session, symbol) -> Decimal:
@@ -86,6 +93,16 @@ class World:
             if name == symbol and day <= session:
                 found *= ratio
         return found
+
+    def payout(self, session, symbol) -> float:
+        """What the level has gained over the price by dividends up to a session."""
+        gains = [1 + part for (day, name), part in self.yields.items() if name == symbol and day <= session]
+        return float(np.prod(gains))
+
+    def paid(self, session, symbol, row) -> Decimal:
+        part = self.yields.get((session, symbol), 0.0)
+        price = self.panel.close[symbol].iloc[row] / self.payout(session, symbol)
+        return Decimal(repr(float(part * price)))
 
     def due(self, after, session):
         dates = [d.date() for d in self.days[self.start :: self.every]]
@@ -126,8 +143,12 @@ class _Quotes:
 
     def _quote(self, session, name, row):
         world, ratio = self.world, self.world.ratio(session, name)
-        prices = (Decimal(str(frame[name].iloc[row])) / ratio for frame in (world.panel.open, world.panel.close))
-        paid, split = world.dividends.get((session, name), 0), world.splits.get((session, name), 1)
+        levels = (
+            frame[name].iloc[row] / world.payout(session, name) for frame in (world.panel.open, world.panel.close)
+        )
+        prices = (Decimal(repr(float(level))) / ratio for level in levels)
+        paid = world.dividends.get((session, name)) or world.paid(session, name, row)
+        split = world.splits.get((session, name), 1)
         return Quote(*prices, Decimal(paid), Decimal(split))
 
     def sessions(self, first, last):
@@ -135,6 +156,10 @@ class _Quotes:
 
     def assets(self):
         return self._assets
+
+
+def frame_days(bars):
+    return bars["close"].index
 
 
 _KNOWN = [
