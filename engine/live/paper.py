@@ -350,4 +350,23 @@ def doctor(options: PaperOptions, reporter: Reporter) -> list[tuple[str, str, st
     other = quotes.index[(quotes["unit"] != "shares") & quotes.index.isin(market.panel.tradable)]
     if len(other):
         rows.append(("not traded", f"{len(other)} currency pairs", ", ".join(other[:5])))
-    return rows
+    return rows + (_at_alpaca(market.names()) if options.venue == "alpaca" else [])
+
+
+def _at_alpaca(names: Sequence[str]) -> list[tuple[str, str, str]]:
+    """What the venue says of account, hours and symbols; asked for reading only."""
+    from clusterfolio.engine.live.alpaca import AlpacaVenue
+
+    venue = AlpacaVenue.from_environment(read_only=True)
+    try:
+        venue.connect(30.0)
+        account, clock, known = venue.account(), venue.clock(), venue.assets(names)
+    finally:
+        venue.close()
+    hours = f"open until {clock.next_close:%F %H:%M} UTC" if clock.is_open else f"opens {clock.next_open:%F %H:%M} UTC"
+    out = [name for name in names if name not in known or not known[name].tradable]
+    return [
+        ("account", f"{account.id}, {account.equity:,.2f} {account.currency}, the stream listens", account.blocked),
+        ("exchange", hours, ""),
+        ("tradable", f"{len(names) - len(out)} of {len(names)} symbols", ", ".join(out[:10])),
+    ]
