@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from clusterfolio.engine.live import alpaca_decoding as decoding
+from clusterfolio.engine.live.alpaca_activities import read_activities
 from clusterfolio.engine.live.alpaca_stream import TradeStream
 from clusterfolio.engine.live.alpaca_wire import PAPER, PAPER_STREAM, Budget, Client, Declined, Keys
 from clusterfolio.engine.live.venue import (
@@ -174,7 +175,7 @@ class AlpacaVenue:
         """What else changed the account; Alpaca may note it days later, or the day after by its own clock."""
         after = dt.datetime.combine(since - dt.timedelta(days=1), dt.time(), dt.UTC)
         raw = self._activities({"category": "non_trade_activity", "after": _stamp(after)})
-        found = {activity.id: activity for activity in decoding.activities(raw)}
+        found = {activity.id: activity for activity in read_activities(raw)}
         return sorted((a for a in found.values() if a.day >= since), key=lambda a: a.day)
 
     def _activities(self, asked: dict[str, Any]) -> list[Any]:

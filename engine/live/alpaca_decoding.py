@@ -7,7 +7,6 @@ that is missing, of another kind, or in a state that is not known is ``Unreadabl
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -16,8 +15,6 @@ from zoneinfo import ZoneInfo
 from clusterfolio.engine.live.venue import (
     ZERO,
     Account,
-    Activity,
-    ActivityKind,
     Asset,
     Clock,
     Execution,
@@ -53,29 +50,6 @@ SIDES = {"buy": Side.BUY, "sell": Side.SELL, "sell_short": Side.SELL}
 
 #: Times in force of orders that end with their session.
 ONE_SESSION = ("day", "opg", "cls")
-
-#: What Alpaca calls what changes an account, by how the name begins; the first that fits. Others are ``OTHER``.
-KINDS = (
-    ("DIVFEE", ActivityKind.FEE),
-    ("DIV", ActivityKind.DIVIDEND),
-    ("CGD", ActivityKind.DIVIDEND),
-    ("SPLIT", ActivityKind.SPLIT),
-    ("SSP", ActivityKind.SPLIT),
-    ("NC", ActivityKind.RENAME),
-    ("INT", ActivityKind.INTEREST),
-    ("FEE", ActivityKind.FEE),
-    ("CFEE", ActivityKind.FEE),
-    ("PTC", ActivityKind.FEE),
-    ("PTR", ActivityKind.FEE),
-    ("CSD", ActivityKind.TRANSFER),
-    ("CSW", ActivityKind.TRANSFER),
-    ("TRANS", ActivityKind.TRANSFER),
-    ("JNLC", ActivityKind.TRANSFER),
-    ("ACATC", ActivityKind.TRANSFER),
-)
-
-#: Kinds whose ``qty`` is a change of shares; of a dividend it is the shares that were paid for.
-MOVES_SHARES = (ActivityKind.SPLIT, ActivityKind.RENAME, ActivityKind.OTHER)
 
 
 class Fields:
@@ -301,44 +275,3 @@ def client_ids_of(orders: Iterable[VenueOrder]) -> dict[tuple[str, str, Side], s
         key = known.venue_id, known.symbol, known.side
         found[key] = known.client_id if found.get(key, known.client_id) == known.client_id else None
     return found
-
-
-def activities(raw: Sequence[Any]) -> list[Activity]:
-    """What changed the account without an order.
-
-    A split and a change of name come as two rows of one group, the old shares taken and the new ones given. Each stays
-    a row of its own; the new shares' row states the split's ratio.
-    """
-    given = [Fields("activity", row) for row in raw]
-    groups: dict[tuple[str, str], list[Fields]] = {}
-    for f in given:
-        if f.has("group_id") and f.has("qty"):
-            groups.setdefault((f.text("group_id"), f.text("activity_type")), []).append(f)
-    return [_activity(f, groups) for f in given]
-
-
-def _activity(f: Fields, groups: Mapping[tuple[str, str], list[Fields]]) -> Activity:
-    name = f.text("activity_type").upper()
-    kind = next((kind for start, kind in KINDS if name.startswith(start)), ActivityKind.OTHER)
-    day = f.day("date") if f.has("date") else f.moment("created_at").astimezone(NEW_YORK).date()
-    symbol = f.text("symbol") if f.has("symbol") else ""
-    said = f.text("description") if f.has("description") else ""
-    text = " ".join(filter(None, (name, f.text("activity_sub_type") if f.has("activity_sub_type") else "", said)))
-    if f.has("status") and f.word("status") in ("canceled", "cancelled"):
-        return Activity(f.text("id"), ActivityKind.OTHER, day, symbol, text=f"cancelled: {text}")
-    cash = f.number("net_amount") if f.has("net_amount") else ZERO
-    quantity = f.number("qty") if f.has("qty") and kind in MOVES_SHARES else ZERO
-    ratio = _ratio(f, quantity, said, groups) if kind is ActivityKind.SPLIT else None
-    return Activity(f.text("id"), kind, day, symbol, quantity, cash, ratio=ratio, text=text)
-
-
-def _ratio(f: Fields, quantity: Decimal, said: str, groups) -> Decimal | None:
-    """New shares per old one, where the venue lets it be known; of the two rows of a split the second has it."""
-    if quantity <= 0:
-        return None
-    found = re.search(r"From QTY:\s*([\d.]+),\s*To QTY:\s*([\d.]+)", said, re.IGNORECASE)
-    if found and Decimal(found[1]):
-        return Decimal(found[2]) / Decimal(found[1])
-    rows_ = groups.get((f.text("group_id"), f.text("activity_type")), []) if f.has("group_id") else []
-    taken = sum((row.number("qty") for row in rows_ if row.number("qty") < 0), ZERO)
-    return quantity / -taken if taken else None

@@ -471,7 +471,9 @@ class Journal:
         """
         if self._db.execute("SELECT 1 FROM activities WHERE id = ?", (activity.id,)).fetchone():
             return False
-        plan = self.open_plan()
+        plan, held = self.open_plan(), self.holdings().get(activity.symbol, ZERO)
+        if activity.kind is ActivityKind.SPLIT and activity.ratio is None and held > 0 and held + activity.quantity > 0:
+            activity = replace(activity, ratio=(held + activity.quantity) / held)  # not stated, but told by the shares
         with self._write(f"activity {activity.id}") as db:
             _put_activity(db, activity)
             if activity.quantity:

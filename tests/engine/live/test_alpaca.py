@@ -402,8 +402,7 @@ def test_a_split_comes_with_its_ratio(tmp_path):
         found = venue.activities(first)
         assert [(a.kind, a.quantity, a.ratio, a.cash) for a in found] == [
             (ActivityKind.DIVIDEND, 0, None, 5),
-            (ActivityKind.SPLIT, -10, None, 0),
-            (ActivityKind.SPLIT, 20, 2, 0),
+            (ActivityKind.SPLIT, 10, 2, 0),
         ]
         judged(there)
         venue.close()

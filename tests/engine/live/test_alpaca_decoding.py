@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusterfolio.engine.live import alpaca_decoding as decoding
+from clusterfolio.engine.live.alpaca_activities import read_activities
 from clusterfolio.engine.live.venue import Activity, ActivityKind, OrderState, Session, Side, Unreadable
 
 ORDER = {
@@ -45,7 +46,7 @@ READERS = {
     "clock": (decoding.clock, CLOCK),
     "calendar": (decoding.session, DAY),
     "fill": (lambda raw: decoding.execution(raw, {}), FILL),
-    "activity": (lambda raw: decoding.activities([raw])[0], DIVIDEND),
+    "activity": (lambda raw: read_activities([raw])[0], DIVIDEND),
 }
 
 NUMBERS = {
@@ -160,7 +161,7 @@ def test_the_document_has_no_state_that_is_not_tested():
     schemas = json.loads(DOCUMENT.read_text(encoding="utf-8"))["components"]["schemas"]
     known = {*decoding.STATES, "done_for_day", "calculated", "replaced"} - {"cancelled"}
     assert set(schemas["OrderStatus"]["enum"]) == known
-    read = {name: decoding.activities([{**DIVIDEND, "activity_type": name}])[0].kind
+    read = {name: read_activities([{**DIVIDEND, "activity_type": name}])[0].kind
             for name in schemas["ActivityType"]["enum"] if name != "FILL"}  # fmt: skip
     assert read["SPLIT"] is ActivityKind.SPLIT and read["NC"] is ActivityKind.RENAME
     assert {n for n, kind in read.items() if kind is ActivityKind.DIVIDEND} == {
@@ -253,31 +254,45 @@ def test_a_fill_that_is_taken_back_is_refused_by_name(kind):
 
 
 def test_a_dividend_changes_money_and_no_shares():
-    (found,) = decoding.activities([DIVIDEND])
+    (found,) = read_activities([DIVIDEND])
     assert found == Activity(
         "20250203::d", ActivityKind.DIVIDEND, dt.date(2025, 2, 3), "T", cash=Decimal("1.02"), text="DIV CDIV"
     )
 
 
-@pytest.mark.parametrize("grouped", [True, False])
-def test_the_two_rows_of_a_split(grouped):
-    said = "" if grouped else "ADD, From QTY:10, To QTY:30, Position Value:1000.00"
-    group = {"group_id": "g"} if grouped else {}
-    usual = {"activity_type": "SPLIT", "date": "2025-02-03", "symbol": "NVDA", "net_amount": "0", **group}
-    rows = [{**usual, "id": "a", "qty": "-10"}, {**usual, "id": "b", "qty": "30", "description": said}]
-    old, new = decoding.activities(rows)
-    assert (old.quantity, old.ratio, new.quantity, new.ratio) == (-10, None, 30, 3)
+SPLIT = {"activity_type": "SPLIT", "date": "2025-02-03", "symbol": "NVDA", "net_amount": "0"}
 
 
-def test_a_change_of_name_moves_the_shares():
+@pytest.mark.parametrize("group", [{"group_id": "g"}, {}])
+def test_the_two_rows_of_a_split_are_one_event(group):
+    rows = [{**SPLIT, **group, "id": "a", "qty": "-10"}, {**SPLIT, **group, "id": "b", "qty": "30"}]
+    other = {**SPLIT, "group_id": "h", "symbol": "SF"}
+    odd = [{**other, "id": "c", "qty": "0.821946705"}, {**other, "id": "d", "qty": "-0.54796447"}]
+    found = read_activities([*rows, DIVIDEND, *odd])
+    assert [(a.id, a.symbol, a.quantity, a.ratio) for a in found] == [
+        ("b", "NVDA", 20, 3), ("20250203::d", "T", 0, None), ("c", "SF", Decimal("0.273982235"), Decimal("1.5"))
+    ]  # fmt: skip
+
+
+def test_a_row_of_a_split_that_is_alone_stays_what_it_says():
+    said = "ADD, From QTY:10, To QTY:30, Position Value:1000.00"
+    (found,) = read_activities([{**SPLIT, "id": "b", "qty": "30", "description": said}])
+    assert (found.quantity, found.ratio) == (30, 3)
+    (found,) = read_activities([{**SPLIT, "id": "b", "qty": "20"}])
+    assert (found.quantity, found.ratio) == (20, None)
+
+
+def test_a_change_of_name_is_one_event():
     usual = {"activity_type": "NC", "date": "2025-02-03", "group_id": "g"}
     rows = [{**usual, "id": "a", "qty": "-10", "symbol": "FB"}, {**usual, "id": "b", "qty": "10", "symbol": "META"}]
-    assert [(a.kind, a.symbol, a.quantity) for a in decoding.activities(rows)] == [
-        (ActivityKind.RENAME, "FB", -10), (ActivityKind.RENAME, "META", 10)]  # fmt: skip
+    (found,) = read_activities(rows)
+    assert (found.kind, found.symbol, found.other, found.quantity) == (ActivityKind.RENAME, "FB", "META", 0)
+    rows[1]["qty"] = "9"
+    assert [(a.symbol, a.quantity) for a in read_activities(rows)] == [("FB", -10), ("META", 9)]
 
 
 def test_an_activity_that_was_cancelled_or_is_not_known_keeps_its_name():
-    (found,) = decoding.activities([{**DIVIDEND, "status": "canceled"}])
+    (found,) = read_activities([{**DIVIDEND, "status": "canceled"}])
     assert found.kind is ActivityKind.OTHER and not found.cash and found.text.startswith("cancelled: DIV")
-    (found,) = decoding.activities([{**DIVIDEND, "activity_type": "NEWKIND"}])
+    (found,) = read_activities([{**DIVIDEND, "activity_type": "NEWKIND"}])
     assert (found.kind, found.quantity, found.text) == (ActivityKind.OTHER, 2, "NEWKIND CDIV")

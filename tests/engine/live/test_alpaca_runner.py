@@ -12,8 +12,10 @@ import pytest
 from clusterfolio.engine.live.journal import IntentState, Journal
 from clusterfolio.engine.live.runner import Halted, Runner
 from clusterfolio.strategies.policy import Decision
+from tests.conftest import FixedPolicy
 from tests.engine.live.judge import DOCUMENT, Judge
 from tests.engine.live.loopback import KEY_ID, SECRET, Loopback
+from tests.engine.live.test_runner import Desk as LocalDesk
 from tests.engine.live.worlds import World, settings
 
 DAYS = 3
@@ -255,6 +257,33 @@ def test_no_key_is_in_what_a_day_leaves_behind(tmp_path):
         left = [repr(desk.told), *(repr(event) for event in desk.journal.events(10_000))]
     left += [file.read_bytes().decode("latin-1") for file in tmp_path.iterdir()]
     assert len(left) > 4 and not [text for text in left if KEY_ID in text or SECRET in text]
+
+
+def test_a_split_and_a_dividend_between_decision_and_open_are_as_on_the_local_venue(tmp_path):
+    """2:1 and 1:2 over night with orders waiting: the same shares and money, told in Alpaca's rows."""
+    found = []
+    for name in ("local", "alpaca"):
+        folder = tmp_path / name
+        folder.mkdir()
+        world = World(n_days=9, every=1, whole=False, policy=FixedPolicy({}))
+        flips = [{"S0": 0.5, "S1": 0.3}, {"S0": 0.3, "S1": 0.5, "S2": 0.1}]
+        world.policy.weights = {day: pd.Series(flips[n % 2]) for n, day in enumerate(world.days)}
+        after = world.days[world.start + 3].date()
+        world.splits = {(after, "S0"): Decimal(2), (after, "S1"): Decimal("0.5")}
+        world.dividends = {(after, "S0"): Decimal("0.4")}
+        if name == "local":
+            desk = LocalDesk(folder, world, fractional=True)
+            desk.run(5)
+            found.append((desk.at_venue(), desk.journal.entries(), desk.venue.account().cash))
+            continue
+        with Desk(folder, world) as desk:
+            desk.runner(fractional=True).run(sessions=5)
+            assert desk.held() == desk.journal.holdings() and desk.one_order_per_intent()
+            assert [facts["what"] for kind, facts in desk.told if kind == "activity"].count("split") == 2
+            found.append((desk.held(), desk.journal.entries(), desk.there.engine.account().cash))
+    (local, entries, cash), (alpaca, same_entries, same_cash) = found
+    assert alpaca == pytest.approx(local, rel=Decimal("1e-9")) and set(alpaca) == {"S0", "S1", "S2"}
+    assert entries == same_entries and same_cash == pytest.approx(cash, rel=Decimal("1e-9"))
 
 
 def test_a_foreign_order_and_a_foreign_position_halt(tmp_path):

@@ -73,9 +73,10 @@ def test_a_decision_and_its_orders_are_written_together_or_not_at_all(journal):
     assert journal.last_decision()[0] == DAY and len(journal.plans()) == 1
 
 
-def test_an_activity_is_taken_once_and_a_split_changes_the_open_plans_target(journal):
+@pytest.mark.parametrize("ratio", [Decimal(2), None])
+def test_an_activity_is_taken_once_and_a_split_changes_the_open_plans_target(journal, ratio):
     journal.book(stated(10, OrderState.FILLED), DAY)
-    split = Activity("s1", ActivityKind.SPLIT, DAY, "A", Decimal(10), ratio=Decimal(2))
+    split = Activity("s1", ActivityKind.SPLIT, DAY, "A", Decimal(10), ratio=ratio)
     assert journal.apply(split) and not journal.apply(split)
     assert journal.holdings() == {"A": 20} and journal.open_plan().targets == {"A": 20}
 
