@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -96,6 +98,38 @@ class Judge:
                 found = found[part]
             item = found
         return item
+
+
+#: What has been judged in this process, by what the document can tell apart.
+_judged: set[tuple] = set()
+
+
+@cache
+def _judge() -> Judge:
+    return Judge()
+
+
+def broken(exchanges: Iterable[Exchange]) -> list[str]:
+    """What is wrong with exchanges; one of each kind is judged, and nothing where the document is not there."""
+    if not DOCUMENT.is_file():
+        return []
+    found = []
+    for exchange in exchanges:
+        kind = _kind(exchange)
+        if kind not in _judged:
+            _judged.add(kind)
+            found += _judge().violations(exchange)
+    return found
+
+
+def _kind(exchange: Exchange) -> tuple:
+    """Path, fields and words of a request and its answer, without the figures."""
+    parts = urlsplit(exchange.target)
+    texts = [text.decode("utf-8", "replace") for text in (exchange.sent, exchange.answered)]
+    shapes = (frozenset(re.sub(r"[\d.:-]+|[0-9a-f]{8}-[0-9a-f-]{27}", "0", row) for row in text.split("}"))
+              for text in texts)  # fmt: skip
+    path = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID", parts.path)
+    return exchange.method, path, frozenset(dict(parse_qsl(parts.query))), exchange.status, *shapes
 
 
 def _whole(error: BaseException | None) -> str:

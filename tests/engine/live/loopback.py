@@ -28,7 +28,7 @@ from clusterfolio.engine.live.alpaca import AlpacaVenue
 from clusterfolio.engine.live.alpaca_wire import Hidden, Keys
 from clusterfolio.engine.live.local import LocalVenue
 from clusterfolio.engine.live.venue import ActivityKind, NotAccepted, OrderRequest, OrderState, Side, Timing
-from tests.engine.live.judge import Exchange
+from tests.engine.live.judge import Exchange, broken
 from tests.engine.live.worlds import CAPITAL, close_of, sessions_between
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -78,6 +78,9 @@ class Loopback:
         down_until: until then every connection is cut; what was taken before is there afterwards.
         deaf: events that the stream does not tell, by a part of their name.
         twice: tell every update twice, the last first.
+        spoil: ``(path, answer) -> answer``, to answer what the document does not have.
+
+    At its end every kind of request and answer is held against the official document.
     """
 
     def __init__(self, world, path: Path | str, *, limit: int = 200, hang: float = 1.0, now=None, **more):
@@ -95,7 +98,7 @@ class Loopback:
         self.lag = 0.0
         self.down_until = start
         self.cash_blocked = False
-        self.spoil = lambda path, answer: answer
+        self.spoil = None
         self.foreign: list[dict] = []
         self._sent_at: dict[str, dt.datetime] = {}
         self._late: list[OrderRequest] = []
@@ -114,11 +117,13 @@ class Loopback:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind=None, *_):
         self.cut_stream()
         self._http.shutdown()
         self._http.server_close()
         self._ws.shutdown()
+        if kind is None and self.spoil is None and not self.foreign:
+            assert broken(self.exchanges) == []
 
     def venue(self, **more) -> AlpacaVenue:
         """The adapter, on this venue and in its time."""
@@ -203,7 +208,7 @@ class Loopback:
                 return 403, {"code": 40310000, "message": "insufficient buying power"}, ""
             if how in (429, 500, 504):
                 return how, {"code": how * 100000, "message": "try again"}, ""
-            return status, self.spoil(path, answer), how
+            return status, answer if self.spoil is None else self.spoil(path, answer), how
 
     def _too_many(self) -> bool:
         now = self.engine.now.timestamp()

@@ -34,9 +34,9 @@ class Desk:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *error):
         self.venue.close()
-        self.there.__exit__()
+        self.there.__exit__(*error)
         self.journal.close()
 
     def now(self):
