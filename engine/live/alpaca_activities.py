@@ -85,8 +85,8 @@ def _merged(old: Fields, new: Fields) -> Activity | None:
     if kind is ActivityKind.SPLIT and old.text("symbol") == new.text("symbol"):
         return replace(_activity(new), quantity=come - gone, cash=_cash(old) + _cash(new), ratio=_plain(come / gone))
     if kind is ActivityKind.RENAME and gone == come:
-        names = {"symbol": old.text("symbol"), "other": new.text("symbol")}
-        return replace(_activity(new), quantity=ZERO, cash=_cash(old) + _cash(new), **names)
+        return replace(_activity(new), quantity=ZERO, cash=_cash(old) + _cash(new), symbol=old.text("symbol"),
+                       other=new.text("symbol"))  # fmt: skip
     return None
 
 

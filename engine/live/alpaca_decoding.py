@@ -249,7 +249,11 @@ def submitted(raw: Any) -> dt.datetime:
     return Fields("order", raw).moment("submitted_at")
 
 
-def execution(raw: Any, client_ids: Mapping[tuple[str, str, Side], str | None]) -> Execution:
+#: What a fill names its order by, and the session on which that order may fill (None = on several).
+OrderKey = tuple[str, str, Side, dt.date | None]
+
+
+def execution(raw: Any, client_ids: Mapping[OrderKey, str | None]) -> Execution:
     """A fill.
 
     Args:
@@ -259,19 +263,20 @@ def execution(raw: Any, client_ids: Mapping[tuple[str, str, Side], str | None]) 
     if f.word("activity_type") != "fill" or f.word("type") not in ("fill", "partial_fill"):
         raise f.wrong("type", "fill or partial_fill")
     venue_id, symbol, side = f.text("order_id"), f.text("symbol"), f.one_of("side", SIDES)
-    quantity, price = f.number("qty"), f.number("price")
+    quantity, price, at = f.number("qty"), f.number("price"), f.moment("transaction_time")
     if quantity <= 0:
         raise f.wrong("qty", "a number above 0")
-    known = client_ids.get((venue_id, symbol, side), "")
+    day = at.astimezone(NEW_YORK).date()
+    known = client_ids.get((venue_id, symbol, side, day), client_ids.get((venue_id, symbol, side, None), ""))
     if known is None:
         raise f.wrong("order_id", "the id of one order; the venue has used it twice")
-    return Execution(f.text("id"), known, venue_id, symbol, side, quantity, price, f.moment("transaction_time"))
+    return Execution(f.text("id"), known, venue_id, symbol, side, quantity, price, at)
 
 
-def client_ids_of(orders: Iterable[VenueOrder]) -> dict[tuple[str, str, Side], str | None]:
+def client_ids_of(orders: Iterable[VenueOrder]) -> dict[OrderKey, str | None]:
     """The client ids of orders by what a fill names them by; None where that is two orders'."""
-    found: dict[tuple[str, str, Side], str | None] = {}
+    found: dict[OrderKey, str | None] = {}
     for known in orders:
-        key = known.venue_id, known.symbol, known.side
+        key = known.venue_id, known.symbol, known.side, known.session
         found[key] = known.client_id if found.get(key, known.client_id) == known.client_id else None
     return found
