@@ -111,7 +111,7 @@ def allowed(url: str, paper: str) -> str:
 
 
 class Budget:
-    """At most so many requests in any minute, orders before data.
+    """At most so many requests in any minute, orders before data; for one thread.
 
     A request counts from when it is sent until a minute after it was answered. So the venue, to which it came in
     between, never sees more in a minute, wherever its minute begins.
