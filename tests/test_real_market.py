@@ -104,20 +104,25 @@ def test_every_order_is_priced_by_the_raw_close_and_reaches_its_weight_within_on
     assert {"NVDA", "AVGO"} & set(table["symbol"])
 
 
-def test_a_list_from_before_a_split_says_in_which_shares_it_is(lists):
-    assert any(note.startswith("NVDA: in shares of after 10:1, 2024-06-10") for note in lists[DAYS[0]].notes)
-    assert not any("10:1, 2024-06-10" in note for note in lists[DAYS[-1]].notes)
+@pytest.mark.xfail(strict=True, reason="files that state an adjusted close are read without their column of splits")
+def test_a_list_from_before_a_split_says_in_which_shares_it_is(lists, stated):
+    splits = stated[(stated["split"] > 0) & (stated["split"] != 1)]
+    for day in DAYS:
+        later = set(splits.loc[splits["date"] > day, "symbol"]) & set(lists[day].orders["symbol"])
+        said = {note.partition(":")[0] for note in lists[day].notes if "in shares of after" in note}
+        assert said == later
 
 
 # An account worked out anew ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def traded(config, data):
+def traded(config, data, stated):
     """Twenty shares and funds drawn by lot every month over ten years, all of them with complete actions."""
     panel = load_market(config).panel
     basis = pd.read_csv(data / "symbols.csv", index_col="symbol")["price_basis"]
-    complete = panel.symbols[(basis.reindex(panel.symbols) == "split_adjusted").to_numpy()]
+    paying = stated.groupby("symbol")["dividend"].apply(lambda paid: paid.notna().all())
+    complete = panel.symbols[(basis.eq("split_adjusted") & paying).reindex(panel.symbols, fill_value=False).to_numpy()]
     rng = np.random.default_rng(0)
     days = decision_dates("XNYS", pd.Timestamp("2015-12-31"), panel.sessions[-2], "month")
     weights = {}
@@ -157,9 +162,9 @@ def test_an_account_is_worked_out_from_its_transactions_and_the_closes_of_the_fi
 
 def dividends_missed(table: pd.DataFrame, payments: pd.DataFrame, stated: pd.DataFrame) -> pd.Series:
     """By day, money by which dividends booked differ from shares held times the dividends of the files."""
-    off = []
+    off, by_symbol = [], dict(tuple(stated.groupby("symbol")))
     for symbol, own in table.groupby("symbol"):
-        bars = stated[stated["symbol"] == symbol].set_index("date").sort_index()
+        bars = by_symbol[symbol].set_index("date").sort_index()
         held = own.groupby("date")["amount"].sum().reindex(bars.index, fill_value=0.0).cumsum().shift(1, fill_value=0.0)
         rows = own[own["reason"] == REINVESTED].set_index("date")
         booked = (rows["amount"] * rows["price"]).reindex(bars.index, fill_value=0.0)
