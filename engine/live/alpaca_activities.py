@@ -74,7 +74,9 @@ def _key(f: Fields) -> tuple[str, ...]:
 
 
 def _day(f: Fields) -> dt.date:
-    return f.day("date") if f.has("date") else f.moment("created_at").astimezone(NEW_YORK).date()
+    if f.has("date") or not f.has("created_at"):
+        return f.day("date")
+    return f.moment("created_at").astimezone(NEW_YORK).date()
 
 
 def _merged(old: Fields, new: Fields) -> Activity | None:

@@ -169,7 +169,7 @@ def session(raw: Any) -> Session:
     f = Fields("calendar", raw)
     day, opens, closes = f.day("date"), f.hour("open"), f.hour("close")
     if opens >= closes:
-        raise f.wrong("close", f"an hour after {opens}")
+        raise f.wrong("close", f"an hour after open, {opens}")
     at = [dt.datetime.combine(day, hour, NEW_YORK).astimezone(dt.UTC) for hour in (opens, closes)]
     return Session(day, *at)
 
@@ -260,8 +260,9 @@ def execution(raw: Any, client_ids: Mapping[OrderKey, str | None]) -> Execution:
         client_ids: of ``client_ids_of``: an activity names its order by the venue's id only.
     """
     f = Fields("fill", raw)
-    if f.word("activity_type") != "fill" or f.word("type") not in ("fill", "partial_fill"):
-        raise f.wrong("type", "fill or partial_fill")
+    for name, known in (("activity_type", ("fill",)), ("type", ("fill", "partial_fill"))):
+        if f.word(name) not in known:
+            raise f.wrong(name, " or ".join(known))
     venue_id, symbol, side = f.text("order_id"), f.text("symbol"), f.one_of("side", SIDES)
     quantity, price, at = f.number("qty"), f.number("price"), f.moment("transaction_time")
     if quantity <= 0:

@@ -1,17 +1,23 @@
 """The adapter on a venue of this machine: what it sends, what it makes of answers, and that nothing is sent twice."""
 
 import datetime as dt
+import importlib
 import logging
 import pickle
+import socket
+import sys
+import threading
 import time
 import traceback
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from clusterfolio import ClusterfolioError
 from clusterfolio.engine.live.alpaca import AlpacaVenue
-from clusterfolio.engine.live.alpaca_wire import KEY_ID, PAPER, PAPER_STREAM, SECRET_KEY, Budget, Hidden, Keys
+from clusterfolio.engine.live.alpaca_wire import KEY_ID, PAPER, PAPER_STREAM, SECRET_KEY, Budget, Client, Hidden, Keys
+from clusterfolio.engine.live.local import Quote
 from clusterfolio.engine.live.venue import (
     ActivityKind,
     NotAccepted,
@@ -126,12 +132,10 @@ def test_the_judge_finds_what_is_wrong(venue, venue_there):
         pytest.skip(f"{DOCUMENT} is not there")
     venue.submit(request(venue_there))
     venue_there.spoil = lambda path, answer: {**answer, "qty": 10} if "client" in path else answer
-    venue.order_by_client_id(posts(venue_there)[0].sent and "cf-S0-buy-10")
+    venue.order_by_client_id("cf-S0-buy-10")
     (order,) = posts(venue_there)
     judge = Judge()
     assert len(judge.violations(venue_there.exchanges[-1])) == 1
-    from dataclasses import replace
-
     for wrong in (order.sent.replace(b'"10"', b"10"), order.sent.replace(b'"opg"', b'"open"'),
                   order.sent.replace(b'"qty"', b'"quantity"')):  # fmt: skip
         assert judge.violations(replace(order, sent=wrong)), wrong
@@ -266,8 +270,6 @@ def test_the_stream_tells_of_orders_twice_and_mixed(venue, venue_there):
 
 
 def test_a_stream_that_answers_nothing_is_given_up_in_time(venue_there):
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"ws://127.0.0.1:{silent.getsockname()[1]}/stream"
         venue = AlpacaVenue(venue_there.url, url, keys=Keys(Hidden("a"), Hidden("b")))
@@ -316,24 +318,21 @@ def test_an_id_is_taken_once(venue, venue_there):
     assert refused.value.final and len(venue_there.engine.open_orders()) == 1
 
 
-def test_without_a_connection_an_order_is_certainly_not_there(world, tmp_path):
-    with Loopback(world, tmp_path / "v.sqlite") as there:
-        venue = there.venue()
-        venue.connect(5.0)
-        there.sleep(EVENING.total_seconds())
-        venue.clock(), venue.calendar(there.now.date(), there.now.date())
-        sent = request(there)
-        venue.calendar(sent.session - dt.timedelta(days=14), sent.session)
-        there._http.shutdown(), there._http.server_close()
-        venue._client.close()
-        with pytest.raises(NotAccepted, match="never sent") as refused:
-            venue.submit(sent)
-        assert not refused.value.final
-        there._http = lb.ThreadingHTTPServer(("127.0.0.1", 0), lb._Handler)
-        import threading
+def test_without_a_connection_an_order_is_certainly_not_there():
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        url = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    client = Client(url, Keys(Hidden("a"), Hidden("b")), Budget())
+    with pytest.raises(NotAccepted, match="never sent") as refused:
+        client.post("/orders", {})
+    assert not refused.value.final
 
-        threading.Thread(target=there._http.serve_forever, daemon=True).start()
-        venue.close()
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch):
+    name = "clusterfolio.engine.live.alpaca_wire"
+    monkeypatch.setitem(sys.modules, "alpaca.trading.client", None)
+    monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ClusterfolioError, match=r"pip install 'clusterfolio\[paper\]'"):
+        importlib.import_module(name)
 
 
 @pytest.mark.parametrize("fault", ["504", "500", "429", "cut after send", "hang", "half", "lost page"])
@@ -348,9 +347,6 @@ def test_a_question_that_goes_wrong_may_be_asked_again(venue, venue_there, fault
 
 
 def test_a_body_that_drips_is_given_up_in_time():
-    import socket
-    import threading
-
     def drip(server):
         peer, _ = server.accept()
         with peer:
@@ -386,8 +382,6 @@ def test_fills_of_an_id_that_the_venue_used_twice_are_refused(venue, venue_there
 
 
 def test_a_split_comes_with_its_ratio(tmp_path):
-    from clusterfolio.engine.live.local import Quote
-
     world = World(n_days=10)
     first, second = (world.days[world.start + n].date() for n in (1, 2))
     world.actions[second, "S0"] = Quote(Decimal(25), Decimal(25), Decimal("0.5"), Decimal(2))

@@ -1,6 +1,7 @@
 """Alpaca's answers in other spellings: understood, or refused by the name of the field; nothing in between."""
 
 import datetime as dt
+import json
 from decimal import Decimal
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from clusterfolio.engine.live import alpaca_decoding as decoding
 from clusterfolio.engine.live.alpaca_activities import read_activities
 from clusterfolio.engine.live.venue import Activity, ActivityKind, OrderState, Session, Side, Unreadable
+from tests.engine.live.judge import DOCUMENT
 
 ORDER = {
     "id": "61e69015-8549-4bfd-b9c3-01e75843f47d", "client_order_id": "cf-1", "symbol": "AAPL", "qty": "10",
@@ -152,10 +154,6 @@ def test_every_state_of_the_document_is_known(status, filled, tif, state):
 
 
 def test_the_document_has_no_state_that_is_not_tested():
-    import json
-
-    from tests.engine.live.judge import DOCUMENT
-
     if not DOCUMENT.is_file():
         pytest.skip(f"{DOCUMENT} is not there")
     schemas = json.loads(DOCUMENT.read_text(encoding="utf-8"))["components"]["schemas"]
