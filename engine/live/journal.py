@@ -466,6 +466,9 @@ class Journal:
     def apply(self, activity: Activity) -> bool:
         """Take an activity, once: what it does to the holdings, and to the targets of the open plan.
 
+        An order that is not sent yet was sized in the shares of before a split: it is dropped with it, and what is
+        missing of the new target is sent instead.
+
         Returns:
             Whether it was new.
         """
@@ -482,6 +485,10 @@ class Journal:
                 _rename(db, activity)
             if plan is not None and (changed := _after(plan, activity)) is not None:
                 _put_plan(db, changed)
+                db.execute(
+                    "UPDATE intents SET state = 'dropped', why = ? WHERE symbol = ? AND state = 'planned'",
+                    (f"{activity.kind.value}: sized anew", activity.symbol),
+                )
         return True
 
     def n_activities(self) -> int:

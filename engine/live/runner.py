@@ -46,7 +46,6 @@ from clusterfolio.engine.live.reconcile import Findings, Known, Seen, reconcile
 from clusterfolio.engine.live.venue import (
     ZERO,
     Account,
-    Activity,
     Asset,
     Clock,
     NotAccepted,
@@ -70,6 +69,12 @@ TO_SPARE = Decimal("1.01")
 
 #: Seconds that a command that does what can be done now waits for a venue that takes no order yet.
 SOON = 60.0
+
+#: Why an order is not at the venue: it was sent, and the venue does not have it.
+LOST = "it did not arrive"
+
+#: Seconds before an open at which it is looked for once more.
+BEFORE_OPEN = 60.0
 
 
 class State(StrEnum):
@@ -200,6 +205,7 @@ class Runner:
         self._asked: tuple[Asked, Account, Clock] | None = None
         self._waited_for: dt.date | None = None
         self._patient = True
+        self._looked_before: dt.datetime | None = None
 
     # Running
 
@@ -337,24 +343,16 @@ class Runner:
         found = reconcile(known, seen)
         for activity in found.activities:
             if self.journal.apply(activity):
-                self._size_anew(activity)
                 self._tell("activity", what=activity.kind.value, symbol=activity.symbol, day=str(activity.day),
                            quantity=str(activity.quantity), cash=str(activity.cash), text=activity.text)  # fmt: skip
         for order in found.book:
             self._book(order)
         for client_id in found.absent:
-            self.journal.mark(client_id, IntentState.PLANNED, "it did not arrive")
+            self.journal.mark(client_id, IntentState.PLANNED, LOST)
         for order in found.cancel:
             self._tell("cancel", client_id=order.client_id, why="it could fill on another session than the planned one")
             self.venue.cancel(order)
         return found
-
-    def _size_anew(self, activity: Activity) -> None:
-        """An order that is not sent yet was sized in the shares of before a split: what is missing is sent instead."""
-        if activity.quantity or activity.ratio:
-            for intent in self.journal.alive():
-                if intent.symbol == activity.symbol and intent.state is IntentState.PLANNED:
-                    self.journal.mark(intent.client_id, IntentState.DROPPED, f"{activity.kind}: sized anew")
 
     def _look(self) -> tuple[Known, Seen]:
         """Journal and venue at one moment: read again where an order filled in between."""
@@ -438,7 +436,22 @@ class Runner:
                 self._waited_for = closed.day
                 self.state = State.WARM_UP
             return ready
+        if not clock.is_open and self._look_before_open(clock):
+            self.state = State.RECONCILE
         return clock.next_close
+
+    def _look_before_open(self, clock: Clock) -> bool:
+        """Wait until just before the open, once, where an order of the last days was given up as not arrived.
+
+        It may have been on its way for hours and be queued by now: it is found and cancelled before it fills.
+        """
+        since = clock.now.date() - dt.timedelta(days=5)
+        lost = [i for i in self.journal.intents(since=since) if i.why == LOST and i.state is not IntentState.DONE]
+        if not lost or self._looked_before == clock.next_open or not self._patient:
+            return False
+        self._looked_before = clock.next_open
+        self.time.wait(clock.next_open - dt.timedelta(seconds=BEFORE_OPEN))
+        return True
 
     def _last_closed(self, clock: Clock) -> Session | None:
         past = self.venue.calendar(clock.now.date() - dt.timedelta(days=10), clock.now.date())
@@ -625,7 +638,7 @@ class Runner:
         except Unanswered:
             order = self._look_up(intent)
             if order is None:
-                self.journal.mark(intent.client_id, IntentState.PLANNED, "it did not arrive")
+                self.journal.mark(intent.client_id, IntentState.PLANNED, LOST)
                 return
         self._book(order)
         self._tell("order", symbol=intent.symbol, side=intent.side.value, quantity=str(intent.quantity),
@@ -698,6 +711,8 @@ class Runner:
             return State.VERIFY
         if waiting and self._over(session, clock) and not any(i.state is IntentState.SENT for i in intents):
             return State.VERIFY
+        if not clock.is_open and clock.now < session.opens and self._look_before_open(clock):
+            return State.RECONCILE
         if not clock.is_open and clock.now < session.opens:
             delay = self.settings.open_delay if self.settings.when == "after_open" else 0.0
             self.time.wait(session.opens + dt.timedelta(seconds=delay))
@@ -723,7 +738,7 @@ class Runner:
             for intent in late:
                 order = self.venue.order_by_client_id(intent.client_id)
                 if order is None:
-                    self.journal.mark(intent.client_id, IntentState.DROPPED, "it did not arrive")
+                    self.journal.mark(intent.client_id, IntentState.DROPPED, LOST)
                 elif order.state is OrderState.OPEN:
                     self.venue.cancel(order)
             self._pause(self.settings.poll)

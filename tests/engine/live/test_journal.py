@@ -81,6 +81,13 @@ def test_an_activity_is_taken_once_and_a_split_changes_the_open_plans_target(jou
     assert journal.holdings() == {"A": 20} and journal.open_plan().targets == {"A": 20}
 
 
+def test_an_order_that_is_not_sent_goes_with_the_split_that_makes_it_wrong(journal):
+    journal.apply(Activity("s1", ActivityKind.SPLIT, DAY, "A", Decimal(0), ratio=Decimal(2)))
+    (one,) = journal.intents("p")
+    assert (one.state, one.why) == (IntentState.DROPPED, "split: sized anew")
+    assert journal.open_plan().targets == {"A": 20}
+
+
 def test_a_rename_moves_what_is_held_and_wanted(journal):
     journal.book(stated(10, OrderState.FILLED), DAY)
     journal.apply(Activity("r1", ActivityKind.RENAME, DAY, "A", other="B"))

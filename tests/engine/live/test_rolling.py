@@ -17,7 +17,7 @@ def test_a_rolling_policy_whose_span_has_ended_decides_as_a_run_that_goes_on(mar
     invoke(*rolling_options(market, whole))
     assert len(read_facts(short)["folds"]) < len(read_facts(whole)["folds"])
     weights = pd.read_csv(whole / "weights.csv", index_col="date")
-    day = [day for day in weights.index if day > "2024-10-01"][0]
+    day = next(day for day in weights.index if day > "2024-10-01")
     home = ("--home", tmp_path / "account")
     said = invoke("paper", "plan", short, "--start", day, "--json", "-q", "--limit", "max_untradable=1", *home)
     plan = json.loads(said.stdout)
