@@ -117,6 +117,27 @@ def test_an_order_that_waits_at_the_venue_for_another_session_is_cancelled(desk)
     assert found.session == desk.day(2) and found.state == "cancelled" and not found.filled
 
 
+def test_an_order_that_was_lost_and_arrives_in_the_night_is_cancelled_before_the_open(desk):
+    desk.run(1)
+    one = desk.journal.alive()[0]
+    desk.journal.mark(one.client_id, IntentState.PLANNED, "it did not arrive")
+    desk.venue.advance(close_of(desk.day(1)) + dt.timedelta(minutes=1))
+    arrives = close_of(desk.day(1)) + dt.timedelta(hours=5)
+
+    class Night(VenueTime):
+        def wait(self, until):
+            if self.venue.now < arrives < until:
+                self.venue.advance(arrives)
+                self.venue.submit(one.request)
+            self.venue.advance(until)
+
+    runner = desk.runner()
+    runner.time = Night(desk.venue)
+    runner.run(sessions=2)
+    late = desk.venue.order_by_client_id(one.client_id)
+    assert late.session == desk.day(2) and late.state == "cancelled" and not late.filled
+
+
 def test_a_session_that_only_the_venue_has_halts(desk):
     calendar = desk.venue.calendar
 
