@@ -441,12 +441,16 @@ class Runner:
         return clock.next_close
 
     def _look_before_open(self, clock: Clock) -> bool:
-        """Wait until just before the open, once, where an order of the last days was given up as not arrived.
+        """Wait until just before the open, once, where an order of the last days was given up.
 
         It may have been on its way for hours and be queued by now: it is found and cancelled before it fills.
         """
         since = clock.now.date() - dt.timedelta(days=5)
-        lost = [i for i in self.journal.intents(since=since) if i.why == LOST and i.state is not IntentState.DONE]
+        given_up = (IntentState.DROPPED, IntentState.REFUSED)  # whatever was said of it last
+        lost = [
+            i for i in self.journal.intents(since=since)
+            if i.state in given_up or (i.state is IntentState.PLANNED and i.why)
+        ]  # fmt: skip
         if not lost or self._looked_before == clock.next_open or not self._patient:
             return False
         self._looked_before = clock.next_open
