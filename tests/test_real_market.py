@@ -104,7 +104,6 @@ def test_every_order_is_priced_by_the_raw_close_and_reaches_its_weight_within_on
     assert {"NVDA", "AVGO"} & set(table["symbol"])
 
 
-@pytest.mark.xfail(strict=True, reason="files that state an adjusted close are read without their column of splits")
 def test_a_list_from_before_a_split_says_in_which_shares_it_is(lists, stated):
     splits = stated[(stated["split"] > 0) & (stated["split"] != 1)]
     for day in DAYS:

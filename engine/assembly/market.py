@@ -68,16 +68,20 @@ def load_market(config: RunConfig, asof: pd.Timestamp | None = None) -> Market:
     panel = up_to_end(config, whole, asof)
     described = panel.assets.drop(columns="tradable").reindex(verdicts.index)
     notes = (*end_notes(config, whole, panel), *share_notes(config, panel)) if asof is None else ()
-    return Market(panel, verdicts.join(described), notes, _splits_after(raw, panel.dates[-1]))
+    return Market(panel, verdicts.join(described), notes, _splits_after(raw, whole, panel.dates[-1]))
 
 
-def _splits_after(raw: RawData, day: pd.Timestamp) -> dict[str, pd.Series]:
-    """Splits after a day in sources that state an adjusted close: such a source's closes are split-adjusted."""
+def _splits_after(raw: RawData, whole: Panel, day: pd.Timestamp) -> dict[str, pd.Series]:
+    """Splits after a day by which the closes stated before it are divided already: the close did not fall by them."""
     found = {}
     for symbol, delivered in raw.bars.items():
         if {"adj_close", "split"} <= set(delivered.frame.columns):
             split = delivered.frame["split"]
             later = split[(split.index > day) & (split > 0) & (split != 1)]
+            if len(later) and symbol in whole.symbols and whole.split is not None:
+                told = whole.split[symbol].dropna()
+                fell = told[told.pct_change(fill_method=None).fillna(0.0).abs() > 1e-9].index
+                later = later[~later.index.isin(fell)]
             if len(later):
                 found[symbol] = later.sort_index()
     return found

@@ -317,7 +317,10 @@ def _daily(frame: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
 
 
 def _one_basis(frame: pd.DataFrame, adjusted: bool, notes: list[Note]) -> pd.DataFrame:
-    """Adjusted closes or dividends and splits, whichever the series begins with: the other would count them twice."""
+    """Adjusted closes only where the series begins with them; else dividends and splits count.
+
+    Beside adjusted closes, which have them in them, dividends and splits tell what a share became (``feeds.actions``).
+    """
     actions = [name for name in ("dividend", "split") if name in frame.columns]
     if "adj_close" in frame.columns and "close" in frame.columns and (actions or adjusted):
         has = np.isfinite(frame["adj_close"].to_numpy())
@@ -328,7 +331,5 @@ def _one_basis(frame: pd.DataFrame, adjusted: bool, notes: list[Note]) -> pd.Dat
             notes.append(("adjusted close not used", f"stated only{day}: dividends and splits count instead", NOTED))
             frame = frame.drop(columns="adj_close")
     if adjusted and "adj_close" not in frame.columns:
-        frame = frame.assign(adj_close=frame["close"])
-    if not actions or "adj_close" not in frame.columns:
-        return frame
-    return frame[[name for name in frame.columns if name not in actions]]
+        frame = frame.drop(columns=actions).assign(adj_close=frame["close"])  # no close of the market is stated
+    return frame
