@@ -66,6 +66,8 @@ def from_pivot(sheet: Sheet, names: Names, orders: Orders) -> Table | None:
     """Closes (or what the file's name says) by symbol; None = the columns are the fields of one asset."""
     cells = sheet.read()
     date_at = sheet.date_at
+    if date_at not in cells.columns:  # named in the header, and no row reaches so far
+        return None
     columns = cells.drop(columns=date_at)
     signs = signs_of([columns[at] for at in columns], sheet.separator)
     values = pd.DataFrame({at: to_numbers(columns[at], signs.decimal)[0] for at in columns})

@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clusterfolio.feeds.ingest import build_panel
@@ -373,6 +373,7 @@ def test_a_path_that_does_not_exist_is_an_error(tmp_path):
 @given(
     content=st.binary(max_size=300) | st.text(alphabet='Date,Close\n;"0123456789-./ x\t', max_size=300).map(str.encode)
 )
+@example(content=b"A;\n\x01")  # a column of the header that no row reaches
 @settings(max_examples=150, deadline=None)
 def test_no_content_makes_the_reader_fall_over(content, tmp_path_factory):
     folder = tmp_path_factory.mktemp("any")
