@@ -13,11 +13,18 @@ from clusterfolio.feeds.currency import pair_of
 from clusterfolio.feeds.panel import STOPPED_AFTER, Panel
 from clusterfolio.strategies.orders import missing_shares, target_shares
 
+#: Halvings of the sizes until orders and their costs fit the money; a double has 53 binary digits.
+HALVINGS = 60
+
 #: Columns of an order list.
 COLUMNS = (
     "symbol", "side", "shares", "unit", "price", "currency", "rate", "value", "cost", "weight_now", "weight_target",
     "reason",
 )  # fmt: skip
+
+#: Columns of what cannot be ordered: the weight decided, why there is no order, and what is held of it: in ``unit``, as
+#: a fraction of the account by its last close, and the day of that close.
+REFUSED = ("symbol", "weight", "why", "held", "unit", "weight_now", "day")
 
 
 def quotes_of(panel: Panel) -> pd.DataFrame:
@@ -88,28 +95,32 @@ def order_list(
     A pair is named as it is quoted, with side and amount of its base currency: to hold ringgit in an account in dollars
     is to sell USD/MYR.
 
+    What is held and cannot be ordered stays: the other names share the rest of the value as their weights say. Buys
+    never cost more than the cash and the sales bring, costs included.
+
     Args:
         target: fraction of the account's value by symbol.
         held: by symbol, in the units of ``quotes``: shares, or the foreign currency of a pair.
         quotes: ``quotes_of``.
-        value: of the account, in its currency.
+        value: of the account, in its currency; the cash is what the holdings leave of it.
         cost_bps: commission and half the spread by symbol, in basis points of the traded value; None = 0.
 
     Returns:
-        The orders, columns ``COLUMNS``, and what cannot be ordered: columns symbol, weight and why; its weight stays in
-        cash.
+        The orders, columns ``COLUMNS``, and what cannot be ordered, columns ``REFUSED``.
     """
     names = sorted({*target.index, *held.index})
     rows = quotes.loc[names]
     weights, have = (series.reindex(names).fillna(0.0).to_numpy(dtype=float) for series in (target, held))
     possible = (rows["why_not"] == "").to_numpy()
     each = rows["each"].to_numpy(dtype=float)
-    aimed = np.where(possible, weights, 0.0)
+    worth = np.where(have == 0, 0.0, have * each)
+    costs = np.zeros(len(names)) if cost_bps is None else cost_bps.reindex(names).fillna(0.0).to_numpy(dtype=float)
+    share = _share_to_order(weights, worth / value, possible, costs / 1e4, cash_buffer)
+    aimed = np.where(possible, weights, 0.0) * share
     wanted = target_shares(aimed, each, value, cash_buffer=cash_buffer, fractional=fractional,
                            lots=rows["lot"].to_numpy(dtype=float))  # fmt: skip
     change = np.where(possible, missing_shares(wanted, have), 0.0)
     traded = np.abs(change) * each
-    costs = 0.0 if cost_bps is None else cost_bps.reindex(names).fillna(0.0).to_numpy(dtype=float)
     table = pd.DataFrame(
         {
             "symbol": names,
@@ -121,7 +132,7 @@ def order_list(
             "rate": rows["rate"].to_numpy(dtype=float),
             "value": traded,
             "cost": traded * costs / 1e4,
-            "weight_now": have * np.where(possible, each, 0.0) / value,
+            "weight_now": worth / value,
             "weight_target": aimed,
             "reason": [_reason(now, then) for now, then in zip(have, wanted, strict=True)],
         }
@@ -131,11 +142,44 @@ def order_list(
         if pair is not None and rows["unit"].iloc[at] == pair[1]:  # held by selling the account's own currency
             table.loc[at, "side"] = "sell" if change[at] > 0 else "buy"
             table.loc[at, ["shares", "unit"]] = [traded[at], pair[0]]
-    refused = pd.DataFrame({"symbol": names, "weight": weights, "why": rows["why_not"].to_numpy()})
+    refused = pd.DataFrame(
+        {
+            "symbol": names, "weight": weights, "why": rows["why_not"].to_numpy(), "held": have,
+            "unit": rows["unit"].to_numpy(), "weight_now": worth / value, "day": rows["day"].to_numpy(),
+        },
+        columns=list(REFUSED),
+    )  # fmt: skip
     refused = refused[~possible & ((weights != 0) | (have != 0))].reset_index(drop=True)
     table = table[(change != 0)]
     first = np.argsort(np.where(change[change != 0] < 0, 0, 1), kind="stable")  # what frees money goes first
     return table.iloc[first].reset_index(drop=True)[list(COLUMNS)], refused
+
+
+def _share_to_order(
+    weights: np.ndarray, held: np.ndarray, possible: np.ndarray, costs: np.ndarray, cash_buffer: float
+) -> float:
+    """Part of the decided weights for which there is money, at most 1.
+
+    Where weight is held that cannot be ordered, the others keep their proportions, cash among them, in the rest.
+
+    Args:
+        weights, held: decided and held now, fractions of the account's value.
+        costs: per unit of value traded.
+    """
+    rest, decided = 1.0 - held[~possible].sum(), 1.0 - weights[~possible].sum()
+    share = min(1.0, rest / decided) if decided > 0 else 1.0
+
+    def needed(part: float) -> float:
+        after = weights[possible] * part * (1.0 - cash_buffer)
+        return float(after.sum() + (np.abs(after - held[possible]) * costs[possible]).sum())
+
+    if needed(share) <= rest:
+        return share
+    low, high = 0.0, share
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if needed(middle) <= rest else (low, middle)
+    return low
 
 
 def _reason(now: float, then: float) -> str:

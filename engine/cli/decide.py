@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -39,7 +39,8 @@ def decide_command(run_dir, asof, holdings, paths, csv_file, as_json, trust, qui
     """What to hold after the close of a day, and the orders that get you there, with RUN_DIR's policy.
 
     Orders are priced and sized by the close as its source states it, in the listing's currency. A pair is named as it
-    is quoted, with side and amount of its base currency. What cannot be ordered is named, its weight stays in cash.
+    is quoted, with side and amount of its base currency. What cannot be ordered is named: its weight
+    stays in cash, or as it is where it is held, and the other names are sized on the rest.
     """
     from clusterfolio.engine.jobs.decide import decide
     from clusterfolio.feeds.writing import finite, write_table
@@ -51,7 +52,8 @@ def decide_command(run_dir, asof, holdings, paths, csv_file, as_json, trust, qui
             write_table(csv_file, found.orders, index=False)
     if as_json:
         said = {"asof": str(found.decision.asof.date()), "value": found.value, "currency": found.currency}
-        said |= {"orders": found.orders.to_dict("records"), "refused": found.refused.to_dict("records")}
+        refused = found.refused.assign(day=found.refused["day"].astype(str))
+        said |= {"orders": found.orders.to_dict("records"), "refused": refused.to_dict("records")}
         click.echo(json.dumps(finite(said | {"notes": list(found.notes)}), indent=2))
         return
     _show(found)
@@ -62,9 +64,18 @@ def _show(found: Orders) -> None:
     # A pipe has no width: a line per order there, however long.
     Console(width=None if sys.stdout.isatty() else 1000).print(_orders_table(found.orders, title), markup=False)
     for row in found.refused.itertuples():
-        click.echo(f"not ordered: {row.symbol}: {row.why}; its weight of {row.weight:.2%} stays in cash")
+        click.echo(f"not ordered: {row.symbol}: {row.why}; {_stays(row)}")
     for note in found.notes:
         click.echo(f"note: {note}")
+
+
+def _stays(row: Any) -> str:
+    """What becomes of the weight of a name that cannot be ordered."""
+    if not row.held:
+        return f"its weight of {row.weight:.2%} stays in cash"
+    part = f"{row.weight_now:.0%}".replace("%", " %")
+    unit = "share" if row.unit == "shares" and row.held == 1 else row.unit
+    return f"{_cell('shares', row.held)} {unit} ({part}) cannot be sold, valued at the close of {row.day.date()}"
 
 
 def _orders_table(orders: pd.DataFrame, title: str) -> Table:

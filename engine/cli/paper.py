@@ -247,7 +247,7 @@ def _show_plan(plan, intents, as_json: bool) -> None:
     click.echo(f"for the open of {plan.session}, decided on the close of {plan.decided}: {len(intents)} orders")
     _orders(facts["orders"])
     for name, why in plan.skipped.items():
-        click.echo(f"not ordered: {name}: {why}; its weight stays in cash")
+        click.echo(f"not ordered: {name}: {why}; what is held of it stays, its other weight is cash")
 
 
 def _orders(rows: list[dict[str, Any]]) -> None:
@@ -286,7 +286,7 @@ def _show(status: dict[str, Any], as_json: bool) -> None:
         click.echo(f"planned for the open of {plan['session']}: {len(status['orders'])} orders")
         _orders(status["orders"])
         for name, why in plan["skipped"].items():
-            click.echo(f"not ordered: {name}: {why}; its weight stays in cash")
+            click.echo(f"not ordered: {name}: {why}; what is held of it stays, its other weight is cash")
     if day:
         click.echo(day_text(day))
 

@@ -32,7 +32,7 @@ class Orders:
 
     Attributes:
         orders: columns ``strategies.order_list.COLUMNS``; money in the account's currency but for ``price``.
-        refused: what cannot be ordered: symbol, weight, why.
+        refused: what cannot be ordered: columns ``strategies.order_list.REFUSED``.
         value: of the account, in its currency.
         notes: what else is to be known before the orders are sent.
     """
@@ -100,7 +100,7 @@ def decide(
         weights, units, quotes, value, cash_buffer=config.trading.cash_buffer,
         fractional=config.trading.fractional, cost_bps=costs if config.trading.costs else None,
     )  # fmt: skip
-    notes = ruled + _stale(quotes, orders, day) + market.later_splits(set(orders["symbol"]))
+    notes = ruled + _stale(quotes, orders, day, panel.currency) + market.later_splits(set(orders["symbol"]))
     return Orders(decision, orders, refused, value, panel.currency, notes)
 
 
@@ -120,10 +120,13 @@ def _under_rules(
     return found.weights, (*said, unknown)
 
 
-def _stale(quotes: pd.DataFrame, orders: pd.DataFrame, day: pd.Timestamp) -> tuple[str, ...]:
-    """Orders priced by a close of an earlier day."""
-    days = quotes.loc[orders["symbol"], "day"]
-    return tuple(f"{name}: priced by its close of {last.date()}" for name, last in days[days < day].items())
+def _stale(quotes: pd.DataFrame, orders: pd.DataFrame, day: pd.Timestamp, account: str) -> tuple[str, ...]:
+    """Orders priced by a close, and where it is in another currency by an exchange rate, of an earlier day."""
+    rows = quotes.loc[orders["symbol"]]
+    rows = rows[rows["day"] < day]
+    foreign = (rows["currency"] != account) & (rows["unit"] == "shares")
+    by = foreign.map({True: " and that day's exchange rate", False: ""})
+    return tuple(f"{name}: priced by its close of {rows.loc[name, 'day'].date()}{by[name]}" for name in rows.index)
 
 
 def _check_places(run_dir: Path, config: RunConfig) -> None:

@@ -134,7 +134,7 @@ class Plan:
         decided: the session on whose close it was made.
         status: "open", "done" or "dropped".
         targets: shares to hold by symbol, of the names that the plan changes.
-        skipped: names that are not traded, and why; their weight stays in cash.
+        skipped: names that are not traded, and why; what is held of them stays, their other weight is cash.
         residue: once done: names short of their target, and why.
         facts: figures for people: value, cash, closes it was sized by, notes.
     """

@@ -223,7 +223,8 @@ def shape(
 ) -> Shaped:  # fmt: skip
     """Round what the Strategy wants to what the venue takes; sales before buys.
 
-    A sale is of what is held at most. What cannot be traded is left out by name, its weight stays in cash.
+    A sale is of what is held at most. What cannot be traded is left out by name: what is held of it stays,
+    its other weight is cash. That buys need no more than the cash is seen to when they are sent.
     """
     legs, skipped, untradable = [], {}, 0.0
     for want in wanted:

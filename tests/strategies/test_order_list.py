@@ -164,3 +164,51 @@ def test_carried_out_it_reaches_the_target_and_nothing_is_left_to_order(panel, p
     assert spent <= 0.98 * value * target.sum() * (1 + 1e-9)
     again, _ = order_list(target, held, quotes, value, **how)
     assert again.empty
+
+
+@pytest.fixture(scope="module")
+def partly_frozen(raw):
+    """PAID has stopped trading, GROWN has no market price of late."""
+    stale = raw.bars["GROWN"].frame.copy()
+    stale.loc[DAYS[50] :, "close"] = np.nan
+    bars_now = raw.bars | {"PAID": RawBars(raw.bars["PAID"].frame.iloc[:45], "USD"), "GROWN": RawBars(stale, "USD")}
+    return build_panel(replace(raw, bars=bars_now), benchmark="SPY", config=EASY)[0]
+
+
+WEIGHTS = st.lists(st.floats(0, 1), min_size=5, max_size=5)
+
+
+@given(
+    WEIGHTS, WEIGHTS, st.floats(0, 1e5), st.sampled_from([0.0, 0.02]), st.sampled_from([0.0, 10, 500]), st.booleans()
+)
+@settings(max_examples=100, deadline=None)
+def test_buys_never_cost_more_than_the_cash_and_the_sales_bring(
+    partly_frozen, parts, have, cash, cash_buffer, bps, fractional
+):
+    names = ["SPY", "SPLIT", "VOD.L", "PAID", "GROWN"]
+    quotes = quotes_of(partly_frozen)
+    each = quotes["each"].reindex(names)
+    held = pd.Series(np.array(have) * 1e4, names) / each
+    value = float((held * each).sum() + cash) or 1.0
+    cash = value - float((held * each).sum())
+    target = pd.Series(np.array(parts) / max(sum(parts), 1.0), names)
+    costs = pd.Series(float(bps), names)
+    orders, refused = order_list(
+        target, held, quotes, value, cash_buffer=cash_buffer, fractional=fractional, cost_bps=costs
+    )
+    signed = orders["value"] * np.where(orders["side"] == "buy", 1, -1)
+    assert signed.sum() + orders["cost"].sum() <= cash + 1e-6 * max(value, 1)
+    assert not set(orders["symbol"]) & {"PAID", "GROWN"}
+    kept = refused.set_index("symbol")
+    assert kept["held"].to_dict() == held[kept.index].to_dict()
+
+
+def test_what_is_held_and_cannot_be_sold_keeps_its_weight_and_the_others_share_the_rest(partly_frozen):
+    quotes = quotes_of(partly_frozen)
+    held = {"PAID": 50_000 / quotes.loc["PAID", "each"]}
+    orders, refused = listed(partly_frozen, {"SPY": 0.6, "SPLIT": 0.2}, held)
+    assert orders["value"].to_dict() == pytest.approx({"SPY": 30_000, "SPLIT": 10_000})
+    assert orders["weight_target"].to_dict() == pytest.approx({"SPY": 0.3, "SPLIT": 0.1})
+    assert refused["weight_now"].item() == pytest.approx(0.5) and refused["day"].item() == DAYS[44]
+    as_decided, _ = listed(partly_frozen, {"SPY": 0.5, "PAID": 0.5}, held)
+    assert as_decided["value"].to_dict() == pytest.approx({"SPY": 50_000})
