@@ -19,7 +19,7 @@ from clusterfolio.feeds.levels import BREAK
 from clusterfolio.feeds.panel import ASSET_DEFAULTS, FIELDS, MARKET, STOPPED_AFTER, Panel, make_assets
 from clusterfolio.feeds.quality import QualityConfig, clean
 from clusterfolio.feeds.raw import ABSENT, DROPPED, GUESSED, MENDED, RATE, REPAIRED, USED, DataError, RawData, Remark
-from clusterfolio.feeds.symbols import later_history
+from clusterfolio.feeds.symbols import NAME_OF_MONEY, is_money, later_history
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +119,9 @@ def build_panel(
     for symbol, currency_known, asset_class in zip(wanted, facts["currency"], facts["asset_class"], strict=True):
         if symbol not in raw.bars:
             verdicts[symbol] = raw.verdicts.get(symbol, (ABSENT, "the source has no such symbol"))
+            continue
+        if is_money(symbol):
+            verdicts[symbol] = (DROPPED, NAME_OF_MONEY)
             continue
         histories = _ingest(symbol, raw, currency_known, asset_class, account, config)
         _at_another_hour(histories, symbol, asset_class, lagged, raw.simulated)

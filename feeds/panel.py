@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from clusterfolio.feeds.symbols import MONEY, is_money
+
 if TYPE_CHECKING:
     from clusterfolio.feeds.features import Features
 
@@ -109,6 +111,8 @@ class Panel:
         missing = [name for name in ASSET_DEFAULTS if name not in self.assets.columns]
         if missing:
             raise ValueError(f"panel.assets: columns missing: {', '.join(missing)}")
+        if any(map(is_money, self.symbols)):
+            raise ValueError(f"panel.close: a column called {MONEY}: that is the name of the account's money")
         if self.benchmark not in self.symbols:
             raise ValueError(f"panel.benchmark: {self.benchmark!r} is not one of the {len(self.symbols)} symbols")
 

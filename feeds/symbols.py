@@ -11,6 +11,23 @@ import pandas as pd
 #: Tickers of US companies that were changed: ``old`` became ``new`` on ``day``, the same shares. Public facts, by hand.
 RENAMES = Path(__file__).with_name("renames.csv")
 
+#: What the account's money is called where names and it stand side by side: columns of tables, a file of holdings.
+MONEY = "CASH"
+
+#: What is said of an asset of that name.
+NAME_OF_MONEY = (
+    "CASH is the name of the account's money here; give the asset another name in the universe file or the file name"
+)
+
+
+def is_money(symbol: str) -> bool:
+    """Whether an asset of this name could not be told from the account's money.
+
+    >>> is_money("Cash"), is_money("CASHY")
+    (True, False)
+    """
+    return str(symbol).strip().upper() == MONEY
+
 
 def spelling(symbol: str) -> str:
     """What vendors write in different ways, written in one: capitals, the sign before a class, America's ending.

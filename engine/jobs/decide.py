@@ -19,11 +19,10 @@ from clusterfolio.engine.progress import Reporter
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.stored import use_model
 from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.symbols import MONEY
 from clusterfolio.feeds.writing import restored
 from clusterfolio.strategies.order_list import order_list, quotes_of
 from clusterfolio.strategies.policy import Decision, Policy, PortfolioState, ask, guard_of, guarded
-
-CASH = "CASH"
 
 
 @dataclass(frozen=True)
@@ -67,14 +66,14 @@ def decide(
     day = pd.to_datetime(asof, format="%Y-%m-%d", errors="coerce")
     if pd.isna(day):
         raise ValueError(f"--asof: got {asof!r}, expected a day as YYYY-MM-DD")
-    held = read_holdings(holdings) if holdings else pd.Series({CASH: config.trading.capital})
+    held = read_holdings(holdings) if holdings else pd.Series({MONEY: config.trading.capital})
     _check_places(run_dir, config)
     reporter.stage("load")
     market = load_market(config, asof=day)
     panel = market.panel
     if day not in panel.sessions or day != panel.dates[-1]:
         raise ValueError(f"--asof {asof}: the last session before it with prices is {panel.sessions[-1].date()}")
-    units = held.drop(CASH, errors="ignore")
+    units = held.drop(MONEY, errors="ignore")
     unknown = [name for name in units.index if name not in panel.symbols]
     if unknown:
         raise ValueError(f"--holdings {holdings}: no prices for {', '.join(unknown[:5])}")
@@ -89,10 +88,10 @@ def decide(
         raise ValueError(
             f"--holdings {holdings}: {unpriced[0]} cannot be valued: {quotes['why_not'][unpriced[0]] or 'no price'}"
         )
-    value = float(worth.sum() + held.get(CASH, 0.0))
+    value = float(worth.sum() + held.get(MONEY, 0.0))
     if value <= 0:
         raise ValueError(f"--holdings {holdings}: worth {value:,.2f} {facts['currency']}, expected more than 0")
-    state = PortfolioState(worth / value, held.get(CASH, 0.0) / value, decided=day)
+    state = PortfolioState(worth / value, held.get(MONEY, 0.0) / value, decided=day)
     decision = ask(policy, panel, state)
     weights, ruled = _under_rules(policy, decision, panel, state)
     costs = (panel.assets["commission_bps"] + panel.assets["half_spread_bps"]) * config.trading.cost_multiplier

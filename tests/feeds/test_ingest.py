@@ -7,6 +7,7 @@ import pytest
 from clusterfolio.feeds.bt_feed import terminal_bars
 from clusterfolio.feeds.calendar import last_common_session
 from clusterfolio.feeds.ingest import build_panel
+from clusterfolio.feeds.panel import FIELDS, Panel
 from clusterfolio.feeds.raw import MENDED, DataError, RawBars, RawData, Remark
 from clusterfolio.feeds.sources.files.reader import read_files
 from tests.feeds.test_quality import walk
@@ -159,6 +160,23 @@ def test_no_usable_bar_is_the_only_reason_to_drop():
     assert verdicts.loc["BAD", "verdict"] == "dropped" and "BAD" not in panel.symbols
     assert verdicts.loc["MESS", "verdict"] == "repaired" and panel.close["MESS"].notna().sum() == 29
     assert "stopped trading 29 sessions before" in verdicts.loc["MESS", "why"]
+
+
+@pytest.mark.parametrize("name", ["CASH", "Cash"])
+def test_an_asset_that_bears_the_name_of_the_money_is_dropped_and_told_so(name):
+    panel, verdicts = build_panel(raw_data(**{name: walk(seed=3)}, BBB=walk(seed=4)), benchmark="SPY")
+    assert name not in panel.symbols and list(panel.tradable) == ["SPY", "AAA", "BBB"]
+    said = "CASH is the name of the account's money here; give the asset another name in the universe file or the"
+    assert verdicts.loc[name, "verdict"] == "dropped" and verdicts.loc[name, "why"] == f"{said} file name"
+    with pytest.raises(DataError, match=r"benchmark .* cannot be used \(dropped: CASH is the name"):
+        build_panel(raw_data(**{name: walk(seed=3)}), benchmark=name)
+
+
+def test_a_panel_made_by_hand_has_no_asset_that_bears_the_name_of_the_money():
+    panel, _ = build_panel(raw_data(BBB=walk(seed=3)), benchmark="SPY")
+    named = {field: getattr(panel, field).rename(columns={"BBB": "cash"}) for field in FIELDS}
+    with pytest.raises(ValueError, match=r"panel.close: a column called CASH: .* the account's money"):
+        Panel(**named, assets=panel.assets.rename(index={"BBB": "cash"}), sessions=panel.sessions, benchmark="SPY")
 
 
 def test_repairs_are_counted_in_words():
