@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -222,25 +222,30 @@ def doctor_command(quiet, **given):
 
 
 def _trade(given: dict, quiet: bool, as_json: bool, dry: bool, action) -> None:
-    from clusterfolio.engine.live.paper import open_paper
+    from clusterfolio.engine.live.paper import open_paper, status_of
 
     with paper_faults():
         options = _options(**given)
         with reporter(quiet) as progress, open_paper(options, progress, dry) as paper:
             if dry:
-                _show_plan(*paper.plan(), as_json)
+                before = paper.journal.looked_at()
+                found = paper.rehearse()
+                _show_plan(*found, as_json, status_of(paper.journal, options, before)["skipped_sessions"])
                 return
             found = action(paper)
     _show(found, as_json)
 
 
-def _show_plan(plan, intents, as_json: bool) -> None:
+def _show_plan(plan, intents, as_json: bool, skipped: Sequence[dict[str, Any]] = ()) -> None:
     from clusterfolio.engine.live.paper import intent_facts, plan_facts
 
-    facts = {"plan": None if plan is None else plan_facts(plan), "orders": [intent_facts(i) for i in intents]}
+    facts = {"plan": None if plan is None else plan_facts(plan), "orders": [intent_facts(i) for i in intents],
+             "skipped_sessions": list(skipped)}  # fmt: skip
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
+    for session in skipped:
+        click.echo(skipped_text(session))
     if plan is None:
         click.echo("nothing to send: no decision falls on the last close")
         return
@@ -287,8 +292,20 @@ def _show(status: dict[str, Any], as_json: bool) -> None:
         _orders(status["orders"])
         for name, why in plan["skipped"].items():
             click.echo(f"not ordered: {name}: {why}; what is held of it stays, its other weight is cash")
+    for session in status["skipped_sessions"]:
+        click.echo(skipped_text(session))
     if day:
-        click.echo(day_text(day))
+        click.echo(("" if day["day"] == status["looked_at"] else "the last line is of ") + day_text(day))
+
+
+def skipped_text(session: dict[str, Any]) -> str:
+    """A session that was passed over, in words.
+
+    >>> skipped_text({"session": "2025-12-26", "why": "2 symbols have no bar of the day", "missing": ["A", "B"]})
+    '2025-12-26: skipped, 2 symbols have no bar of the day (A, B): nothing decided, no line'
+    """
+    names = f" ({', '.join(session['missing'])})" if session["missing"] else ""
+    return f"{session['session']}: skipped, {session['why']}{names}: nothing decided, no line"
 
 
 def day_text(day: dict[str, Any]) -> str:

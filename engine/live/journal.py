@@ -265,9 +265,12 @@ class Journal:
         with self._write(f"event {kind}") as db:
             db.execute("INSERT INTO events VALUES (?, ?, ?)", (at.isoformat(), kind, json.dumps(facts, default=str)))
 
-    def events(self, last: int = 20) -> list[tuple[str, str, dict]]:
-        """The last events, oldest first: moment, kind, facts."""
-        rows = self._db.execute("SELECT at, kind, value FROM events ORDER BY rowid DESC LIMIT ?", (last,)).fetchall()
+    def events(self, last: int = 20, kind: str | None = None) -> list[tuple[str, str, dict]]:
+        """The last events, oldest first: moment, kind, facts; of one kind only where it is named."""
+        rows = self._db.execute(
+            "SELECT at, kind, value FROM events WHERE kind = COALESCE(?, kind) ORDER BY rowid DESC LIMIT ?",
+            (kind, last),
+        ).fetchall()
         return [(row["at"], row["kind"], json.loads(row["value"])) for row in reversed(rows)]
 
     # Holdings

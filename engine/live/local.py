@@ -14,7 +14,7 @@ from __future__ import annotations
 import datetime as dt
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -108,6 +108,7 @@ class LocalVenue:
         dividends: whether the account is paid dividends.
         filler: how much of an order fills; None = all.
         durable: wait for the disk at every commit.
+        dry: the same, on a copy in memory: the file is neither made nor changed.
     """
 
     name = "local"
@@ -124,12 +125,16 @@ class LocalVenue:
         dividends: bool = True,
         filler: Filler | None = None,
         durable: bool = True,
+        dry: bool = False,
     ):
         self._quotes = quotes
         self._rates = dict(rates or {})
         self._dividends = dividends
         self._filler = filler
-        self._db = sqlite3.connect(str(path), isolation_level=None, timeout=10.0)
+        self._db = sqlite3.connect(":memory:" if dry else str(path), isolation_level=None, timeout=10.0)
+        if dry and Path(path).is_file():
+            with closing(sqlite3.connect(str(path))) as real:
+                real.backup(self._db)
         self._db.row_factory = sqlite3.Row
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")

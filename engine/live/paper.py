@@ -30,6 +30,10 @@ from clusterfolio.strategies.order_list import quotes_of
 
 log = logging.getLogger(__name__)
 
+#: Seconds before the next open from which on bars that are missing are given up: at once, where none can come as the
+#: venue's own time passes.
+NEVER = 14 * 86400.0
+
 #: Sessions of bars that a new local account has ahead of it, where no first day is stated.
 AHEAD = 21
 
@@ -113,25 +117,36 @@ class Paper:
 
     def once(self) -> dict[str, Any]:
         """What can be done now; on the local venue one session: send, fill, settle, account, and plan for the next."""
+        before = self.journal.looked_at()
         if not isinstance(self.runner.time, LocalTime):
             self.runner.run(wait=False)
         else:
-            self.runner.run(sessions=1 if self.journal.looked_at() is not None else 2)
-        return status_of(self.journal, self.options)
+            self.runner.run(sessions=1 if before is not None else 2)
+        return status_of(self.journal, self.options, before)
 
     def run(self, sessions: int | None) -> dict[str, Any]:
         """On and on; on the local venue until its bars end."""
+        before = self.journal.looked_at()
         with contextlib.suppress(EndOfBars):
             self.runner.run(sessions=sessions)
-        return status_of(self.journal, self.options)
+        return status_of(self.journal, self.options, before)
 
-    def plan(self) -> tuple[Plan | None, list]:
-        """The plan that waits to be sent, or the one that would be made now; nothing is written."""
-        if self.journal.open_plan() is None:
+    def plan(self) -> tuple[Plan | None, list[Intent]]:
+        """The plan that waits to be sent, or the one that the last close leads to; of an account opened ``dry``."""
+        plan = self.journal.open_plan()
+        if plan is not None:
+            return plan, self.journal.intents(plan.key)
+        last = self.journal.looked_at()
+        if last is not None and isinstance(self.runner.time, LocalTime):  # what comes after the last close is not asked
             self.runner.run(sessions=1, wait=False)
             return self.runner.planned or (None, [])
-        plan = self.journal.open_plan()
-        return plan, self.journal.intents(plan.key)
+        return self.rehearse()
+
+    def rehearse(self) -> tuple[Plan | None, list[Intent]]:
+        """What ``once`` does, up to the first order: the plan that it would send or make; opened ``dry``."""
+        local = isinstance(self.runner.time, LocalTime)
+        self.runner.run(sessions=(1 if self.journal.looked_at() is not None else 2) if local else None, wait=local)
+        return self.runner.planned or (None, [])
 
     def reconcile(self) -> dict[str, Any]:
         """Journal and venue side by side; halts where they disagree."""
@@ -163,16 +178,16 @@ def open_paper(options: PaperOptions, reporter: Reporter, dry: bool = False) -> 
         lock.acquire(timeout=0)
     except Timeout:
         raise JournalError(f"{options.folder}: another process trades this account") from None
-    journal = Journal(options.journal_file)
+    journal = Journal(":memory:" if dry and not options.journal_file.is_file() else options.journal_file)
     try:
         journal.identify(run=str(options.run_dir.resolve()))
-        venue, clock, bars_delay = VENUES[options.venue](options, market, journal, dry)
+        venue, clock, waits = VENUES[options.venue](options, market, journal, dry)
         market.start = dt.date.fromisoformat(journal.meta("start"))
         config = market.config.trading
         settings = Settings(
             strategy=options.run_dir.resolve().name, cash_buffer=config.cash_buffer, fractional=config.fractional,
             limits=options.limits, when=options.when, adopt=options.adopt,
-            bars_delay=bars_delay,
+            **waits,
         )  # fmt: skip
         runner = Runner(
             venue, journal, market, clock, settings, kill_file=options.kill_file,
@@ -189,7 +204,9 @@ def open_paper(options: PaperOptions, reporter: Reporter, dry: bool = False) -> 
         lock.release()
 
 
-def _local(options: PaperOptions, market: RunMarket, journal: Journal, dry: bool) -> tuple[Venue, Time, float]:
+def _local(
+    options: PaperOptions, market: RunMarket, journal: Journal, dry: bool
+) -> tuple[Venue, Time, dict[str, float]]:
     """The local venue of a run, begun on ``--start`` or some sessions before its bars end."""
     traded = market.panel.sessions.intersection(market.panel.dates)
     if options.start is not None:
@@ -210,12 +227,14 @@ def _local(options: PaperOptions, market: RunMarket, journal: Journal, dry: bool
     closes = calendar_sessions(market.calendar, begin.date(), begin.date())[0].closes
     venue = LocalVenue(
         options.folder / "venue.sqlite", RunQuotes(market), start=closes, cash=decimal(config.capital),
-        currency=market.panel.currency, rates=rates, dividends=options.dividends,
+        currency=market.panel.currency, rates=rates, dividends=options.dividends, dry=dry,
     )  # fmt: skip
-    return venue, LocalTime(venue), 0.0
+    return venue, LocalTime(venue), {"bars_delay": 0.0, "bars_guard": NEVER}
 
 
-def _alpaca(options: PaperOptions, market: RunMarket, journal: Journal, dry: bool) -> tuple[Venue, Time, float]:
+def _alpaca(
+    options: PaperOptions, market: RunMarket, journal: Journal, dry: bool
+) -> tuple[Venue, Time, dict[str, float]]:
     """Alpaca's paper account, keys from the environment; a day's bars are asked for half an hour after its close."""
     from clusterfolio.engine.live.alpaca import AlpacaVenue
 
@@ -228,13 +247,13 @@ def _alpaca(options: PaperOptions, market: RunMarket, journal: Journal, dry: boo
         today = clock.now().date()
         past = calendar_sessions(market.calendar, today - dt.timedelta(days=10), today)
         journal.identify(start=str(next(s.day for s in reversed(past) if s.closes <= clock.now())))
-    return AlpacaVenue.from_environment(read_only=dry), clock, 1800.0
+    return AlpacaVenue.from_environment(read_only=dry), clock, {"bars_delay": 1800.0}
 
 
 #: Where one can trade, by the name that ``--venue`` takes: makes the venue (``dry``: for reading only), the time that
-#: passes there, and the seconds after a close at which a day's bars may be asked for. What makes it notes the account's
+#: passes there, and how long a day's bars are waited for (see ``Settings``). What makes it notes the account's
 #: first session in the journal (``start``).
-VENUES: dict[str, Callable[[PaperOptions, RunMarket, Journal, bool], tuple[Venue, Time, float]]] = {
+VENUES: dict[str, Callable[[PaperOptions, RunMarket, Journal, bool], tuple[Venue, Time, dict[str, float]]]] = {
     "local": _local,
     "alpaca": _alpaca,
 }
@@ -256,10 +275,16 @@ def notifier(command: str) -> Callable[[str, Mapping[str, Any]], None]:
     return tell
 
 
-def status_of(journal: Journal, options: PaperOptions) -> dict[str, Any]:
-    """Target, held, drift, open orders and the last decision, from the journal alone."""
+def status_of(journal: Journal, options: PaperOptions, since: dt.date | None = dt.date.max) -> dict[str, Any]:
+    """Target, held, drift, open orders and the last decision, from the journal alone.
+
+    Args:
+        since: sessions after it that were skipped are named even where a later one has a line; None = all.
+    """
     plan, found, days = journal.open_plan(), journal.last_decision(), journal.days()
     last = plan or next(iter(journal.plans()[-1:]), None)
+    skipped = journal.events(10, "no rebalance")
+    after = min(since or dt.date.min, days[-1][0] if days else dt.date.min)
     halt = journal.state("halt")
     killed = options.kill_file.exists()
     return {
@@ -271,6 +296,7 @@ def status_of(journal: Journal, options: PaperOptions) -> dict[str, Any]:
         "plan": None if plan is None else plan_facts(plan),
         "orders": [intent_facts(intent) for intent in journal.alive()],
         "day": days[-1][1] if days else None,
+        "skipped_sessions": [facts for *_, facts in skipped if facts["session"] > str(after)],
     }
 
 

@@ -279,7 +279,12 @@ class Runner:
         halted = self.journal.state("halt")
         if halted is not None:
             raise Halted(halted["why"])
+        self._heed_kill_file()
         return self._open()
+
+    def _heed_kill_file(self) -> None:
+        if killed(self._kill_file):
+            raise Halted(f"kill file: {self._kill_file} is there; `paper resume` takes it away and goes on")
 
     def _open(self) -> State:
         self.venue.connect(self.settings.patience)
@@ -625,8 +630,7 @@ class Runner:
 
     def _send_one(self, intent: Intent, clock: Clock) -> None:
         """Journal, then the socket; whatever is answered, the journal says where the order stands."""
-        if killed(self._kill_file):
-            raise Halted(f"kill file: {self._kill_file} is there; remove it and resume to go on")
+        self._heed_kill_file()
         self._await_stream()
         request = intent.request
         if clock.is_open and request.timing is Timing.OPENING:

@@ -1,6 +1,7 @@
 """Paper trading as a user meets it: a finished run, two commands, and the same again after a stop."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -66,15 +67,18 @@ def test_what_decide_says_paper_orders(finished, home):
 def test_a_dry_run_leaves_no_trace(finished, home):
     shown = invoke("paper", "once", finished, "--dry-run", *QUIET, *home).output
     assert "for the open of" in shown
-    assert told("status", finished, *home)["looked_at"] == ""
+    assert {file.name for file in home[1].iterdir()} == {"lock"}
+    assert "no paper account here" in invoke("paper", "status", finished, *home, code=2).output
 
 
 def test_halt_and_resume(finished, home):
-    told("once", finished, *QUIET, *home)
+    before = told("once", finished, *QUIET, *home)["looked_at"]
     invoke("paper", "halt", finished, *home)
     assert told("status", finished, *home)["halted"] == "the kill file is there"
-    flat = invoke("paper", "flatten", finished, *QUIET, *home, code=5).output
-    assert "kill file" in flat
+    for command in (["once"], ["run"], ["once", "--dry-run"], ["flatten"]):
+        said = invoke("paper", *command, finished, *QUIET, *home, code=5).output
+        assert "halted: kill file" in said and "paper resume" in said
+    assert told("status", finished, *home)["looked_at"] == before
     assert "was halted: kill file" in invoke("paper", "resume", finished, *home).output
     assert told("flatten", finished, *QUIET, *home)["held"] == {}
 
@@ -83,6 +87,42 @@ def test_it_says_when_the_bars_end(finished, home):
     begin = pd.read_csv(finished / "benchmark.csv", index_col=0).index[-3]
     told("run", finished, *QUIET, *home, "--start", begin)
     assert "not now: the bars of" in invoke("paper", "once", finished, *QUIET, *home, code=6).output
+
+
+@pytest.fixture
+def with_a_hole(finished, market, tmp_path):
+    """The run's prices, without the bars of some symbols on the third last day but one."""
+    folder = tmp_path / "prices"
+    shutil.copytree(market, folder)
+    begin, hole = pd.read_csv(finished / "benchmark.csv", index_col=0).index[[-5, -4]]
+    for file in sorted(folder.glob("*EQ*.parquet"))[:8]:
+        frame = pd.read_parquet(file)
+        frame.drop(pd.Timestamp(hole), errors="ignore").to_parquet(file)
+    return begin, hole, ("--path", folder)
+
+
+@pytest.mark.acceptance
+def test_a_session_without_its_bars_is_named_as_skipped_and_a_dry_run_says_the_same(finished, home, with_a_hole):
+    begin, hole, path = with_a_hole
+    told("run", finished, *QUIET, *home, *path, "--start", begin, "--sessions", "1")
+    dry = told("once", finished, "--dry-run", *QUIET, *home, *path)
+    assert dry["plan"]["session"] == hole  # what was planned the day before comes first
+    shown = invoke("paper", "once", finished, *QUIET, *home, *path).output
+    assert f"{hole}: skipped, " in shown and "no bar of the day" in shown and "the last line is of " + begin in shown
+    dry = told("once", finished, "--dry-run", *QUIET, *home, *path)
+    after = told("once", finished, *QUIET, *home, *path)
+    assert after["skipped_sessions"] == [] and after["day"]["day"] == after["looked_at"] > hole
+    assert dry["plan"]["decided"] == after["looked_at"]
+
+
+def test_a_dry_run_on_a_first_day_without_its_bars_goes_on_as_once_does(finished, home, with_a_hole):
+    _, hole, path = with_a_hole
+    begin = ("--start", hole)
+    dry = told("once", finished, "--dry-run", *QUIET, *home, *path, *begin)
+    once = told("once", finished, *QUIET, *home, *path, *begin)
+    for found in dry, once:
+        assert [facts["session"] for facts in found["skipped_sessions"]] == [hole]
+    assert dry["plan"]["targets"] == once["targets"]
 
 
 def test_a_limit_halts_and_is_named(finished, home):

@@ -300,6 +300,22 @@ def test_a_split_and_a_dividend_between_decision_and_open_change_no_value(tmp_pa
     assert others == pytest.approx(values, rel=1e-6)
 
 
+@pytest.mark.parametrize("pays", [True, False])
+def test_dividends_on_days_without_orders_are_told_as_dividends(tmp_path, pays):
+    world = World(every=50, policy=FixedPolicy({}))
+    world.policy.weights = {day: pd.Series({"S0": 0.5, "S1": 0.4}) for day in world.days}
+    desk = Desk(tmp_path, world)
+    desk.venue._dividends = pays
+    paid = {(3, "S0"): "0.4", (4, "S1"): "0.25", (4, "S0"): "0.1", (4, "S2"): "9"}  # S2 is not held
+    world.dividends = {(desk.day(n), symbol): Decimal(text) for (n, symbol), text in paid.items()}
+    desk.run(6)
+    held, lines = desk.at_venue(), [line["causes"] for _, line in desk.journal.days()]
+    owed = [0, 0, 0, held["S0"] * Decimal("0.4"), held["S1"] * Decimal("0.25") + held["S0"] * Decimal("0.1"), 0]
+    assert [line["dividends"] for line in lines] == pytest.approx([0.0 if pays else -float(n) for n in owed], abs=0.01)
+    assert all(abs(line["unexplained"]) < 0.01 for line in lines)
+    assert sum(a.cash for a in desk.journal.activities()) == (sum(owed) if pays else 0)
+
+
 def test_the_line_explains_what_sets_account_and_model_apart(tmp_path):
     """A fill in two parts at the open, the rest cancelled; another price than the model's; costs: to the cent."""
     world = World(every=50, policy=FixedPolicy({}))
