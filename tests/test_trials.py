@@ -154,7 +154,9 @@ def test_what_names_no_trial_is_one_clear_line(runs, name):
 
 
 def test_a_sound_ledger_is_verified_with_its_runs(kept):
-    assert "nothing wrong" in invoke("trials", "verify")
+    said = invoke("trials", "verify")
+    assert "nothing wrong" in said and "newest rows can be checked only with their run directories" in said
+    assert "newest rows" not in invoke("trials", "verify", kept)
     assert "2 trials and 4 run directories checked: nothing wrong" in invoke("trials", "verify", kept)
 
 

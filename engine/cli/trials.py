@@ -119,7 +119,7 @@ def trials_verify(folders, as_json):
     """Is the ledger whole? Every row against the one before it, and against the run directories, both ways.
 
     Checked are the run directories that the ledger knows and still finds, and all in and below each FOLDER: only they
-    can tell that the ledger's end was cut off. Exit code 4 if anything is wrong.
+    can tell that its newest rows were removed. Exit code 4 if anything is wrong.
     """
     from clusterfolio.engine.ledger.audit import audit
     from clusterfolio.engine.ledger.ledger import Ledger
@@ -134,6 +134,8 @@ def trials_verify(folders, as_json):
             click.echo(problem)
         wrong = f"{len(found.problems)} problems" if found.problems else "nothing wrong"
         click.echo(f"{found.trials} trials and {found.runs} run directories checked: {wrong}")
+        if not folders:
+            click.echo("the newest rows can be checked only with their run directories: name the FOLDER they lie in")
     if found.problems:
         sys.exit(4)
 

@@ -114,6 +114,7 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
     evidence = weigh(record, random_state=run.config.engine.seed)
     evidence |= {
         "simulated": bool(tables.run["simulated"]),
+        "divisible": run is not account,
         "survivors": of_survivors(tables.run, tables.symbols),
         "first": str(returns.index[0].date()),
         "last": str(returns.index[-1].date()),
@@ -131,6 +132,8 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
     evidence["rebalance_days"] = rebalance_days(run, cash)
     tell(4, len(steps), steps[4])
     evidence["seeds"] = seed_luck(tables.run, ledger)
+    if "error" in tables.run.get("ledger", {}):
+        evidence["trials"]["uncounted"] = tables.run["ledger"]["error"]
     if evidence["trials"]["known"]:
         evidence["trials"]["problems"] = ledger.verify(tables.run)
     caveats = data_caveats(tables.run, tables.symbols, tables.metrics)

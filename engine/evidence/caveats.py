@@ -51,6 +51,8 @@ def data_caveats(run: dict, symbols: pd.DataFrame, metrics: dict) -> list[tuple[
                 "not in them.",
             )
         )
+    elif metrics["strategy"].get("turnover") == 0:
+        known.append(("No trades", "Nothing was traded, so there was nothing to charge costs for."))
     else:
         known.append(("No costs", "The run charged no costs; a real account would pay them."))
     known += _of_another_engine(run)

@@ -31,7 +31,7 @@ from clusterfolio.engine.evidence import statistics as st
 from clusterfolio.engine.evidence.resampling import overfitting, sharpe_difference, superior_ability
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 from clusterfolio.feeds.writing import finite
-from clusterfolio.strategies.sharpe import sharpe_ratios
+from clusterfolio.strategies.sharpe import sharpe_ratio, sharpe_ratios
 
 LEVEL = 0.05
 #: What comparing a portfolio with itself gives.
@@ -164,8 +164,10 @@ def further_claims(record: Record, effective: float, repetitions: int, random_st
     return [row | {"p_adjusted": adjusted[row["claim"]], "found": adjusted[row["claim"]] <= LEVEL} for row in rows]
 
 
-def sharpe_facts(record: Record, effective: float) -> dict:
-    """The Sharpe ratio over cash, and what is left of it: PSR, DSR, minimum track record."""
+def sharpe_facts(record: Record, effective: float) -> dict | None:
+    """The Sharpe ratio over cash, and what is left of it: PSR, DSR, minimum track record; None where there is none."""
+    if not math.isfinite(sharpe_ratio(record.net, record.cash)):  # an account that does not move, or as cash does
+        return None
     known, year = st.moments(record.net - record.cash), math.sqrt(SESSIONS_PER_YEAR)
     together = pd.concat([record.net, record.trials.reindex(record.net.index)], axis=1)
     ratios = sharpe_ratios(together, record.cash, per_year=1)[(together.count() >= 30).to_numpy()].dropna()

@@ -113,6 +113,11 @@ def by_luck(test: dict) -> str:
 
 def reading(evidence: dict) -> str:
     """How it was found."""
+    own = " This run was not counted among your trials." if evidence["trials"].get("uncounted") else ""
+    return _tested(evidence) + own
+
+
+def _tested(evidence: dict) -> str:
     test, trials = evidence["primary"], evidence["trials"]
     if test is None:
         return "No test was made, so nothing is claimed."

@@ -86,6 +86,11 @@ def _by_luck_among(row: dict, evidence: dict) -> str:
     return once if once == best else f"{once}; some lead like it, {_among(evidence)}, {best}"
 
 
+def _account(evidence: dict) -> str:
+    """Whose Sharpe ratio is weighed: that of an account in whole shares is another."""
+    return "the account, had it been in divisible shares," if evidence.get("divisible") else "the account"
+
+
 def _supports(evidence: dict) -> list[str]:
     found, test, sharpe = [], evidence["primary"], evidence["sharpe"]
     if test and test["found"]:
@@ -101,8 +106,9 @@ def _supports(evidence: dict) -> list[str]:
             )
     if sharpe and sharpe["deflated"] >= 1 - evidence["level"]:
         found.append(
-            f"The account earned more than cash: Sharpe ratio {sharpe['sharpe_year']:.2f}, above 0 with a probability "
-            f"of {most(sharpe['deflated'])}, trials counted. That is the market's reward as much as the strategy's."
+            f"{capital(_account(evidence))} earned more than cash: Sharpe ratio {sharpe['sharpe_year']:.2f}, above 0 "
+            f"with a probability of {most(sharpe['deflated'])}, trials counted. That is the market's reward as much as "
+            "the strategy's."
         )
     return found or ["Nothing beyond what happened: one account in one history made what it made."]
 
@@ -132,8 +138,8 @@ def _against(evidence: dict) -> list[str]:
             found.append(f"That it beats {rival(row)} after costs: {what}.")
     if sharpe and sharpe["deflated"] < 1 - evidence["level"]:
         found.append(
-            f"That the account beats cash in the long run: its Sharpe ratio of {number(sharpe['sharpe_year'])} may be "
-            f"off by {2 * sharpe['error_year']:.1f} either way."
+            f"That {_account(evidence)} beats cash in the long run: its Sharpe ratio of "
+            f"{number(sharpe['sharpe_year'])} may be off by {2 * sharpe['error_year']:.1f} either way."
         )
     if (pbo := evidence["overfitting"]) and pbo["probability"] > 0.5:
         found.append(
@@ -181,8 +187,12 @@ def _needed(evidence: dict) -> list[str]:
 def _own_caveats(evidence: dict) -> list[tuple[str, str]]:
     trials, known = evidence["trials"], []
     if not trials["known"]:
+        own = f"This run is not counted among your trials: {trials['uncounted']}. " if trials.get("uncounted") else ""
         known.append(
-            ("Trials not counted", "No ledger could be read to count other runs; this one counts as the only one.")
+            (
+                "Trials not counted",
+                f"{own}No ledger could be read to count other runs; this one counts as the only one.",
+            )
         )
     elif trials.get("problems"):
         known.append(

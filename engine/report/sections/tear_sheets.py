@@ -22,6 +22,8 @@ from clusterfolio.engine.run_dir.tables import ReportInputs
 ROLLING_SESSIONS = 126
 #: pyfolio needs two sessions for any deviation, and a month for its distributions.
 LEAST_SESSIONS = 21
+#: Why an account that never held anything has no sheets.
+NOTHING_HELD = "the strategy held nothing but cash"
 #: Fewer round trips than this and pyfolio draws no sheet.
 LEAST_ROUND_TRIPS = 5
 #: Round trips are matched share by share: positions are counted in at most so many lots.
@@ -86,7 +88,7 @@ def tear_sheets(
     positions = _held(positions.reindex(returns.index))
     returns, positions, transactions = (table.tz_localize("UTC") for table in (returns, positions, transactions))
     style = _Style(currency, simulated)
-    sheets = [_returns_sheet(returns, style)]
+    sheets = [_returns_sheet(returns, positions, style)]
     for sheet in (_positions_sheet, _transactions_sheet, _round_trips_sheet):
         sheets.append(sheet(returns["strategy"], positions, transactions, groups, style))
     return sheets
@@ -142,8 +144,10 @@ def _cell(value, float_format) -> str:
     return text.replace("-", "−", 1) if text.startswith("-") else text
 
 
-def _returns_sheet(returns, style) -> Sheet:
+def _returns_sheet(returns, positions, style) -> Sheet:
     name, title = "returns", "Returns"
+    if positions.shape[1] == 1:
+        return Sheet(name, title, absent=NOTHING_HELD)
     if len(returns) < LEAST_SESSIONS:
         return Sheet(name, title, absent=f"it needs {LEAST_SESSIONS} sessions and the run has {len(returns)}")
     if returns["strategy"].max() == returns["strategy"].min():
@@ -246,7 +250,7 @@ def _held(positions: pd.DataFrame) -> pd.DataFrame:
 
 def _nothing_held(positions: pd.DataFrame) -> str:
     if positions.shape[1] == 1:
-        return "the strategy held nothing but cash"
+        return NOTHING_HELD
     return "" if len(positions) > 1 else "it needs two sessions and the run has one"
 
 

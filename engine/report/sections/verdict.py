@@ -192,7 +192,7 @@ def _account(evidence: dict) -> list[tuple[str, str, str]]:
     length = "never" if found["years_needed"] is None else f"{found['years_needed']:.1f} years"
     return [
         (
-            "Sharpe ratio of the account over cash",
+            "Sharpe ratio of the account over cash" + (", in divisible shares" if evidence.get("divisible") else ""),
             f"{number(found['sharpe_year'])} ± {number(found['error_year'])}",
             "± is one standard error; skewness and fat tails are allowed for.",
         ),

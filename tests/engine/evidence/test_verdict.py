@@ -188,3 +188,22 @@ def test_trials_currency_and_missing_costs_are_named():
     free = {"strategy": {"costs": {"total": 0.0, "bps_per_year": 0.0}}}
     known = dict(data_caveats(RUN, table, free))
     assert "5 of 100 names are quoted in EUR" in known["Currency"] and "No costs" in known
+
+
+def test_an_account_that_did_not_trade_is_not_said_to_have_gone_without_costs():
+    still = {"strategy": {"costs": {"total": 0.0, "bps_per_year": 0.0}, "turnover": 0.0}}
+    known = dict(data_caveats(RUN, symbols(30), still))
+    assert "Nothing was traded" in known["No trades"] and "No costs" not in known
+
+
+def test_whose_sharpe_ratio_is_weighed_is_said():
+    whole, split = (everything(verdict(evidence(divisible=way))) for way in (False, True))
+    assert "the account beats cash" in whole and "divisible" not in whole
+    assert "the account, had it been in divisible shares, beats cash" in split
+
+
+def test_a_run_that_the_ledger_did_not_take_is_said_to_be_uncounted():
+    words = verdict(evidence(trials={"count": 1, "effective": 1.0, "known": False, "uncounted": "ledger x: no file"}))
+    assert words.reading.endswith("This run was not counted among your trials.")
+    assert "ledger x: no file" in dict(words.caveats)["Trials not counted"]
+    assert "not counted among" not in verdict(evidence()).reading

@@ -300,6 +300,12 @@ def sheets_of(inputs):
     )
 
 
+def test_an_account_that_held_nothing_has_no_sheets_of_its_cash(inputs):
+    still = replace(inputs, positions=inputs.positions * [name == "cash" for name in inputs.positions])
+    sheets = sheets_of(replace(still, transactions=inputs.transactions.iloc[:0]))
+    assert sheets[0].absent == sheets[1].absent == "the strategy held nothing but cash" and not sheets[0].png
+
+
 def test_pyfolio_prints_nothing(written):
     assert written.printed == ""
 
