@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clusterfolio.engine.cli.console import console, reporter
+from clusterfolio.engine.cli.console import console, figure, reporter
 from clusterfolio.engine.cli.faults import Fault, faults
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ Exit codes:
   2    a wrong argument, configuration or file; the message says which
   3    the data cannot carry the run
   5    halted: a person has to look; the message says why, `paper resume` goes on
-  6    not now: the venue does not answer, or the next bars are not there yet; the same command goes on
+  6    not now: the venue does not answer, the next bars are not there yet, or another process trades the
+       account; the same command goes on
   130  interrupted with Ctrl-C; the journal is whole, the same command goes on
 """
 
@@ -146,7 +147,8 @@ def plan_command(quiet, as_json, **given):
     with paper_faults():
         options = _options(**given)
         with reporter(quiet) as progress, open_paper(options, progress, dry=True) as paper:
-            _show_plan(*paper.plan(), as_json)
+            found = paper.plan()
+            _show_plan(*found, as_json, following=paper.next_decision(found[0]))
 
 
 @paper_group.command("reconcile", epilog=EXIT_CODES)
@@ -226,7 +228,7 @@ def _trade(given: dict, quiet: bool, as_json: bool, dry: bool, action) -> None:
 
     with paper_faults():
         options = _options(**given)
-        with reporter(quiet) as progress, open_paper(options, progress, dry) as paper:
+        with reporter(quiet) as progress, open_paper(options, progress, dry, None if quiet else _as_it_goes()) as paper:
             if dry:
                 before = paper.journal.looked_at()
                 found = paper.rehearse()
@@ -234,13 +236,51 @@ def _trade(given: dict, quiet: bool, as_json: bool, dry: bool, action) -> None:
                 return
             found = action(paper)
     _show(found, as_json)
+    if "sold" in found and not as_json:
+        _show_sold(found)
 
 
-def _show_plan(plan, intents, as_json: bool, skipped: Sequence[dict[str, Any]] = ()) -> None:
+def _show_sold(found: dict[str, Any]) -> None:
+    """What ``flatten`` sold, what it could not, and when the run buys again."""
+    for row in found["sold"]:
+        click.echo(f"{'sold' if row['state'] == 'done' else row['state']}: {row['filled']} of {row['quantity']} "
+                   f"{row['symbol']}")  # fmt: skip
+    for name, why in found["not_sold"].items():
+        click.echo(f"not sold: {name}: {why}")
+    if not found["sold"]:
+        click.echo("nothing was sold")
+    if found["orders"] and any(row["side"] == "buy" for row in found["orders"]):
+        click.echo("the last close was one to decide on: the orders above buy again; `paper halt` stops them")
+    elif found["next_decision"]:
+        click.echo(f"the next decision, on the close of {found['next_decision']}, buys again; `paper halt` prevents it")
+
+
+def _as_it_goes() -> Callable[[str, Mapping[str, Any]], None]:
+    """Says each day that is done or passed over, once each why a name was not ordered, and what is waited for."""
+    said: set[str] = set()
+
+    def tell(kind: str, facts: Mapping[str, Any]) -> None:
+        if kind == "day":
+            click.echo(day_text(dict(facts)), err=True)
+        elif kind == "no rebalance":
+            click.echo(skipped_text(dict(facts)), err=True)
+        elif kind == "plan":
+            new = {f"{name}: {why}" for name, why in facts["skipped"].items()} - said
+            said.update(new)
+            for text in sorted(new):
+                click.echo(f"{facts['session']}: not ordered: {text}", err=True)
+        elif kind == "wait":
+            click.echo(f"waiting: {facts['why']}", err=True)
+
+    return tell
+
+
+def _show_plan(plan, intents, as_json: bool, skipped: Sequence[dict[str, Any]] = (), following=None) -> None:
     from clusterfolio.engine.live.paper import intent_facts, plan_facts
 
     facts = {"plan": None if plan is None else plan_facts(plan), "orders": [intent_facts(i) for i in intents],
-             "skipped_sessions": list(skipped)}  # fmt: skip
+             "skipped_sessions": list(skipped),
+             "next_decision": None if following is None else str(following)}  # fmt: skip
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
@@ -248,11 +288,32 @@ def _show_plan(plan, intents, as_json: bool, skipped: Sequence[dict[str, Any]] =
         click.echo(skipped_text(session))
     if plan is None:
         click.echo("nothing to send: no decision falls on the last close")
-        return
-    click.echo(f"for the open of {plan.session}, decided on the close of {plan.decided}: {len(intents)} orders")
-    _orders(facts["orders"])
-    for name, why in plan.skipped.items():
+    else:
+        click.echo(f"for the open of {plan.session}, decided on the close of {plan.decided}: {len(intents)} orders")
+        _orders(facts["orders"])
+    if following is not None:
+        click.echo(f"the next decision falls on the close of {following}")
+    for name, why in ({} if plan is None else plan.skipped).items():
         click.echo(f"not ordered: {name}: {why}; what is held of it stays, its other weight is cash")
+
+
+def _positions(rows: list[dict[str, Any]], account: dict[str, Any] | None) -> None:
+    """What is held beside what was decided on, at the prices of the last line."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for name in ("symbol", "target", "held", "drift", "shares", "price", "value", "not ordered"):
+        table.add_column(name, justify="left" if name in ("symbol", "not ordered") else "right", overflow="fold")
+    for row in rows:
+        table.add_row(row["symbol"], figure(row["target"], ".2%"), figure(row["held"], ".2%"),
+                      figure(row["drift"], "+.2%"), row["shares"], figure(row["price"], ",.4f"),
+                      figure(row["value"], ",.2f"), row["why"])  # fmt: skip
+    if rows:
+        Console(width=None if sys.stdout.isatty() else 1000).print(table, markup=False)
+    if account:
+        part = figure(account["cash"] / account["value"] if account["value"] else None, ".2%")
+        click.echo(f"cash {account['cash']:,.2f} ({part}) of {account['value']:,.2f} at the close of {account['day']}")
 
 
 def _orders(rows: list[dict[str, Any]]) -> None:
@@ -283,10 +344,7 @@ def _show(status: dict[str, Any], as_json: bool) -> None:
     decision, plan, day = status["last_decision"], status["plan"], status["day"]
     click.echo(f"closes looked at up to {status['looked_at'] or '-'}; last decision on "
                + (decision["day"] if decision else "-"))  # fmt: skip
-    targets = status["targets"]
-    for name in sorted({*status["held"], *targets}):
-        held = status["held"].get(name, "0")
-        click.echo(f"  {name:<12} held {held:>18}" + (f"   target {targets[name]:>18}" if name in targets else ""))
+    _positions(status["positions"], status["account"])
     if plan:
         click.echo(f"planned for the open of {plan['session']}: {len(status['orders'])} orders")
         _orders(status["orders"])
@@ -316,7 +374,11 @@ def day_text(day: dict[str, Any]) -> str:
     >>> day_text({"day": "2025-01-31", "causes": causes, **figures})
     '2025-01-31: account 100.00, model 107.20, apart -7.20 (today -7.20: price -3.20, costs -4.00)'
     """
-    causes = ", ".join(f"{name} {amount:+,.2f}" for name, amount in day["causes"].items() if abs(amount) >= 0.005)
+    names = ", ".join(f"{name} {weight:.1%}" for name, weight in day.get("skipped", {}).items()).replace("%", " %")
+    causes = ", ".join(
+        f"{name} {amount:+,.2f}" + (f" [{names}]" if name == "skipped names" and names else "")
+        for name, amount in day["causes"].items() if abs(amount) >= 0.005
+    )  # fmt: skip
     return (
         f"{day['day']}: account {day['account']:,.2f}, model {day['model']:,.2f}, apart {day['drift']:+,.2f} "
         f"(today {day['change']:+,.2f}" + (f": {causes})" if causes else ")")

@@ -121,9 +121,18 @@ def day_line(journal: Journal, before: Model, day: Day, account: Account) -> tup
         "day": str(day.date), "account": _money(after.account_value()), "model": _money(after.value()),
         "drift": _money(drift), "change": _money(drift - drifted),
         "causes": {name: _money(amount) for name, amount in causes.items()},
+        "skipped": _skipped(after),
         "orders": len(intents), "filled": sum(i.filled == i.quantity for i in intents),
     }  # fmt: skip
     return line, after
+
+
+def _skipped(model: Model) -> dict[str, float]:
+    """Names that the model holds otherwise than the account because they were skipped, with the model's weight."""
+    value = model.value()
+    names = [s for s, why in model.causes.items() if why == "skipped names"]
+    apart = [s for s in names if model.shares.get(s, ZERO) != model.held.get(s, ZERO)]
+    return {s: float(round(model.shares.get(s, ZERO) * model.closes.get(s, ZERO) / value, 6)) for s in sorted(apart)}
 
 
 def _money(amount: Decimal) -> float:

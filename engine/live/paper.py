@@ -11,19 +11,20 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from clusterfolio.engine.live.journal import Intent, Journal, JournalError, Plan
+from clusterfolio.engine.live.journal import Intent, Journal, Plan
 from clusterfolio.engine.live.limits import Limits
 from clusterfolio.engine.live.local import EndOfBars, LocalVenue
 from clusterfolio.engine.live.market import RunMarket, RunQuotes, calendar_sessions, decimal
 from clusterfolio.engine.live.page import write_page
 from clusterfolio.engine.live.runner import Runner, Settings, Time
-from clusterfolio.engine.live.venue import Venue
+from clusterfolio.engine.live.venue import ZERO, Unavailable, Venue
 from clusterfolio.engine.progress import Reporter
 from clusterfolio.feeds.writing import write_table
 from clusterfolio.strategies.order_list import quotes_of
@@ -148,6 +149,16 @@ class Paper:
         self.runner.run(sessions=(1 if self.journal.looked_at() is not None else 2) if local else None, wait=local)
         return self.runner.planned or (None, [])
 
+    def next_decision(self, plan: Plan | None = None) -> dt.date | None:
+        """The session on whose close a decision falls next, after that of a plan; None = none in half a year."""
+        found, looked = self.journal.last_decision(), self.journal.looked_at()
+        decided = None if found is None else found[0]
+        if plan is not None:
+            decided = looked = max(plan.decided, looked or plan.decided)
+        first = self.market.start if looked is None else looked + dt.timedelta(days=1)
+        sessions = self.venue.calendar(first, first + dt.timedelta(days=200))
+        return next((session.day for session in sessions if self.market.due(decided, session.day)), None)
+
     def reconcile(self) -> dict[str, Any]:
         """Journal and venue side by side; halts where they disagree."""
         self.runner.reconcile()
@@ -155,19 +166,32 @@ class Paper:
 
     def flatten(self) -> dict[str, Any]:
         """Sell everything that is ours; on the local venue the session is played too."""
+        before = {plan.key for plan in self.journal.plans()}
         self.runner.flatten()
-        return self.once()
+        status = self.once()
+        plans = [plan for plan in self.journal.plans() if plan.key not in before and plan.key.endswith("-flatten")]
+        sold = [intent_facts(intent) for plan in plans for intent in self.journal.intents(plan.key)]
+        left = {name: why for plan in plans for name, why in {**plan.skipped, **plan.residue}.items()}
+        following = self.next_decision()
+        return status | {"sold": sold, "not_sold": left, "next_decision": None if following is None else str(following)}
 
 
 @contextlib.contextmanager
-def open_paper(options: PaperOptions, reporter: Reporter, dry: bool = False) -> Iterator[Paper]:
+def open_paper(
+    options: PaperOptions,
+    reporter: Reporter,
+    dry: bool = False,
+    tell: Callable[[str, Mapping[str, Any]], None] | None = None,
+) -> Iterator[Paper]:
     """The account of a run at a venue; one process at a time.
 
     Args:
         dry: the same path up to the socket: what would be written is written to a copy in memory.
+        tell: called with the kind and the facts of each event, beside ``options.notify``.
 
     Raises:
-        JournalError: another process has it, or it belongs to another run.
+        Unavailable: another process has it.
+        JournalError: it belongs to another run.
     """
     if options.venue not in VENUES:
         raise ValueError(f"--venue: got {options.venue!r}, available: {', '.join(VENUES)}")
@@ -177,7 +201,7 @@ def open_paper(options: PaperOptions, reporter: Reporter, dry: bool = False) -> 
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise JournalError(f"{options.folder}: another process trades this account") from None
+        raise Unavailable(f"{options.folder}: another process trades this account") from None
     journal = Journal(":memory:" if dry and not options.journal_file.is_file() else options.journal_file)
     try:
         journal.identify(run=str(options.run_dir.resolve()))
@@ -189,9 +213,18 @@ def open_paper(options: PaperOptions, reporter: Reporter, dry: bool = False) -> 
             limits=options.limits, when=options.when, adopt=options.adopt,
             **waits,
         )  # fmt: skip
+        notify = notifier(options.notify)
+
+        def told(kind: str, facts: Mapping[str, Any]) -> None:
+            if kind == "day" and not dry:
+                write_days(journal, options)
+            if tell is not None:
+                tell(kind, facts)
+            notify(kind, facts)
+
         runner = Runner(
             venue, journal, market, clock, settings, kill_file=options.kill_file,
-            notify=notifier(options.notify), dry=dry,
+            notify=told, dry=dry,
         )  # fmt: skip
         try:
             yield Paper(options, runner, runner.journal, venue, market)
@@ -229,7 +262,7 @@ def _local(
         options.folder / "venue.sqlite", RunQuotes(market), start=closes, cash=decimal(config.capital),
         currency=market.panel.currency, rates=rates, dividends=options.dividends, dry=dry,
     )  # fmt: skip
-    return venue, LocalTime(venue), {"bars_delay": 0.0, "bars_guard": NEVER}
+    return venue, LocalTime(venue), {"bars_delay": 0.0, "bars_guard": NEVER, "poll": 600.0}
 
 
 def _alpaca(
@@ -251,7 +284,7 @@ def _alpaca(
 
 
 #: Where one can trade, by the name that ``--venue`` takes: makes the venue (``dry``: for reading only), the time that
-#: passes there, and how long a day's bars are waited for (see ``Settings``). What makes it notes the account's
+#: passes there, and how long is waited there (see ``Settings``). What makes it notes the account's
 #: first session in the journal (``start``).
 VENUES: dict[str, Callable[[PaperOptions, RunMarket, Journal, bool], tuple[Venue, Time, dict[str, float]]]] = {
     "local": _local,
@@ -283,6 +316,7 @@ def status_of(journal: Journal, options: PaperOptions, since: dt.date | None = d
     """
     plan, found, days = journal.open_plan(), journal.last_decision(), journal.days()
     last = plan or next(iter(journal.plans()[-1:]), None)
+    names, account = positions_of(journal)
     skipped = journal.events(10, "no rebalance")
     after = min(since or dt.date.min, days[-1][0] if days else dt.date.min)
     halt = journal.state("halt")
@@ -293,11 +327,41 @@ def status_of(journal: Journal, options: PaperOptions, since: dt.date | None = d
         "looked_at": str(journal.looked_at() or ""),
         "targets": {} if last is None else {name: str(amount) for name, amount in last.targets.items()},
         "held": {name: str(quantity) for name, quantity in sorted(journal.holdings().items())},
+        "positions": names,
+        "account": account,
         "plan": None if plan is None else plan_facts(plan),
         "orders": [intent_facts(intent) for intent in journal.alive()],
         "day": days[-1][1] if days else None,
         "skipped_sessions": [facts for *_, facts in skipped if facts["session"] > str(after)],
     }
+
+
+def positions_of(journal: Journal) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """A row for each name held or decided on, and the account's money, at the prices and cash of the last line.
+
+    Weights are of the account's value; ``drift`` is what the weight held lies above the one decided on, ``why`` why the
+    name was not ordered. None = no line yet, or no price.
+    """
+    decision, holdings, plain = journal.last_decision(), journal.holdings(), journal.state("model")
+    weights = {} if decision is None else decision[1]["weights"]
+    skipped = {} if decision is None else {n: why for p in journal.plans(decision[0]) for n, why in p.skipped.items()}
+    prices = {} if plain is None else {name: Decimal(text) for name, text in plain["closes"].items()}
+    cash = None if plain is None else Decimal(plain["account_cash"])
+    known = {name: quantity * prices[name] for name, quantity in holdings.items() if name in prices}
+    value = None if cash is None else cash + sum(known.values(), ZERO)
+    rows = []
+    for name in sorted({*holdings, *(name for name, weight in weights.items() if weight)}):
+        worth = known.get(name, None if name in holdings else ZERO)
+        held = float(worth / value) if value and worth is not None else None
+        target = weights.get(name, 0.0)
+        rows.append({
+            "symbol": name, "target": target, "held": held, "drift": None if held is None else held - target,
+            "shares": str(holdings.get(name, ZERO)), "price": None if name not in prices else float(prices[name]),
+            "value": None if worth is None else float(round(worth, 2)), "why": skipped.get(name, ""),
+        })  # fmt: skip
+    if plain is None:
+        return rows, None
+    return rows, {"day": plain["day"], "cash": float(round(cash, 2)), "value": float(round(value, 2))}
 
 
 def plan_facts(plan: Plan) -> dict[str, Any]:
@@ -319,7 +383,11 @@ def intent_facts(intent: Intent) -> dict[str, Any]:
 def write_days(journal: Journal, options: PaperOptions) -> None:
     """days.csv and paper.html: a row per session of model against account, what sets them apart by cause."""
     days = journal.days()
-    rows = [{**{k: v for k, v in line.items() if k != "causes"}, **line["causes"]} for _, line in days]
+    rows = [
+        {**{k: v for k, v in line.items() if k not in ("causes", "skipped")}, **line["causes"],
+         "not held": " ".join(line.get("skipped", {}))}
+        for _, line in days
+    ]  # fmt: skip
     if rows:
         write_table(options.folder / "days.csv", pd.DataFrame(rows).set_index("day"))
         halted = status_of(journal, options)["halted"]
@@ -336,6 +404,9 @@ def read_status(options: PaperOptions) -> dict[str, Any]:
         raise FileNotFoundError(f"{options.folder}: no paper account here; `paper once` opens one")
     journal = Journal(options.journal_file, read_only=True)
     try:
+        if journal.meta("account") is None:
+            raise FileNotFoundError(f"{options.folder}: no paper account here yet: {options.venue} was never reached; "
+                                    "`paper once` tries again")  # fmt: skip
         return status_of(journal, options)
     finally:
         journal.close()

@@ -122,7 +122,7 @@ def ask_strategy(
         strategy, policy_for=policy_on, decision_dates=tuple(dates), panel=day.panel, sessions=day.panel.sessions,
         cash_buffer=cash_buffer, fractional=fractional,
     )  # fmt: skip
-    with _without_word_of_the_end():
+    with _without_word_of_targets():
         (ran,) = cerebro.run()
     last = ran.decisions[-1] if ran.decisions and ran.decisions[-1].asof == now else None
     missed = {name: why for when, name, why in ran.unfilled if when == now and not why.startswith("still waiting")}
@@ -152,12 +152,14 @@ def _filled_hub(day: Day, rows: slice) -> Hub:
 
 
 @contextmanager
-def _without_word_of_the_end() -> Iterator[None]:
-    """The Strategy warns of orders that wait at the end of a run; here that is what they are for."""
+def _without_word_of_targets() -> Iterator[None]:
+    """The Strategy warns of targets not reached: anew on every day that is played again, and of orders that wait at the
+    end, which is what they are for here. What it says on the last bar is in ``Asked.reasons``.
+    """
     log = logging.getLogger(RebalanceStrategy.__module__)
 
     def wanted(record: logging.LogRecord) -> bool:
-        return "still waiting at the end of the run" not in record.getMessage()
+        return "target of %s not reached" not in str(record.msg)
 
     log.addFilter(wanted)
     try:
@@ -230,9 +232,9 @@ def shape(
     for want in wanted:
         asset, share = assets.get(want.symbol), abs(want.amount) * want.price / value
         held = holdings.get(want.symbol, ZERO)
-        why = (why_not or {}).get(want.symbol, "")
-        if asset is None or not asset.tradable or why:
-            skipped[want.symbol] = why or ("the venue does not list it" if asset is None else asset.why_not or "halted")
+        why = why_untradable(want.symbol, assets, why_not)
+        if why:
+            skipped[want.symbol] = why
             untradable += share
             continue
         if want.symbol in stale:
@@ -249,6 +251,14 @@ def shape(
         legs.append((want, amount))
     legs.sort(key=lambda leg: leg[1] > 0)
     return Shaped(legs, skipped, untradable)
+
+
+def why_untradable(symbol: str, assets: Mapping[str, Asset], why_not: Mapping[str, str] | None = None) -> str:
+    """Why a symbol is not traded at all, in words; empty = it is."""
+    asset = assets.get(symbol)
+    unlisted = "the venue does not list it" if asset is None else ""
+    halted = "" if asset is None or asset.tradable else asset.why_not or "halted"
+    return (why_not or {}).get(symbol, "") or unlisted or halted
 
 
 def step_of(asset: Asset) -> Decimal:

@@ -41,6 +41,7 @@ from clusterfolio.engine.live.planner import (
     rounded,
     shape,
     step_of,
+    why_untradable,
 )
 from clusterfolio.engine.live.reconcile import Findings, Known, Seen, reconcile
 from clusterfolio.engine.live.venue import (
@@ -546,10 +547,11 @@ class Runner:
         asked, account, clock = self._asked
         day, holdings = self._day, self.journal.holdings()
         session = self._next_session(clock)
-        assets = self.venue.assets(sorted({*(w.symbol for w in asked.wanted), *holdings}))
+        assets = self.venue.assets(sorted({*(w.symbol for w in asked.wanted), *asked.reasons, *holdings}))
         value = asked.value
         shaped = shape(asked.wanted, holdings, assets, value, day.stale, day.why_not)
-        skipped = {**asked.reasons, **shaped.skipped}
+        reasons = {s: why_untradable(s, assets, day.why_not) or why for s, why in asked.reasons.items()}
+        skipped = {**reasons, **shaped.skipped}
         key = session.day.isoformat()
         intents = make_intents(
             shaped.legs, key, session.day, day.date, self._account, self.settings.strategy, 1,

@@ -5,6 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from tests.market_files import DATES, source_options
 from tests.test_commands import invoke
@@ -37,10 +38,19 @@ def test_a_first_day_takes_one_command_after_the_run_and_goes_on(finished, home,
     first = told("once", finished, *QUIET, *home)
     assert first["held"] and first["halted"] == "" and abs(first["day"]["causes"]["unexplained"]) < 0.01
     assert planned["plan"]["targets"] == first["held"]
+    assert pd.Timestamp(planned["next_decision"]) == pd.Timestamp(planned["plan"]["decided"]) + pd.offsets.BMonthEnd()
     second = told("once", finished, *QUIET, *home)
     assert second["looked_at"] > first["looked_at"]
     shown = invoke("paper", "status", finished, *home).output
-    assert all(name in shown for name in second["held"]) and "apart" in shown
+    assert all(name in shown for name in second["held"]) and "apart" in shown and "cash" in shown
+    worth = sum(row["value"] for row in second["positions"]) + second["account"]["cash"]
+    assert worth == pytest.approx(second["day"]["account"], abs=0.1)
+    for row in second["positions"]:
+        assert row["target"] == pytest.approx(0.2) and row["value"] == pytest.approx(
+            float(row["shares"]) * row["price"], abs=0.01
+        )
+        assert row["held"] == pytest.approx(row["value"] / worth, abs=1e-5)
+        assert row["drift"] == pytest.approx(row["held"] - row["target"])
     days = pd.read_csv(home[1] / "days.csv")
     assert len(days) == 3 and (days["unexplained"].abs() < 0.01).all()
     page = (home[1] / "paper.html").read_text()
@@ -75,12 +85,15 @@ def test_halt_and_resume(finished, home):
     before = told("once", finished, *QUIET, *home)["looked_at"]
     invoke("paper", "halt", finished, *home)
     assert told("status", finished, *home)["halted"] == "the kill file is there"
-    for command in (["once"], ["run"], ["once", "--dry-run"], ["flatten"]):
+    for command in (["once"], ["once", "--dry-run"], ["flatten"]):
         said = invoke("paper", *command, finished, *QUIET, *home, code=5).output
         assert "halted: kill file" in said and "paper resume" in said
     assert told("status", finished, *home)["looked_at"] == before
     assert "was halted: kill file" in invoke("paper", "resume", finished, *home).output
-    assert told("flatten", finished, *QUIET, *home)["held"] == {}
+    held = told("status", finished, *home)["held"]
+    flat = invoke("paper", "flatten", finished, *QUIET, *home).output
+    assert all(f"sold: {number} of {number} {name}" in flat for name, number in held.items()) and "buys again" in flat
+    assert told("status", finished, *home)["held"] == {}
 
 
 def test_it_says_when_the_bars_end(finished, home):
@@ -137,6 +150,21 @@ def test_each_event_is_given_to_a_command(finished, home, tmp_path):
     told("once", finished, *QUIET, *home, "--notify", f"sh {script}")
     events = [json.loads(line)["event"] for line in file.read_text().splitlines() if line]
     assert {"plan", "order", "fill", "settled", "day"} <= set(events)
+
+
+def test_a_run_says_each_day_as_it_goes_and_another_process_is_told_to_wait(finished, home):
+    with FileLock(home[1] / "lock"):
+        assert "not now: " in invoke("paper", "once", finished, *QUIET, *home, code=6).output
+    run = invoke("paper", "run", finished, "--trust", *home, "--sessions", "3")
+    days = pd.read_csv(home[1] / "days.csv")["day"]
+    assert len(days) == 3 and all(f"{day}: account " in run.stderr for day in days)
+
+
+def test_an_account_that_was_never_reached_is_not_there(finished, home, monkeypatch):
+    monkeypatch.delenv("APCA_API_KEY_ID", raising=False)
+    at = ("--venue", "alpaca", *home)
+    invoke("paper", "once", finished, *QUIET, *at, code=2)
+    assert "never reached" in invoke("paper", "status", finished, *at, code=2).output
 
 
 def test_what_is_wrong_is_said(finished, home, tmp_path):

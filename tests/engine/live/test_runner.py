@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from clusterfolio.engine.live.journal import IntentState, Journal, JournalError
+from clusterfolio.engine.live.limits import Limits
 from clusterfolio.engine.live.runner import Halted, Runner, State
 from clusterfolio.engine.live.venue import OrderRequest, Session, Side, Timing, Unavailable
 from tests.conftest import FixedPolicy
@@ -275,6 +276,19 @@ def test_more_weight_that_cannot_be_traded_than_allowed_halts(tmp_path):
     world.halted.add("S0")
     with pytest.raises(Halted, match=r"max_untradable: .* 29.36 % .*skipped: S0: halted"):
         Desk(tmp_path, world).run(2)
+
+
+def test_a_name_that_is_not_traded_is_never_said_to_be_short_of_cash(tmp_path, caplog):
+    world = World(every=50, policy=FixedPolicy({}))
+    world.policy.weights = {day: pd.Series({"S0": 0.3, "S1": 0.3}) for day in world.days}
+    world.halted.add("S0")
+    desk = Desk(tmp_path, world, limits=Limits(max_order=1.0, max_position=1.0, max_untradable=1.0))
+    desk.run(18)
+    said = {facts["skipped"].get("S0", "halted") for kind, facts in desk.told if kind == "plan"}
+    assert said == {"halted"} and "short of cash" not in caplog.text
+    lines = [line for _, line in desk.journal.days()]
+    assert lines[0]["skipped"] == {} and all(set(line["skipped"]) == {"S0"} for line in lines[1:])
+    assert lines[1]["skipped"]["S0"] == pytest.approx(0.3, rel=0.1)
 
 
 def test_a_split_and_a_dividend_between_decision_and_open_change_no_value(tmp_path):
