@@ -232,7 +232,8 @@ def _trade(given: dict, quiet: bool, as_json: bool, dry: bool, action) -> None:
             if dry:
                 before = paper.journal.looked_at()
                 found = paper.rehearse()
-                _show_plan(*found, as_json, status_of(paper.journal, options, before)["skipped_sessions"])
+                skipped = status_of(paper.journal, options, before)["skipped_sessions"]
+                _show_plan(*found, as_json, skipped, paper.next_decision(found[0]))
                 return
             found = action(paper)
     _show(found, as_json)
