@@ -43,9 +43,10 @@ def monthly(panel, first="2022-06-30", last="2023-11-30"):
 
 
 def random_targets(panel, dates, n, n_names, seed=0):
-    """Names with a fresh bar on the day, weights drawn evenly."""
+    """Names of the universe with a fresh bar on the day, weights drawn evenly."""
     rng = np.random.default_rng(seed)
-    fresh = [np.flatnonzero((panel.until(day).bars_since_last() <= 5).to_numpy()) for day in dates]
+    held = panel.symbols.isin(panel.tradable)
+    fresh = [np.flatnonzero(held & (panel.until(day).bars_since_last() <= 5).to_numpy()) for day in dates]
     picks = np.array([[rng.choice(names, n_names, replace=False) for names in fresh] for _ in range(n)])
     return Targets(picks, rng.dirichlet(np.full(n_names, 4.0), size=picks.shape[:2]))
 

@@ -107,7 +107,7 @@ def test_the_rolling_preset_is_two_years_quarterly_refits_monthly_decisions():
         ({"refit": "fortnight"}, {}, r"walk_forward.refit: got 'fortnight', expected never, month, quarter, year or a"),
         ({"refit": 0}, {}, "walk_forward.refit: got 0"),
         ({"window": "sliding"}, {}, "walk_forward.window: got 'sliding', expected one of trailing, expanding"),
-        ({"train_months": 0}, {}, "walk_forward.train_months: got 0, expected 1 or more"),
+        ({"train_months": 0}, {}, "walk_forward.train_months: got 0, expected a whole number from 1"),
         ({"embargo_sessions": -1}, {}, "walk_forward.embargo_sessions: got -1"),
         ({"warm_learning_rate": 0.0}, {}, "walk_forward.warm_learning_rate: got 0.0"),
         ({"refit": "month"}, {"train_start": "2020-01-01"}, "dates.train_start: got 2020-01-01, but .* is 2023-01-01"),
