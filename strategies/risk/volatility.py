@@ -15,7 +15,7 @@ REALISED_HALF_LIFE = 126
 FEWEST_VALUES = 21
 
 #: Sessions that an estimate looks back over, and fewest from which GARCH is fitted.
-EWMA_SESSIONS, GARCH_SESSIONS, FEWEST_FOR_GARCH = 252, 1000, 250
+EWMA_SESSIONS, GARCH_SESSIONS, FEWEST_FOR_GARCH = SESSIONS_PER_YEAR, 1000, 250
 
 #: Sessions ahead over which GARCH's forecast is averaged.
 AHEAD = 5
