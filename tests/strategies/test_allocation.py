@@ -12,6 +12,17 @@ from clusterfolio.strategies.caps import capped
 
 TREES = optimised.OF_A_TREE
 
+#: What needs no optimiser; the extra is not there in every environment that the tests run in.
+PLAIN = ("equal", "inverse_volatility", "softmax")
+
+
+@pytest.fixture(autouse=True)
+def _extra(request):
+    """Skip a method whose library is not installed."""
+    asked = getattr(request.node, "callspec", None)
+    if asked is not None and asked.params.get("method", "equal") not in PLAIN:
+        pytest.importorskip("skfolio", reason="pip install 'clusterfolio[risk]'")
+
 
 def orthogonal(volatilities, n_sessions=256):
     """Returns without any correlation in the sample, of these standard deviations and mean 0: rows of a Hadamard
@@ -61,6 +72,7 @@ def test_trees_split_by_the_inverse_of_variance_or_evenly_where_names_are_alike(
 
 def test_hrp_splits_two_branches_by_their_variances():
     """Lopez de Prado's recursion by hand: pairs {A, B} and {C, D}, the second of twice the volatility."""
+    pytest.importorskip("skfolio", reason="pip install 'clusterfolio[risk]'")
     base = orthogonal([0.01, 0.01, 0.001, 0.001]).to_numpy()
     first, second = base[:, [0]] + base[:, [2]] * [1, -1], 2 * (base[:, [1]] + base[:, [3]] * [1, -1])
     returns = pd.DataFrame(np.hstack([first, second]), columns=list("ABCD"))
@@ -76,6 +88,7 @@ def test_softmax_of_the_sharpe_ratio():
 
 
 def test_class_budgets_are_shares_of_the_variance():
+    pytest.importorskip("skfolio", reason="pip install 'clusterfolio[risk]'")
     returns = orthogonal([0.01, 0.02, 0.01])
     classes = pd.Series({"A": "equity", "B": "equity", "C": "bond"})
     weights = weights_of("class_risk", returns, classes=classes, budgets=("equity=0.8",))
@@ -144,6 +157,7 @@ def test_caps_are_on_for_all_but_equal_and_inverse_volatility():
 
 
 def test_what_the_caps_leave_in_cash_is_said():
+    pytest.importorskip("skfolio", reason="pip install 'clusterfolio[risk]'")
     returns = seventeen_funds()
     classes = pd.Series("etf", returns.columns).where(returns.columns != "BILL", "government_bond")
     found = Allocator("minimum_variance")(Picks(returns, list(returns.columns), classes=classes))
