@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from clusterfolio import ClusterfolioError
+from clusterfolio.engine.live.database import transaction
 from clusterfolio.engine.live.venue import (
     ZERO,
     Activity,
@@ -215,14 +216,9 @@ class Journal:
 
     @contextmanager
     def _write(self, what: str) -> Iterator[sqlite3.Connection]:
-        """One transaction, whole or not at all."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._db
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+        """One transaction; ``what`` is for who looks on."""
+        with transaction(self._db) as db:
+            yield db
 
     # Whose journal it is
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 import datetime as dt
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
 from clusterfolio import ClusterfolioError
+from clusterfolio.engine.live.database import transaction
 from clusterfolio.engine.live.venue import (
     ZERO,
     Account,
@@ -141,7 +142,7 @@ class LocalVenue:
         if not self._db.execute("PRAGMA user_version").fetchone()[0]:
             self._db.executescript(f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version=1;COMMIT;")
         if self._fact("now") is None:
-            with self._write() as db:
+            with transaction(self._db) as db:
                 facts = {"now": start.isoformat(), "cash": str(cash), "currency": currency}
                 db.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
         self._heard = self._db.execute("SELECT COALESCE(MAX(number), 0) FROM updates").fetchone()[0]
@@ -221,7 +222,7 @@ class LocalVenue:
         if request.timing is Timing.OPENING and clock.is_open:
             raise NotAccepted("the opening auction is over", final=True)
         session = self._session_at(clock)
-        with self._write() as db:
+        with transaction(self._db) as db:
             number = self._next("orders")
             db.execute(
                 "INSERT INTO orders VALUES (?, ?, ?, ?, ?, '0', '0', 'open', ?, ?, '')",
@@ -235,7 +236,7 @@ class LocalVenue:
 
     def cancel(self, order: VenueOrder) -> None:
         """Cancel what has not filled."""
-        with self._write() as db:
+        with transaction(self._db) as db:
             self._end(db, order.client_id, OrderState.CANCELLED, "cancelled by the account")
 
     def executions(self, since: dt.datetime) -> list[Execution]:
@@ -287,14 +288,14 @@ class LocalVenue:
             moments = [(s.opens, s, True) for s in sessions] + [(s.closes, s, False) for s in sessions]
             due = [moment for moment in sorted(moments, key=lambda m: m[0]) if now < moment[0] <= until]
             if not due:
-                with self._write() as db:
+                with transaction(self._db) as db:
                     self._set(db, "now", until.isoformat())
                 return
             moment, session, opens = due[0]
             quotes = self._quotes.day(session.day)
             if quotes is None:
                 raise EndOfBars(f"the bars of {session.day} are not there yet")
-            with self._write() as db:
+            with transaction(self._db) as db:
                 self._set(db, "now", moment.isoformat())
                 if opens:
                     self._actions(db, session.day, quotes)
@@ -306,7 +307,7 @@ class LocalVenue:
 
     def pulse(self, session: dt.date) -> None:
         """Try what is open again within a running session (a filler had held it back)."""
-        with self._write() as db:
+        with transaction(self._db) as db:
             self._match(db, session, self.now)
 
     def _session_at(self, clock: Clock) -> dt.date:
@@ -390,16 +391,6 @@ class LocalVenue:
             self._tell(db, client_id, state.value)
 
     # The file
-
-    @contextmanager
-    def _write(self):
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._db
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def _fact(self, key: str) -> str | None:
         row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()

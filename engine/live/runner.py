@@ -40,7 +40,6 @@ from clusterfolio.engine.live.planner import (
     record_of,
     rounded,
     shape,
-    step_of,
     why_untradable,
 )
 from clusterfolio.engine.live.reconcile import Findings, Known, Seen, reconcile
@@ -727,9 +726,8 @@ class Runner:
             delay = self.settings.open_delay if self.settings.when == "after_open" else 0.0
             self.time.wait(session.opens + dt.timedelta(seconds=delay))
             return State.RECONCILE  # overnight there may have been a split
-        else:
-            self.venue.updates(0.0)
-            self._pause(self.settings.poll)
+        self.venue.updates(0.0)
+        self._pause(self.settings.poll)
         return State.SEND if waiting else State.SETTLE
 
     # Verify
@@ -863,12 +861,9 @@ class Runner:
         number = sum(plan.key.startswith(session.day.isoformat()) for plan in self.journal.plans())
         key = f"{session.day.isoformat()}-{number}-flatten"
         decided = clock.now.date()
-        intents = make_intents(legs, key, session.day, decided, self._account, f"{self.settings.strategy}", 1, False)
+        intents = make_intents(legs, key, session.day, decided, self._account, self.settings.strategy, 1, False)
         targets = {w.symbol: ZERO for w, _ in legs}
         facts = {"cash": float(self.venue.account().cash)}
         self.journal.open_anew(Plan(key, session.day, decided, "open", targets, skipped, {}, facts), intents)
         self._tell("plan", session=key, orders=len(intents), skipped=skipped)
         self.state = State.IDLE
-
-
-__all__ = ["Halted", "Market", "Runner", "Settings", "State", "Time", "step_of"]
