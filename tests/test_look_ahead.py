@@ -93,6 +93,21 @@ def test_the_future_changes_nothing_up_to_a_decision_day(market, clean, tmp_path
     assert (decision_days(poisoned) <= day).sum() == 4
 
 
+@pytest.mark.acceptance
+def test_with_whole_shares_the_future_changes_no_share_no_dividend_and_no_decision(market, tmp_path):
+    """Shares are those of the market, dividends go to cash: splits and payments that come later are changed too."""
+    whole = ("--set", "trading.fractional=false", "--capital", "20000")
+    clean = run(market[0], tmp_path / "clean", *whole)
+    day = decision_days(clean).iloc[5]
+    paid = pd.read_csv(clean / "payments.csv", parse_dates=["date"], keep_default_na=False)
+    assert (paid.loc[paid["date"] <= day, "reason"] == "dividend").any()
+    for how in (WAYS["exchanged"], WAYS["split"]):
+        poison(market[1], how, day, tmp_path / how.__name__)
+        poisoned = run(tmp_path / how.__name__, tmp_path / f"run_{how.__name__}", *whole)
+        assert not differences(clean, poisoned, day)
+        assert differences(clean, poisoned, decision_days(clean).iloc[-1])
+
+
 def test_the_future_changes_nothing_up_to_the_end_of_training(market, clean, tmp_path):
     day = decision_days(clean).iloc[0]
     poison(market[1], exchanged, day, tmp_path / "data")
