@@ -37,7 +37,7 @@ HALTED, NOT_NOW = 5, 6
 def paper_faults() -> Iterator[None]:
     """As ``faults``, with the codes of paper trading."""
     from clusterfolio.engine.live.local import EndOfBars
-    from clusterfolio.engine.live.runner import Halted
+    from clusterfolio.engine.live.terms import Halted
     from clusterfolio.engine.live.venue import Unavailable
 
     with faults():

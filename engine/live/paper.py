@@ -23,7 +23,8 @@ from clusterfolio.engine.live.limits import Limits
 from clusterfolio.engine.live.local import EndOfBars, LocalVenue
 from clusterfolio.engine.live.market import RunMarket, RunQuotes, calendar_sessions, decimal
 from clusterfolio.engine.live.page import write_page
-from clusterfolio.engine.live.runner import Runner, Settings, Time
+from clusterfolio.engine.live.runner import Runner
+from clusterfolio.engine.live.terms import Settings, Time
 from clusterfolio.engine.live.venue import ZERO, Unavailable, Venue
 from clusterfolio.engine.progress import Reporter
 from clusterfolio.feeds.writing import write_table

@@ -20,7 +20,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from clusterfolio.engine.live.journal import IntentState, Journal
-from clusterfolio.engine.live.runner import Halted, Runner
+from clusterfolio.engine.live.runner import Runner
+from clusterfolio.engine.live.terms import Halted
 from clusterfolio.engine.live.venue import NotAccepted, OrderState, Unanswered, Unavailable
 from tests.engine.live.worlds import VenueTime, World, local_venue, settings
 

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clusterfolio.engine.live.database import transaction
 from clusterfolio.engine.live.journal import IntentState, Journal
-from clusterfolio.engine.live.runner import Halted, Runner
+from clusterfolio.engine.live.runner import Runner
+from clusterfolio.engine.live.terms import Halted
 from clusterfolio.strategies.policy import Decision
 from tests.conftest import FixedPolicy
 from tests.engine.live.judge import DOCUMENT, Judge
@@ -298,7 +300,7 @@ def test_a_foreign_order_and_a_foreign_position_halt(tmp_path):
             desk.runner().run(sessions=1)
         desk.there.foreign.clear()
         desk.journal.set_state("halt", None)
-        with desk.there.engine._write() as db:
+        with transaction(desk.there.engine._db) as db:
             desk.there.engine._move(db, "S2", Decimal(7))
         with pytest.raises(Halted, match="7 are not ours"):
             desk.runner().run(sessions=1)

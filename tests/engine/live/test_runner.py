@@ -9,7 +9,8 @@ import pytest
 
 from clusterfolio.engine.live.journal import IntentState, Journal, JournalError
 from clusterfolio.engine.live.limits import Limits
-from clusterfolio.engine.live.runner import Halted, Runner, State
+from clusterfolio.engine.live.runner import Runner
+from clusterfolio.engine.live.terms import Halted, State
 from clusterfolio.engine.live.venue import OrderRequest, Session, Side, Timing, Unavailable
 from tests.conftest import FixedPolicy
 from tests.engine.live.worlds import VenueTime, World, close_of, local_venue, sessions_between, settings

@@ -13,7 +13,7 @@ import pandas as pd
 from clusterfolio.engine.live.limits import Limits
 from clusterfolio.engine.live.local import LocalVenue, Quote
 from clusterfolio.engine.live.planner import Day
-from clusterfolio.engine.live.runner import Settings
+from clusterfolio.engine.live.terms import Settings
 from clusterfolio.engine.live.venue import Asset, Session
 from clusterfolio.feeds.panel import FIELDS
 from clusterfolio.strategies.policy import Decision
