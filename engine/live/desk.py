@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from clusterfolio.engine.live.journal import ALIVE, Intent, IntentState, Journal, Plan, tag
+from clusterfolio.engine.live.journal import Journal
 from clusterfolio.engine.live.limits import killed
 from clusterfolio.engine.live.planner import Asked, Day
 from clusterfolio.engine.live.reconcile import Findings, Known, Seen, reconcile
+from clusterfolio.engine.live.records import ALIVE, Intent, IntentState, Plan, tag
 from clusterfolio.engine.live.terms import Halted, Market, Settings, State, Time
 from clusterfolio.engine.live.venue import Account, Clock, Unavailable, Venue, VenueOrder
 from clusterfolio.feeds.calendar import session_closes

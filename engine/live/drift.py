@@ -20,8 +20,9 @@ from typing import Any
 
 import pandas as pd
 
-from clusterfolio.engine.live.journal import Intent, Journal, Plan
+from clusterfolio.engine.live.journal import Journal
 from clusterfolio.engine.live.planner import Day
+from clusterfolio.engine.live.records import Intent, Plan
 from clusterfolio.engine.live.venue import ZERO, Account, Activity, ActivityKind
 
 #: Causes, in the order in which they are shown.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
 
-from clusterfolio.engine.live.journal import Intent
+from clusterfolio.engine.live.records import Intent
 from clusterfolio.engine.live.venue import ZERO, Side
 
 

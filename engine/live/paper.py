@@ -18,11 +18,12 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from clusterfolio.engine.live.journal import Intent, Journal, Plan
+from clusterfolio.engine.live.journal import Journal
 from clusterfolio.engine.live.limits import Limits
 from clusterfolio.engine.live.local import EndOfBars, LocalVenue
 from clusterfolio.engine.live.market import RunMarket, RunQuotes, calendar_sessions, decimal
 from clusterfolio.engine.live.page import write_page
+from clusterfolio.engine.live.records import Intent, Plan
 from clusterfolio.engine.live.runner import Runner
 from clusterfolio.engine.live.terms import Settings, Time
 from clusterfolio.engine.live.venue import ZERO, Unavailable, Venue

@@ -18,7 +18,7 @@ import backtrader as bt
 import pandas as pd
 
 from clusterfolio.engine.live.broker import CARRIED, LiveBroker, Outcome, Record, Wanted
-from clusterfolio.engine.live.journal import Intent, IntentState, Plan, client_id
+from clusterfolio.engine.live.records import Intent, IntentState, Plan, client_id
 from clusterfolio.engine.live.venue import ZERO, Asset, Side, Timing
 from clusterfolio.feeds.live import Hub, live_feeds
 from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from clusterfolio.engine.live.journal import Intent, IntentState
+from clusterfolio.engine.live.records import Intent, IntentState
 from clusterfolio.engine.live.venue import (
     ZERO,
     Account,

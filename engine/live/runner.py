@@ -20,7 +20,7 @@ from typing import Any
 from clusterfolio.engine.live.broker import Wanted
 from clusterfolio.engine.live.drift import Model, day_line
 from clusterfolio.engine.live.execution import Execution
-from clusterfolio.engine.live.journal import IntentState, JournalError, Plan
+from clusterfolio.engine.live.journal_file import JournalError
 from clusterfolio.engine.live.limits import broken, too_stale
 from clusterfolio.engine.live.planner import (
     Asked,
@@ -34,6 +34,7 @@ from clusterfolio.engine.live.planner import (
     shape,
     why_untradable,
 )
+from clusterfolio.engine.live.records import IntentState, Plan
 from clusterfolio.engine.live.terms import Halted, State
 from clusterfolio.engine.live.venue import ZERO, Account, Clock, OrderState, Session, Unavailable, Unreadable
 

@@ -18,8 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from clusterfolio.engine.live.journal import IntentState, Journal
+from clusterfolio.engine.live.journal import Journal
 from clusterfolio.engine.live.local import EndOfBars
+from clusterfolio.engine.live.records import IntentState
 from clusterfolio.engine.live.runner import Runner
 from tests.engine.live.worlds import VenueTime, World, local_venue, settings
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
-from clusterfolio.engine.live.journal import IntentState, Journal
+from clusterfolio.engine.live.journal import Journal
+from clusterfolio.engine.live.records import IntentState
 from clusterfolio.engine.live.runner import Runner
 from clusterfolio.engine.live.terms import Halted
 from clusterfolio.engine.live.venue import NotAccepted, OrderState, Unanswered, Unavailable

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from clusterfolio.engine.live.database import transaction
-from clusterfolio.engine.live.journal import IntentState, Journal
+from clusterfolio.engine.live.journal import Journal
+from clusterfolio.engine.live.records import IntentState
 from clusterfolio.engine.live.runner import Runner
 from clusterfolio.engine.live.terms import Halted
 from clusterfolio.strategies.policy import Decision

@@ -7,7 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from clusterfolio.engine.live.journal import Intent, IntentState, Journal, JournalError, Plan, client_id, tag
+from clusterfolio.engine.live.journal import Journal
+from clusterfolio.engine.live.journal_file import JournalError
+from clusterfolio.engine.live.records import Intent, IntentState, Plan, client_id, tag
 from clusterfolio.engine.live.venue import Activity, ActivityKind, OrderState, Side, Timing, VenueOrder
 
 DAY = dt.date(2025, 2, 3)

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from clusterfolio.engine.live.journal import Intent
 from clusterfolio.engine.live.limits import Limits, broken, too_stale
+from clusterfolio.engine.live.records import Intent
 from clusterfolio.engine.live.venue import Side, Timing
 
 DAY = dt.date(2025, 2, 3)

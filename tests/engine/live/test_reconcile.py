@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clusterfolio.engine.live.journal import Intent, IntentState
 from clusterfolio.engine.live.reconcile import Known, Seen, reconcile
+from clusterfolio.engine.live.records import Intent, IntentState
 from clusterfolio.engine.live.venue import (
     Account,
     Activity,

@@ -7,8 +7,10 @@ from decimal import Decimal
 import pandas as pd
 import pytest
 
-from clusterfolio.engine.live.journal import IntentState, Journal, JournalError
+from clusterfolio.engine.live.journal import Journal
+from clusterfolio.engine.live.journal_file import JournalError
 from clusterfolio.engine.live.limits import Limits
+from clusterfolio.engine.live.records import IntentState
 from clusterfolio.engine.live.runner import Runner
 from clusterfolio.engine.live.terms import Halted, State
 from clusterfolio.engine.live.venue import OrderRequest, Session, Side, Timing, Unavailable

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from clusterfolio.engine.live.journal import Intent
+from clusterfolio.engine.live.records import Intent
 from tests.engine.live.simulation import RECOVERABLE, simulate
 
 
