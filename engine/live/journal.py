@@ -113,11 +113,6 @@ class Journal(JournalFile):
             put_plan(db, plan)
             put_intents(db, intents)
 
-    def retarget(self, plan: Plan) -> None:
-        """Store a plan's targets, skipped names and figures anew."""
-        with self._write(f"targets {plan.key}") as db:
-            put_plan(db, plan)
-
     def finish(self, plan: Plan, status: str, residue: Mapping[str, str]) -> None:
         """End a plan: every order of it that was never sent is dropped with it."""
         with self._write(f"finish {plan.key}") as db:

@@ -26,8 +26,8 @@ from clusterfolio.engine.config.settings import merge, read_toml
 from clusterfolio.engine.config.trust import check_trust
 from clusterfolio.engine.folds.fitting import align_folds, fit_fold
 from clusterfolio.engine.folds.walk_forward import Fold, fold_for, folds
-from clusterfolio.engine.live.local import Quote
 from clusterfolio.engine.live.planner import Day
+from clusterfolio.engine.live.quotes import Quote
 from clusterfolio.engine.live.venue import Asset, Session
 from clusterfolio.engine.progress import Reporter
 from clusterfolio.engine.run_dir import artifacts

@@ -17,7 +17,7 @@ import pytest
 from clusterfolio import ClusterfolioError
 from clusterfolio.engine.live.alpaca import AlpacaVenue
 from clusterfolio.engine.live.alpaca_wire import KEY_ID, PAPER, PAPER_STREAM, SECRET_KEY, Budget, Client, Hidden, Keys
-from clusterfolio.engine.live.local import Quote
+from clusterfolio.engine.live.quotes import Quote
 from clusterfolio.engine.live.venue import (
     ActivityKind,
     NotAccepted,

@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from clusterfolio.engine.live.local import EndOfBars, Quote
+from clusterfolio.engine.live.local import EndOfBars
+from clusterfolio.engine.live.quotes import Quote
 from clusterfolio.engine.live.venue import (
     ActivityKind,
     NotAccepted,

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.engine.live.limits import Limits
-from clusterfolio.engine.live.local import LocalVenue, Quote
+from clusterfolio.engine.live.local import LocalVenue
 from clusterfolio.engine.live.planner import Day
+from clusterfolio.engine.live.quotes import Quote
 from clusterfolio.engine.live.terms import Settings
 from clusterfolio.engine.live.venue import Asset, Session
 from clusterfolio.feeds.panel import FIELDS
