@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from clusterfolio.engine.live import paper
+from clusterfolio.engine.live import venues
 from clusterfolio.engine.live.alpaca_wire import KEY_ID, SECRET_KEY
 from clusterfolio.engine.live.market import RunMarket, RunQuotes
 from clusterfolio.engine.progress import Silent
@@ -48,7 +48,7 @@ def there(listed, tmp_path, monkeypatch):
         monkeypatch.setenv(SECRET_KEY, lb.SECRET)
         monkeypatch.setenv("APCA_API_BASE_URL", there.url)
         monkeypatch.setenv("APCA_API_STREAM_URL", there.stream_url)
-        monkeypatch.setattr(paper, "WallTime", lambda: Passing(there))
+        monkeypatch.setattr(venues, "WallTime", lambda: Passing(there))
         yield there
 
 
