@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,29 @@ BLOCK = 500
 
 #: Why an order is there; see ``strategies.rebalance``.
 REBALANCE, STOPPED, AGAIN = 0, 1, 2
+
+
+class Accounts(Protocol):
+    """Some portfolios at the close on which they are decided on.
+
+    Attributes:
+        memory: what a guard noted at its last look; empty where none looks.
+    """
+
+    memory: Mapping[str, Any]
+
+    def held(self) -> np.ndarray:
+        """Fraction of each portfolio's value by column of the panel, ``(n_portfolios, n_panel_columns)``."""
+
+
+class Chooser(Protocol):
+    """Says what portfolios are to hold; it may look at what they hold. ``Targets`` knows it beforehand."""
+
+    def __len__(self) -> int:
+        """Of the portfolios."""
+
+    def choose(self, number: int, rows: slice, accounts: Accounts) -> tuple[np.ndarray, np.ndarray]:
+        """Picks and weights, as in ``Targets``, of the portfolios ``rows`` at a decision, ``(n_rows, n_slots)``."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +76,10 @@ class Targets:
     def __len__(self) -> int:
         return len(self.picks)
 
+    def choose(self, number: int, rows: slice, accounts: Accounts) -> tuple[np.ndarray, np.ndarray]:
+        """Picks and weights of the portfolios ``rows`` at a decision, whatever they hold."""
+        return self.picks[rows, number], self.weights[rows, number]
+
 
 @dataclass(frozen=True)
 class Simulated:
@@ -76,7 +103,7 @@ class Simulated:
 
 def simulate(
     panel: Panel,
-    targets: Targets,
+    targets: Targets | Chooser,
     dates: pd.DatetimeIndex,
     trading: TradingConfig,
     guard: Guard | None = None,
@@ -88,7 +115,7 @@ def simulate(
 
     Args:
         panel: prices in the account's currency.
-        targets: picks and weights; ``n_decisions`` is the number of dates.
+        targets: picks and weights, ``n_decisions`` the number of dates; or what says them as they are needed.
         dates: sessions to decide on, increasing, the last one before the panel's end.
         guard: looks at every portfolio as it does at a strategy's. It is asked one by one, which takes as long as it
             takes: give it few.
@@ -97,30 +124,21 @@ def simulate(
     Raises:
         ValueError: shapes or dates do not fit, or a weight of an asset without a bar by then.
     """
-    if targets.picks.shape[1] != len(dates):
+    if isinstance(targets, Targets) and targets.picks.shape[1] != len(dates):
         raise ValueError(f"dates: got {len(dates)}, targets have {targets.picks.shape[1]} decisions")
     tape = read_tape(panel, dates[0], trading, cash)
     rows = tape.days.get_indexer(dates)
     if (rows < 0).any() or not tape.session[rows].all() or dates[-1] >= panel.sessions[-1]:
         raise ValueError("dates: expected sessions with a bar, the last one before the panel's last session")
-    picks = tape.column[targets.picks]
-    picks = np.where(
-        picks < 0, tape.column[-1], picks
-    )  # gone before the run: no feed there, its part stays cash here too
-    early = (targets.weights != 0) & (tape.listed[picks] > rows[:, None])
-    if early.any():
-        at = np.argwhere(early)[0, 1]
-        name = panel.symbols[targets.picks[early][0]]
-        raise ValueError(f"targets: {name} has a weight on {dates[at].date()} and no bar by then")
     if guard is not None:
         cuts: dict[int, Panel] = {}
         parts = [
-            _Guarded(tape, trading, rows, panel, guard, cuts).run(picks[[at]], targets.weights[[at]])
+            _Guarded(tape, trading, rows, panel, targets, slice(at, at + 1), guard, cuts).run()
             for at in range(len(targets))
         ]
     else:
         parts = [
-            _Block(tape, trading, rows).run(picks[at : at + BLOCK], targets.weights[at : at + BLOCK])
+            _Block(tape, trading, rows, panel, targets, slice(at, min(at + BLOCK, len(targets)))).run()
             for at in range(0, len(targets), BLOCK)
         ]
     net, gross, value, costs, traded = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -138,17 +156,30 @@ class _Block:
         sent: row of the day on which it was sent.
         reason: REBALANCE, STOPPED or AGAIN.
         cash: ``(n_portfolios,)``.
+        at: row of the close that is decided on.
     """
 
-    def __init__(self, tape: Tape, trading: TradingConfig, decisions: np.ndarray):
+    def __init__(
+        self,
+        tape: Tape,
+        trading: TradingConfig,
+        decisions: np.ndarray,
+        panel: Panel,
+        targets: Targets | Chooser,
+        rows: slice,
+    ):
         self.tape = tape
         self.trading = trading
         self.decisions = decisions
+        self.panel = panel
+        self.targets = targets
+        self.rows = rows
         self.spare = tape.close.shape[1] - 1
+        self.memory: Mapping[str, Any] = {}
 
-    def run(self, picks: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
+    def run(self) -> tuple[np.ndarray, ...]:
         """Net and gross returns, last value, costs and value traded."""
-        n, n_days = len(picks), len(self.tape.days)
+        n, n_days = self.rows.stop - self.rows.start, len(self.tape.days)
         self.cash = np.full(n, float(self.trading.capital))
         self.ids = np.full((n, 1), self.spare)
         self.shares = np.zeros((n, 1))
@@ -164,13 +195,31 @@ class _Block:
             self._fill(row)
             self.values[:, row] = self._value(row)
             if row in decided:
-                self._decide(row, picks[:, decided[row]], weights[:, decided[row]])
+                self.at = row
+                picks, weights = self.targets.choose(decided[row], self.rows, self)
+                self._decide(row, self._columns(row, picks, weights), weights)
             else:
                 self._look(row)
                 self._sell_stopped(row)
                 self._work(row)
             row = self._pass_quiet_days(row + 1)
         return self._results()
+
+    def held(self) -> np.ndarray:
+        """See ``Accounts``."""
+        worth = np.zeros((len(self.ids), self.spare + 1))
+        np.put_along_axis(worth, self.ids, self.shares * self.tape.close[self.at][self.ids], axis=1)
+        return np.where(self.tape.column[:-1] >= 0, worth[:, self.tape.column[:-1]], 0.0) / self.values[:, [self.at]]
+
+    def _columns(self, row: int, picks: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Picks as columns of the tape; what was gone before the run has no feed there, and its part stays cash."""
+        columns = self.tape.column[picks]
+        columns = np.where(columns < 0, self.spare, columns)
+        early = (weights != 0) & (self.tape.listed[columns] > row)
+        if early.any():
+            name, day = self.panel.symbols[picks[early][0]], self.tape.days[row]
+            raise ValueError(f"targets: {name} has a weight on {day.date()} and no bar by then")
+        return columns
 
     def _decide(self, row: int, picks: np.ndarray, weights: np.ndarray) -> None:
         self._rebalance(row, picks, weights)
@@ -376,12 +425,13 @@ class _Guarded(_Block):
         trading: TradingConfig,
         decisions: np.ndarray,
         panel: Panel,
+        targets: Targets | Chooser,
+        rows: slice,
         guard: Guard,
         cuts: dict[int, Panel],
     ):
-        super().__init__(tape, trading, decisions)
+        super().__init__(tape, trading, decisions, panel, targets, rows)
         self.cuts = cuts  # the panel cut at a row, for all portfolios
-        self.panel = panel
         self.guard = guard
         known = tape.column[:-1] >= 0
         order = np.argsort(tape.column[:-1][known], kind="stable")
@@ -389,7 +439,6 @@ class _Guarded(_Block):
         self.entries: dict[str, pd.Timestamp] = {}
         self.wanted = pd.Series(dtype=float)
         self.decided = -1
-        self.memory: Mapping[str, Any] = {}
 
     def _fill(self, row: int) -> None:
         waiting = self.live.any()
