@@ -197,6 +197,11 @@ class ClusterPolicy:
         """Sessions from one look of the risk rules to the next; 0 = there are none."""
         return 0 if self.risk is None else self.risk.every
 
+    @property
+    def max_exposure(self) -> float:
+        """Largest sum of the weights under the risk rules."""
+        return 1.0 if self.risk is None else self.risk.largest
+
     def guard(self, weights: pd.Series, panel: Panel, state: PortfolioState) -> tuple:
         """What the risk rules make of weights at the close of the panel's last day (``strategies.risk.rules``)."""
         risk = self.risk or RiskConfig()

@@ -89,6 +89,7 @@ def order_list(
     cash_buffer: float,
     fractional: bool,
     cost_bps: pd.Series | None = None,
+    max_exposure: float = 1.0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Orders from what is held to the target weights, sells first; sized as the backtest sizes them.
 
@@ -96,7 +97,7 @@ def order_list(
     is to sell USD/MYR.
 
     What is held and cannot be ordered stays: the other names share the rest of the value as their weights say. Buys
-    never cost more than the cash and the sales bring, costs included.
+    never cost more than the cash and the sales bring, costs and what may be borrowed included.
 
     Args:
         target: fraction of the account's value by symbol.
@@ -104,6 +105,7 @@ def order_list(
         quotes: ``quotes_of``.
         value: of the account, in its currency; the cash is what the holdings leave of it.
         cost_bps: commission and half the spread by symbol, in basis points of the traded value; None = 0.
+        max_exposure: how many times its value the account may hold; more than 1 = it borrows.
 
     Returns:
         The orders, columns ``COLUMNS``, and what cannot be ordered, columns ``REFUSED``.
@@ -115,7 +117,7 @@ def order_list(
     each = rows["each"].to_numpy(dtype=float)
     worth = np.where(have == 0, 0.0, have * each)
     costs = np.zeros(len(names)) if cost_bps is None else cost_bps.reindex(names).fillna(0.0).to_numpy(dtype=float)
-    share = _share_to_order(weights, worth / value, possible, costs / 1e4, cash_buffer)
+    share = _share_to_order(weights, worth / value, possible, costs / 1e4, cash_buffer, max_exposure)
     aimed = np.where(possible, weights, 0.0) * share
     wanted = target_shares(aimed, each, value, cash_buffer=cash_buffer, fractional=fractional,
                            lots=rows["lot"].to_numpy(dtype=float))  # fmt: skip
@@ -156,7 +158,7 @@ def order_list(
 
 
 def _share_to_order(
-    weights: np.ndarray, held: np.ndarray, possible: np.ndarray, costs: np.ndarray, cash_buffer: float
+    weights: np.ndarray, held: np.ndarray, possible: np.ndarray, costs: np.ndarray, cash_buffer: float, most: float
 ) -> float:
     """Part of the decided weights for which there is money, at most 1.
 
@@ -165,8 +167,9 @@ def _share_to_order(
     Args:
         weights, held: decided and held now, fractions of the account's value.
         costs: per unit of value traded.
+        most: what there is to spend, as a fraction of the value: 1, and what may be borrowed.
     """
-    rest, decided = 1.0 - held[~possible].sum(), 1.0 - weights[~possible].sum()
+    rest, decided = most - held[~possible].sum(), most - weights[~possible].sum()
     share = min(1.0, rest / decided) if decided > 0 else 1.0
 
     def needed(part: float) -> float:

@@ -213,6 +213,9 @@ class Guard(Protocol):
 
     Attributes:
         guard_every: sessions from one look to the next, counted from the decision; 0 = never.
+
+    It may have a ``max_exposure`` too: the largest sum of the weights that it returns. More than 1 is bought on credit,
+    where the account is given some; without it the sum is at most 1.
     """
 
     guard_every: int
@@ -236,6 +239,11 @@ def guard_of(policy: Any) -> Guard | None:
     return policy if getattr(policy, "guard_every", 0) and callable(getattr(policy, "guard", None)) else None
 
 
+def largest_exposure(guard: Any) -> float:
+    """The largest sum of weights that a guard may return: its ``max_exposure``, 1 where it states none."""
+    return max(1.0, float(getattr(guard, "max_exposure", 1.0)))
+
+
 class Guarded(NamedTuple):
     """What a guard made of weights: what is wanted now, why, by symbol that it changed, and what it remembers."""
 
@@ -256,7 +264,7 @@ def guarded(guard: Guard, weights: pd.Series, panel: Panel, state: PortfolioStat
     if not (isinstance(found, tuple) and len(found) in (2, 3) and isinstance(found[0], pd.Series)):
         raise PolicyError(f"{said} returned {type(found).__name__}; expected (weights, reasons) or with a memory")
     if found[0] is not weights:
-        check_weights(found[0], panel, said)
+        check_weights(found[0], panel, said, largest_exposure(guard))
     return Guarded(found[0], dict(found[1]), found[2] if len(found) == 3 else state.memory)
 
 
@@ -338,8 +346,8 @@ def _check_allowed(weights: pd.Series, panel: Panel, said: str) -> None:
         )
 
 
-def check_weights(weights: pd.Series, panel: Panel, said: str) -> None:
-    """Refuse weights that cannot be traded; ``said`` begins the sentence."""
+def check_weights(weights: pd.Series, panel: Panel, said: str, most: float = 1.0) -> None:
+    """Refuse weights that cannot be traded; ``said`` begins the sentence, ``most`` is what they may sum to."""
     if len(weights) and not pd.api.types.is_numeric_dtype(weights):
         raise PolicyError(f"{said} returned weights of type {weights.dtype}; expected numbers")
     unknown = weights.index.difference(panel.symbols)
@@ -353,8 +361,8 @@ def check_weights(weights: pd.Series, panel: Panel, said: str) -> None:
         raise PolicyError(
             f"{said} returned the weight {wrong.iloc[0]} for {wrong.index[0]}; expected a number of at least 0"
         )
-    if weights.sum() > 1 + ROUNDING:
-        raise PolicyError(f"{said} returned weights that sum to {weights.sum():.6g}; expected at most 1")
+    if weights.sum() > most + ROUNDING:
+        raise PolicyError(f"{said} returned weights that sum to {weights.sum():.6g}; expected at most {most:g}")
 
 
 def _kind(value: Any) -> str:

@@ -277,7 +277,7 @@ class RebalanceStrategy(bt.Strategy):
         )
         price = self._price(name)
         rate = self.broker.getcommissioninfo(self._by_name[name]).getcommission(1.0, 1.0)
-        cash = self.broker.getcash() - promised
+        cash = self.broker.getcash() + getattr(self.broker, "credit", 0.0) - promised
         most = affordable_shares(cash, price, rate, fractional=self.p.fractional, lots=self._lot(name, now))
         amount = min(amount, float(most))
         if amount * price > DUST * self._value():

@@ -15,7 +15,7 @@ from clusterfolio.engine.trading.vectorised import Targets, simulate
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 from clusterfolio.strategies.baselines.policies import Baseline, Listed, Recorded
 from clusterfolio.strategies.baselines.rules import RULES, SLOW, unavailable
-from clusterfolio.strategies.policy import Decision, Guard, PortfolioState
+from clusterfolio.strategies.policy import Decision, Guard, PortfolioState, largest_exposure
 
 #: Told ``(done, total, text)``.
 Advance = Callable[[int, int, str], None]
@@ -87,6 +87,7 @@ class Replay:
         self.by_day = {decision.asof: decision for decision in decisions}
         self.guard_every = guard.guard_every if guard else 0
         self.guard = guard.guard if guard else None
+        self.max_exposure = largest_exposure(guard)
 
     def fit(self, panel: Panel, start: pd.Timestamp | None = None) -> Replay:
         """Nothing to learn."""

@@ -18,7 +18,7 @@ from clusterfolio.engine.parallel import run_all
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.models.distributed import current_team, join, leave, started_by_torchrun
 from clusterfolio.models.training import Progress, serve
-from clusterfolio.strategies.policy import Guard, Policy, PortfolioState, learns, named_failures
+from clusterfolio.strategies.policy import Guard, Policy, PortfolioState, largest_exposure, learns, named_failures
 
 #: ``(fold, warm) -> the policy to train for it``.
 PolicyFactory = Callable[[Fold, bool], Policy]
@@ -169,6 +169,11 @@ class FoldGuard:
     def guard_every(self) -> int:
         """The policies' own."""
         return getattr(self.policies[self.planned[-1].number], "guard_every", 0)
+
+    @property
+    def max_exposure(self) -> float:
+        """The policies' own."""
+        return largest_exposure(self.policies[self.planned[-1].number])
 
     def guard(self, weights: pd.Series, panel: Panel, state: PortfolioState) -> tuple:
         """What the policy of the panel's last day makes of the weights."""

@@ -22,7 +22,7 @@ from clusterfolio.feeds.panel import Panel
 from clusterfolio.feeds.symbols import MONEY
 from clusterfolio.feeds.writing import restored
 from clusterfolio.strategies.order_list import order_list, quotes_of
-from clusterfolio.strategies.policy import Decision, Policy, PortfolioState, ask, guard_of, guarded
+from clusterfolio.strategies.policy import Decision, Policy, PortfolioState, ask, guard_of, guarded, largest_exposure
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,9 @@ def decide(
     orders, refused = order_list(
         weights, units, quotes, value, cash_buffer=config.trading.cash_buffer,
         fractional=config.trading.fractional, cost_bps=costs if config.trading.costs else None,
+        max_exposure=largest_exposure(guard_of(policy)),
     )  # fmt: skip
-    notes = ruled + _stale(quotes, orders, day, panel.currency) + market.later_splits(set(orders["symbol"]))
+    notes = ruled + _borrowed(weights, value, panel.currency, config.trading.cash_buffer) + _stale(quotes, orders, day, panel.currency) + market.later_splits(set(orders["symbol"]))
     return Orders(decision, orders, refused, value, panel.currency, notes)
 
 
@@ -117,6 +118,14 @@ def _under_rules(
     said = [f"{', '.join(names)}: {why}" for why, names in together.items()]
     unknown = "risk rules that look at when a name was bought, or at the account's past, had nothing to look at here"
     return found.weights, (*said, unknown)
+
+
+def _borrowed(weights: pd.Series, value: float, currency: str, cash_buffer: float) -> tuple[str, ...]:
+    """That the orders need a loan, where they do."""
+    lent = float(weights.sum()) * (1.0 - cash_buffer) - 1.0
+    if lent <= 0:
+        return ()
+    return (f"about {lent * value:,.0f} {currency} are to be borrowed: it takes a margin account that lends as much",)
 
 
 def _stale(quotes: pd.DataFrame, orders: pd.DataFrame, day: pd.Timestamp, account: str) -> tuple[str, ...]:
@@ -140,7 +149,7 @@ def _check_places(run_dir: Path, config: RunConfig) -> None:
 def read_holdings(path: Path) -> pd.Series:
     """What is held by symbol, from a CSV with columns symbol and shares.
 
-    CASH is money in the account's currency. Of a pair it is the amount of the currency that is not the account's
+    CASH is money in the account's currency, below 0 where it is borrowed. Of a pair it is the amount of the currency that is not the account's
     (JPY=X in an account in dollars: yen).
     """
     said = f"--holdings {path}"
@@ -154,7 +163,7 @@ def read_holdings(path: Path) -> pd.Series:
         raise ValueError(f"{said}: columns {', '.join(table.columns)}; expected symbol, shares")
     table["symbol"] = restored(table["symbol"].str.strip())
     shares = pd.to_numeric(table["shares"], errors="coerce").set_axis(table["symbol"])
-    wrong = ~(np.isfinite(shares.to_numpy()) & (shares.to_numpy() >= 0))
+    wrong = ~(np.isfinite(shares.to_numpy()) & ((shares.to_numpy() >= 0) | (table["symbol"] == MONEY).to_numpy()))
     if wrong.any():
         row = table[wrong].iloc[0]
         raise ValueError(f"{said}: {row['symbol']} has shares {row['shares']!r}, expected a number >= 0")

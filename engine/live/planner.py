@@ -22,7 +22,7 @@ from clusterfolio.engine.live.records import Intent, IntentState, Plan, client_i
 from clusterfolio.engine.live.venue import ZERO, Asset, Side, Timing
 from clusterfolio.feeds.live import Hub, live_feeds
 from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel
-from clusterfolio.strategies.policy import Decision, Policy, PortfolioState
+from clusterfolio.strategies.policy import Decision, Policy, PortfolioState, guard_of, largest_exposure
 from clusterfolio.strategies.rebalance import RebalanceStrategy
 
 #: Less than this is no share: what a reverse split leaves of one.
@@ -116,7 +116,9 @@ def ask_strategy(
     def policy_on(moment: pd.Timestamp) -> Policy:
         if decided is not None and moment == first and moment < now:
             return Recorded(decided[1])
-        return policy_for(moment)
+        policy = policy_for(moment)
+        check_cash_only(largest_exposure(guard_of(policy)))
+        return policy
 
     cerebro.addstrategy(
         strategy, policy_for=policy_on, decision_dates=tuple(dates), panel=day.panel, sessions=day.panel.sessions,
@@ -128,6 +130,19 @@ def ask_strategy(
     missed = {name: why for when, name, why in ran.unfilled if when == now and not why.startswith("still waiting")}
     return Asked(last, ran._wanted if last is not None else None, broker.wanted, broker.getvalue(), missed,
                  {name: getattr(ran, name) for name in CARRIED if hasattr(ran, name)})  # fmt: skip
+
+
+def check_cash_only(exposure: float) -> None:
+    """Refuse a policy that may hold more than the account is worth: no venue here is asked to lend.
+
+    Raises:
+        ValueError: exposure above 1.
+    """
+    if exposure > 1:
+        raise ValueError(
+            f"risk.max_exposure: the run holds up to {exposure:g} times the account's value on borrowed money, and paper "
+            "trading spends cash only; make a run with --set risk.max_exposure=1 for it"
+        )
 
 
 def _rows_from(day: Day, first: pd.Timestamp) -> slice:

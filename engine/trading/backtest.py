@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import backtrader as bt
 import pandas as pd
 
-from clusterfolio.engine.trading.cash_flows import INTEREST, AccountBroker, cash_flows, payments_table
+from clusterfolio.engine.trading.cash_flows import FINANCING, INTEREST, AccountBroker, cash_flows, payments_table
 from clusterfolio.engine.trading.clock import ClockCerebro
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.engine.trading.whole_shares import Traded, in_whole_shares
 from clusterfolio.feeds.bt_feed import panel_feeds
 from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel
-from clusterfolio.strategies.policy import Decision, Policy
+from clusterfolio.strategies.policy import Decision, Policy, guard_of, largest_exposure
 from clusterfolio.strategies.rebalance import RebalanceStrategy
 
 TRANSACTION_COLUMNS = ("date", "symbol", "amount", "price", "value", "commission", "spread", "reason")
@@ -33,7 +33,7 @@ class BacktestResult:
         transactions: one row per fill, columns ``TRANSACTION_COLUMNS``; ``amount`` in signed shares, money in the
             account's currency.
         payments: what was paid into the account's cash (negative: out of it) before a day's fills: columns
-            ``engine.trading.cash_flows.PAYMENT_COLUMNS``; ``symbol`` is empty for interest.
+            ``engine.trading.cash_flows.PAYMENT_COLUMNS``; ``symbol`` is empty for interest and financing.
         decisions: in order of date.
         unfilled: ``(date, symbol, why)`` of every target that could not be reached.
         capital: what the account started with.
@@ -53,9 +53,8 @@ class BacktestResult:
 
     @property
     def interest(self) -> pd.Series:
-        """What cash earned on each session of ``returns``, in money."""
-        earned = self.payments[self.payments["reason"] == INTEREST].groupby("date")["amount"].sum()
-        return earned.reindex(self.returns.index, fill_value=0.0).rename("interest")
+        """What cash earned on each session of ``returns``, in money; negative where it was borrowed."""
+        return _paid(self.payments, INTEREST, self.returns.index).rename("interest")
 
     @property
     def weights(self) -> pd.DataFrame:
@@ -104,7 +103,8 @@ def run_backtest(
 
     Args:
         panel: prices in the account's currency; the run ends with it.
-        policy_for: the policy fitted on data before a given day.
+        policy_for: the policy fitted on data before a given day. The account lends what the first one's guard may ask
+            for (``max_exposure``).
         decision_dates: sessions to decide on; fills come at the next open, so the last must lie before the end.
         clock: "shared" or "stock".
         progress: called with each session once it is done.
@@ -123,7 +123,8 @@ def run_backtest(
     for feed in panel_feeds(traded.panel):
         cerebro.adddata(feed)
     sessions = traded.panel.sessions
-    cerebro.broker = AccountBroker(cash_flows(cash, trading, decision_dates[0], sessions, traded.dividends))
+    flows = cash_flows(cash, trading, decision_dates[0], sessions, traded.dividends)
+    cerebro.broker = AccountBroker(flows, largest_exposure(guard_of(policy_for(decision_dates[0]))))
     cerebro.broker.setcash(trading.capital)
     if trading.costs:
         _charge(cerebro.broker, traded.panel, trading.cost_multiplier)
@@ -205,19 +206,26 @@ def _result(strategy, panel: Panel, trading: TradingConfig, first: pd.Timestamp,
     transactions = _transactions(strategy, panel)
     # A fill on a day that is no session (weekend bars) shows in the next session's value.
     booked = net.index[net.index.searchsorted(transactions["date"]).clip(max=len(net) - 1)]
+    payments = payments_table(strategy.broker.payments)
     costs = (transactions["commission"] + transactions["spread"]).groupby(booked).sum().reindex(net.index).fillna(0.0)
+    costs -= _paid(payments, FINANCING, net.index)
     return BacktestResult(
         returns=pd.DataFrame({"strategy": net, "benchmark": benchmark}).rename_axis("date"),
         gross=(net + costs / value.shift(1).reindex(net.index)).rename("gross"),
         value=value.rename("value"),
         positions=positions,
         transactions=transactions,
-        payments=payments_table(strategy.broker.payments),
+        payments=payments,
         decisions=strategy.decisions,
         unfilled=strategy.unfilled,
         capital=trading.capital,
         clock=clock,
     )
+
+
+def _paid(payments: pd.DataFrame, reason: str, sessions: pd.Index) -> pd.Series:
+    """Money paid for a reason by session."""
+    return payments[payments["reason"] == reason].groupby("date")["amount"].sum().reindex(sessions, fill_value=0.0)
 
 
 def _transactions(strategy, panel: Panel) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What an account is paid, or pays, between a close and the next fills: interest on cash, dividends of whole shares.
+"""What an account is paid, or pays, between a close and the next fills: interest, financing, dividends of whole shares.
 
 Everything paid on a day follows from what was held at the close before and from what was known by then. It is booked
 before the day's orders are checked and filled. The engine's brokers take it from ``CashFlows``, the vectorised path
@@ -8,6 +8,7 @@ from the same through its tape.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,10 +18,11 @@ from backtrader.brokers import BackBroker
 
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.engine.trading.metrics import cash_per_session
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 from clusterfolio.strategies.bars import day_of
 
 #: Reasons of payments.
-INTEREST, DIVIDEND = "interest", "dividend"
+INTEREST, FINANCING, DIVIDEND = "interest", "financing", "dividend"
 
 #: Columns of a table of payments.
 PAYMENT_COLUMNS = ("date", "symbol", "amount", "reason")
@@ -33,7 +35,7 @@ class Payment:
     """Money paid into the account's cash (negative: out of it) before the fills of a day.
 
     Attributes:
-        symbol: of the asset that pays it; empty for interest.
+        symbol: of the asset that pays it; empty for interest and financing.
     """
 
     date: pd.Timestamp
@@ -48,10 +50,12 @@ class CashFlows:
 
     Attributes:
         rates: interest by day, as a fraction of the cash; a day that is not there pays none.
+        financing: by day, what borrowed money costs beyond that, as a fraction of it.
         dividends: by day and symbol, money for each unit held.
     """
 
     rates: dict[pd.Timestamp, float] = field(default_factory=dict)
+    financing: dict[pd.Timestamp, float] = field(default_factory=dict)
     dividends: dict[pd.Timestamp, dict[str, float]] = field(default_factory=dict)
 
     def due(self, day: pd.Timestamp, cash: float, held: Callable[[str], float]) -> Iterator[Payment]:
@@ -59,6 +63,9 @@ class CashFlows:
         amount = interest(cash, self.rates.get(day, 0.0))
         if amount:
             yield Payment(day, "", amount, INTEREST)
+        owed = financing(cash, self.financing.get(day, 0.0))
+        if owed:
+            yield Payment(day, "", owed, FINANCING)
         for symbol, each in self.dividends.get(day, {}).items():
             units = held(symbol)
             if units:
@@ -80,6 +87,24 @@ def interest(cash: Money, rate: float) -> Money:
     return cash * rate
 
 
+def financing(cash: Money, rate: float) -> Money:
+    """What borrowed money (cash below 0) costs beyond the interest, 0 or less; idle cash has no part in it.
+
+    >>> financing(-1000.0, 0.0001), financing(1000.0, 0.0001)
+    (-0.1, 0.0)
+    """
+    return np.minimum(cash, 0.0) * rate + 0.0
+
+
+def credit(value: Money, max_exposure: float) -> Money:
+    """What an account of this value may borrow for positions of at most so many times its value.
+
+    >>> credit(1000.0, 1.5), credit(1000.0, 1.0), credit(-1000.0, 1.5)
+    (500.0, 0.0, 0.0)
+    """
+    return np.maximum(value, 0.0) * (max_exposure - 1.0)
+
+
 def cash_flows(
     cash: pd.Series | float | None,
     trading: TradingConfig,
@@ -92,31 +117,40 @@ def cash_flows(
     Args:
         cash: simple return of cash per session, as from ``feeds.exogenous.macro.cash_returns``: each known at the close
             of the session before; or one annual rate. None = cash earns nothing.
+            Borrowed cash costs it, and ``trading.financing_spread`` on top; where idle cash earns nothing it costs both
+            all the same.
         sessions: that the account may see; it is paid on those that come with a bar.
         dividends: by day and symbol, money for each unit held at the close before; None = they are re-invested.
     """
-    rates = {}
-    if cash is not None and trading.cash_interest:
-        rates = cash_per_session(cash, sessions[sessions > first]).to_dict()
+    later = sessions[sessions > first]
+    known = pd.Series(0.0, later) if cash is None else cash_per_session(cash, later)
+    spread = trading.financing_spread * trading.cost_multiplier / SESSIONS_PER_YEAR
+    rates = known.to_dict() if trading.cash_interest else {}
+    borrowed = (known * 0.0 + spread if trading.cash_interest else known + spread).to_dict() if trading.costs else {}
     paid: dict[pd.Timestamp, dict[str, float]] = {}
     if dividends is not None:
-        later = dividends.loc[dividends.index > first]
-        for row, column in zip(*np.nonzero(later.to_numpy()), strict=True):
-            paid.setdefault(later.index[row], {})[later.columns[column]] = float(later.iloc[row, column])
-    return CashFlows(rates, paid)
+        due = dividends.loc[dividends.index > first]
+        for row, column in zip(*np.nonzero(due.to_numpy()), strict=True):
+            paid.setdefault(due.index[row], {})[due.columns[column]] = float(due.iloc[row, column])
+    return CashFlows(rates, borrowed, paid)
 
 
 class Paying:
-    """What makes a broker of backtrader's book an account's payments, before it looks at the orders of the day.
+    """What makes a broker of backtrader's book an account's payments, before it looks at the orders of the day, and lend.
+
+    backtrader refuses an order for which the cash does not last. Here it may last into the credit, which follows from
+    the account's value at the last close.
 
     Attributes:
         flows: what is due.
         payments: what was booked, in order.
+        max_exposure: how many times its value the account may hold; more than 1 = it borrows.
     """
 
-    def __init__(self, flows: CashFlows | None = None):
+    def __init__(self, flows: CashFlows | None = None, max_exposure: float = 1.0):
         super().__init__()
         self.flows = flows or CashFlows()
+        self.max_exposure = max_exposure
         self.payments: list[Payment] = []
         self._paid: pd.Timestamp | None = None  # the day up to which all is booked
 
@@ -129,6 +163,35 @@ class Paying:
                 self.cash += payment.amount
                 self.payments.append(payment)
         super().next()
+        if self.max_exposure > 1 and self.getvalue() <= 0:
+            raise ValueError(
+                f"the account was lost on {now.date()}: it held up to {self.max_exposure:g} times its value on borrowed "
+                "money (risk.max_exposure)"
+            )
+
+    @property
+    def credit(self) -> float:
+        """What may be borrowed by the account's value at the last close."""
+        return float(credit(self._value, self.max_exposure))
+
+    def check_submitted(self):
+        """As backtrader's, with the credit beside the cash."""
+        with self._lent():
+            super().check_submitted()
+
+    def _execute(self, order, ago=None, **kwargs):
+        if ago is None:  # only worked out, from cash that is handed on
+            return super()._execute(order, ago=ago, **kwargs)
+        with self._lent():
+            return super()._execute(order, ago=ago, **kwargs)
+
+    @contextmanager
+    def _lent(self) -> Iterator[None]:
+        """The credit in the cash, for as long as backtrader looks whether that lasts."""
+        lent = self.credit
+        self.cash += lent
+        yield
+        self.cash -= lent
 
     def _held(self, symbol: str) -> float:
         """Units of a symbol in the account."""
@@ -142,7 +205,7 @@ class Paying:
 
 
 class AccountBroker(Paying, BackBroker):
-    """``BackBroker`` with an account that is paid interest."""
+    """``BackBroker`` with an account that is paid interest and may borrow."""
 
     def _moment(self) -> float:
         return max(data.datetime[0] for data in self.cerebro.datas if len(data))

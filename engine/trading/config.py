@@ -27,6 +27,8 @@ class TradingConfig:
         cost_multiplier: scales those costs; 2 = twice as dear.
         cash_interest: idle cash earns what section [cash] says, and borrowed cash costs it: the rate known at a close
             counts until the next session.
+        financing_spread: annual rate that borrowed cash (risk.max_exposure above 1) costs on top of that, whether idle
+            cash earns or not; a choice, near what a large broker takes.
     """
 
     rebalance: str | int = "month"
@@ -37,6 +39,7 @@ class TradingConfig:
     costs: bool = True
     cost_multiplier: float = 1.0
     cash_interest: bool = True
+    financing_spread: float = 0.015
 
     def __post_init__(self):
         number = isinstance(self.rebalance, int) and not isinstance(self.rebalance, bool) and self.rebalance >= 1
@@ -55,3 +58,5 @@ class TradingConfig:
             raise ValueError(f"trading.cash_buffer: got {self.cash_buffer}, expected 0 <= cash_buffer < 1")
         if not self.cost_multiplier >= 0:
             raise ValueError(f"trading.cost_multiplier: got {self.cost_multiplier}, expected 0 or more")
+        if not self.financing_spread >= 0:
+            raise ValueError(f"trading.financing_spread: got {self.financing_spread}, expected 0 or more")

@@ -29,6 +29,7 @@ class Tape:
         listed: row from which a close is known, ``(n_assets + 1,)``; 0 for the empty slot.
         rate: cost per unit of value traded, ``(n_assets + 1,)``.
         interest: what each day pays on the cash of the close before, as a fraction of it, ``(n_days,)``.
+        financing: what it costs beyond that where the cash is borrowed, ``(n_days,)``.
         dividends: what it pays for each unit held at the close before; None = they are re-invested.
         lots: units of which whole multiples are traded; None = fractions are.
         session: which days are sessions, ``(n_days,)``.
@@ -44,6 +45,7 @@ class Tape:
     listed: np.ndarray
     rate: np.ndarray
     interest: np.ndarray
+    financing: np.ndarray
     dividends: np.ndarray | None
     lots: np.ndarray | None
     session: np.ndarray
@@ -78,11 +80,11 @@ def read_tape(panel: Panel, first: pd.Timestamp, trading: TradingConfig, cash: p
     days = days[began:]
     session = days.isin(panel.sessions)
     flows = cash_flows(cash, trading, first, days[session])
-    interest = np.array([flows.rates.get(day, 0.0) for day in days])
+    interest, financing = (np.array([by.get(day, 0.0) for day in days]) for by in (flows.rates, flows.financing))
     return Tape(
         days, opens[began:], close[began:], fills[began:], silent[began:].astype(np.int32), listed, rate, interest,
-        _by_day(traded.dividends, names, days, 0.0), _by_day(traded.lots, names, days, 1.0), session, count[began:],
-        column,
+        financing, _by_day(traded.dividends, names, days, 0.0), _by_day(traded.lots, names, days, 1.0), session,
+        count[began:], column,
     )  # fmt: skip
 
 

@@ -16,16 +16,19 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.trading.cash_flows import interest
+from clusterfolio.engine.trading.cash_flows import credit, financing, interest
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.engine.trading.tape import Tape, read_tape
 from clusterfolio.feeds.panel import STOPPED_AFTER, Panel
 from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares
-from clusterfolio.strategies.policy import Guard, PortfolioState, changed_names, guarded
+from clusterfolio.strategies.policy import Guard, PortfolioState, changed_names, guarded, largest_exposure
 from clusterfolio.strategies.rebalance import DUST, GIVE_UP_AFTER, REACHED
 
 #: Portfolios in memory at a time.
 BLOCK = 500
+
+#: The return of an account that is lost: nothing less is left, and its logarithm still is a number.
+GONE = -1.0 + 1e-12
 
 #: Why an order is there; see ``strategies.rebalance``.
 REBALANCE, STOPPED, AGAIN = 0, 1, 2
@@ -60,7 +63,8 @@ class Targets:
 
     Attributes:
         picks: int ``(n_portfolios, n_decisions, n_slots)``, columns of the panel; -1 = none. No name twice.
-        weights: float64, same shape: fraction of the portfolio's value; sums to at most 1 over the slots.
+        weights: float64, same shape: fraction of the portfolio's value; sums to at most 1 over the slots, or to what
+            the account may hold on credit (``simulate``).
     """
 
     picks: np.ndarray
@@ -89,7 +93,7 @@ class Simulated:
         sessions: shape ``(n_sessions,)``.
         net, gross: simple daily returns after and before costs, ``(n_portfolios, n_sessions)``.
         value: of the account at the last session, ``(n_portfolios,)``.
-        costs: commission and spread paid, ``(n_portfolios,)``.
+        costs: commission, spread and financing paid, ``(n_portfolios,)``.
         traded: value of all fills, bought and sold, ``(n_portfolios,)``.
     """
 
@@ -108,6 +112,7 @@ def simulate(
     trading: TradingConfig,
     guard: Guard | None = None,
     cash: pd.Series | float | None = None,
+    max_exposure: float | None = None,
 ) -> Simulated:
     """Trade every portfolio's targets, each alone with ``trading.capital``, to the panel's last session.
 
@@ -120,6 +125,8 @@ def simulate(
         guard: looks at every portfolio as it does at a strategy's. It is asked one by one, which takes as long as it
             takes: give it few.
         cash: what idle cash earns; see ``run_backtest``.
+        max_exposure: how many times its value an account may hold, on credit beyond 1; None = what the guard may ask
+            for, 1 without one. An account that loses all it has is sold out, and stays at 0.
 
     Raises:
         ValueError: shapes or dates do not fit, or a weight of an asset without a bar by then.
@@ -130,15 +137,16 @@ def simulate(
     rows = tape.days.get_indexer(dates)
     if (rows < 0).any() or not tape.session[rows].all() or dates[-1] >= panel.sessions[-1]:
         raise ValueError("dates: expected sessions with a bar, the last one before the panel's last session")
+    most = largest_exposure(guard) if max_exposure is None else max_exposure
     if guard is not None:
         cuts: dict[int, Panel] = {}
         parts = [
-            _Guarded(tape, trading, rows, panel, targets, slice(at, at + 1), guard, cuts).run()
+            _Guarded(tape, trading, rows, most, panel, targets, slice(at, at + 1), guard, cuts).run()
             for at in range(len(targets))
         ]
     else:
         parts = [
-            _Block(tape, trading, rows, panel, targets, slice(at, min(at + BLOCK, len(targets)))).run()
+            _Block(tape, trading, rows, most, panel, targets, slice(at, min(at + BLOCK, len(targets)))).run()
             for at in range(0, len(targets), BLOCK)
         ]
     net, gross, value, costs, traded = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -164,6 +172,7 @@ class _Block:
         tape: Tape,
         trading: TradingConfig,
         decisions: np.ndarray,
+        max_exposure: float,
         panel: Panel,
         targets: Targets | Chooser,
         rows: slice,
@@ -171,6 +180,7 @@ class _Block:
         self.tape = tape
         self.trading = trading
         self.decisions = decisions
+        self.max_exposure = max_exposure
         self.panel = panel
         self.targets = targets
         self.rows = rows
@@ -236,8 +246,10 @@ class _Block:
         costs = np.zeros((len(value), len(rows)))
         for row in np.flatnonzero(self.costs.any(axis=0)):
             costs[:, booked[row]] += self.costs[:, row]
-        net = value[:, 1:] / value[:, :-1] - 1.0
-        return net, net + costs / value[:, :-1], value[:, -1], self.costs.sum(axis=1), self.traded
+        net, part = value[:, 1:] / value[:, :-1] - 1.0, costs / value[:, :-1]
+        lost = np.maximum.accumulate(value[:, :-1] <= 0, axis=1)
+        net = np.where(lost, 0.0, np.maximum(net, GONE))
+        return net, net + np.where(lost, 0.0, part), value[:, -1], self.costs.sum(axis=1), self.traded
 
     def _value(self, row: int) -> np.ndarray:
         return self.cash + (self.shares * self.tape.close[row][self.ids]).sum(axis=1)
@@ -282,9 +294,16 @@ class _Block:
 
     def _pay(self, row: int) -> None:
         """What the day pays by what was held at the close before; see ``engine.trading.cash_flows``."""
+        owed = financing(self.cash, self.tape.financing[row])
         self.cash += interest(self.cash, self.tape.interest[row])
+        self.cash += owed
+        self.costs[:, row] -= owed
         if self.tape.dividends is not None and self.tape.dividends[row].any():
             self.cash += (self.shares * self.tape.dividends[row][self.ids]).sum(axis=1)
+
+    def _credit(self, row: int) -> np.ndarray:
+        """What may be borrowed by the value at a close."""
+        return credit(self.values[:, row], self.max_exposure)
 
     def _lots(self, row: int, ids: np.ndarray) -> np.ndarray | float:
         """Units of which whole multiples are traded."""
@@ -306,7 +325,7 @@ class _Block:
         worth = amount * self.tape.close[sent][self.ids]
         cost = worth + np.abs(worth) * self.tape.rate[self.ids]
         sold = np.where(amount < 0, cost, 0.0).sum(axis=1)
-        left = (self.cash - sold)[:, None] - np.cumsum(np.where(amount > 0, cost, 0.0), axis=1)
+        left = (self.cash + self._credit(sent) - sold)[:, None] - np.cumsum(np.where(amount > 0, cost, 0.0), axis=1)
         self._refuse(new & (amount > 0) & (left < 0))
 
     def _refuse(self, orders: np.ndarray) -> None:
@@ -320,11 +339,12 @@ class _Block:
         worth = np.where(fills, amount * price, 0.0)
         fee = np.abs(worth) * self.tape.rate[self.ids]
         self.cash -= np.where(amount < 0, worth + fee, 0.0).sum(axis=1)
+        lent = self._credit(row - 1)
         done = fills & (amount < 0)
         buys = fills & (amount > 0)
         for slot in np.flatnonzero(buys.any(axis=0)):
             cost = worth[:, slot] + fee[:, slot]
-            paid = buys[:, slot] & (self.cash - cost >= 0.0)
+            paid = buys[:, slot] & (self.cash + lent - cost >= 0.0)
             self.cash -= np.where(paid, cost, 0.0)
             done[:, slot] |= paid
         self.shares += np.where(done, amount, 0.0)
@@ -349,7 +369,7 @@ class _Block:
         ids[:, 1:][twice] = self.spare
         self.ids, self.shares = ids, shares
         wanted = target_shares(
-            weight, self.tape.close[row][ids], self.values[:, [row]],
+            weight, self.tape.close[row][ids], np.maximum(self.values[:, [row]], 0.0),
             cash_buffer=self.trading.cash_buffer, fractional=self.trading.fractional, lots=self._lots(row, ids),
         )  # fmt: skip
         self.target = np.where(ids != self.spare, wanted, np.nan)
@@ -402,10 +422,10 @@ class _Block:
         price = self.tape.close[row][self.ids]
         promised = np.where(self.live > 0, self.live * price, 0.0).sum(axis=1)
         selling = (self.live < 0).any(axis=1)
-        dust = DUST * self.values[:, row]
+        dust, lent = DUST * self.values[:, row], self._credit(row)
         for slot in np.flatnonzero(again.any(axis=0)):
             affordable = affordable_shares(
-                self.cash - promised, price[:, slot], self.tape.rate[self.ids[:, slot]],
+                self.cash + lent - promised, price[:, slot], self.tape.rate[self.ids[:, slot]],
                 fractional=self.trading.fractional, lots=self._lots(row, self.ids[:, slot]),
             )  # fmt: skip
             amount = np.minimum(missing[:, slot], affordable)
@@ -424,13 +444,14 @@ class _Guarded(_Block):
         tape: Tape,
         trading: TradingConfig,
         decisions: np.ndarray,
+        max_exposure: float,
         panel: Panel,
         targets: Targets | Chooser,
         rows: slice,
         guard: Guard,
         cuts: dict[int, Panel],
     ):
-        super().__init__(tape, trading, decisions, panel, targets, rows)
+        super().__init__(tape, trading, decisions, max_exposure, panel, targets, rows)
         self.cuts = cuts  # the panel cut at a row, for all portfolios
         self.guard = guard
         known = tape.column[:-1] >= 0
@@ -473,7 +494,7 @@ class _Guarded(_Block):
         weights = self.wanted.reindex(names, fill_value=0.0)
         order = np.searchsorted(self.ids[0], aimed)
         self.target[0, order] = target_shares(
-            weights.to_numpy(), self.tape.close[row][aimed], self.values[0, row],
+            weights.to_numpy(), self.tape.close[row][aimed], max(self.values[0, row], 0.0),
             cash_buffer=self.trading.cash_buffer, fractional=self.trading.fractional, lots=self._lots(row, aimed),
         )  # fmt: skip
         self.live[0, order], self.sent[0, order] = 0.0, row
@@ -502,6 +523,9 @@ class _Guarded(_Block):
 
     def _ask(self, row: int) -> None:
         value = float(self.values[0, row])
+        if value <= 0:  # lost: there is nothing to look at, and what is held is sold
+            self.wanted = pd.Series(dtype=float)
+            return
         held = self.shares[0] != 0
         worth = (self.shares[0] * self.tape.close[row][self.ids[0]])[held]
         first = self.decisions[0]

@@ -20,7 +20,7 @@ from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.diversification import correlations, log_returns
 from clusterfolio.strategies.passports.cluster_stability import cluster_stability
 from clusterfolio.strategies.passports.likeness import NEAREST, distances, nearest, past_days
-from clusterfolio.strategies.policy import Decision, Guard, Policy, PortfolioState, ask, named_failures
+from clusterfolio.strategies.policy import Decision, Guard, Policy, PortfolioState, ask, largest_exposure, named_failures
 
 #: Fewest sessions a correlation is taken over.
 LEAST_SESSIONS = 5
@@ -86,6 +86,11 @@ class NotedPolicy:
     def guard_every(self) -> int:
         """The policy's own."""
         return getattr(self.policy, "guard_every", 0)
+
+    @property
+    def max_exposure(self) -> float:
+        """The policy's own."""
+        return largest_exposure(self.policy)
 
     def guard(self, weights: pd.Series, panel: Panel, state: PortfolioState) -> tuple[pd.Series, dict[str, str]]:
         """The policy's own."""

@@ -29,7 +29,8 @@ class RiskConfig:
         feedback: how strongly the exposure answers to the account's realised volatility being off the target (half-life
             126 sessions); 0 = the forecast alone.
         persistence: how much of that answer stays from one look to the next, 0 to 1.
-        max_exposure: largest exposure, at most 1: the account does not borrow.
+        max_exposure: largest exposure that the volatility target asks for; above 1 the account borrows what it takes, and
+            pays trading.financing_spread beyond the cash rate for it.
         exposure_band: a change of the exposure up to this size is not traded between decisions.
         volatility_every: sessions from one look of the volatility target to the next.
         name_volatility: annual volatility above which a name's part is scaled down to it, the rest stays in cash.
@@ -73,10 +74,8 @@ class RiskConfig:
             raise ValueError(f"risk.cool_down: got {self.cool_down}, expected 0 or more sessions")
         if self.forecast not in FORECASTS:
             raise ValueError(f"risk.forecast: got {self.forecast!r}, expected one of {', '.join(FORECASTS)}")
-        if not 0 < self.max_exposure <= 1:
-            raise ValueError(
-                f"risk.max_exposure: got {self.max_exposure}, expected 0 < it <= 1: the account does not borrow"
-            )
+        if not 0 < self.max_exposure < math.inf:
+            raise ValueError(f"risk.max_exposure: got {self.max_exposure}, expected a number above 0")
         if not 0 <= self.drawdown_exposure < 1:
             raise ValueError(f"risk.drawdown_exposure: got {self.drawdown_exposure}, expected 0 <= it < 1")
 
@@ -89,6 +88,11 @@ class RiskConfig:
     def scales(self) -> bool:
         """Whether weights are scaled by a volatility."""
         return bool(self.volatility_target or self.name_volatility)
+
+    @property
+    def largest(self) -> float:
+        """Largest sum of the weights under these rules: above 1 only where a volatility is aimed at."""
+        return max(1.0, self.max_exposure) if self.volatility_target else 1.0
 
     @property
     def every(self) -> int:

@@ -78,6 +78,11 @@ class RiskRules:
         """Sessions from one look to the next."""
         return self.config.every
 
+    @property
+    def max_exposure(self) -> float:
+        """Largest sum of the weights."""
+        return self.config.largest
+
     def guard(
         self, weights: pd.Series, panel: Panel, state: PortfolioState
     ) -> tuple[pd.Series, dict[str, str], dict[str, Any]]:

@@ -142,6 +142,15 @@ def test_costs_are_stated_in_the_accounts_currency(panel):
     assert orders.loc["VOD.L", "cost"] == pytest.approx(50_000 * 12e-4)
 
 
+def test_what_is_borrowed_is_spent_and_no_more(panel):
+    target = {"SPY": 0.9, "VOD.L": 0.7}
+    orders, _ = listed(panel, target, max_exposure=1.5, cost_bps=pd.Series({"SPY": 0.0, "VOD.L": 0.0}))
+    assert orders["value"].sum() == pytest.approx(150_000.0)
+    assert orders["value"]["SPY"] / orders["value"]["VOD.L"] == pytest.approx(9 / 7)
+    orders, _ = listed(panel, target)
+    assert orders["value"].sum() == pytest.approx(100_000.0)
+
+
 def test_a_panel_made_by_hand_is_priced_by_its_levels(panel):
     bare = replace(panel, market=None, rate=None)
     pd.testing.assert_series_equal(quotes_of(bare)["each"], panel.close.iloc[-1], check_names=False)

@@ -3,9 +3,10 @@
 from types import SimpleNamespace
 
 import pandas as pd
+import pytest
 
 from clusterfolio.engine.cli.decide import _stays
-from clusterfolio.engine.jobs.decide import _stale
+from clusterfolio.engine.jobs.decide import _borrowed, _stale, read_holdings
 
 DAY, BEFORE = pd.Timestamp("2025-04-21"), pd.Timestamp("2025-04-17")
 
@@ -26,3 +27,16 @@ def test_what_cannot_be_sold_is_named_with_its_weight_and_the_day_of_its_close()
     assert _stays(row) == "10 shares (92 %) cannot be sold, valued at the close of 2025-04-17"
     row.held = 0.0
     assert _stays(row) == "its weight of 14.00% stays in cash"
+
+
+def test_a_loan_is_named_and_owed_money_can_be_stated(tmp_path):
+    weights = pd.Series({"A": 0.9, "B": 0.6})
+    (said,) = _borrowed(weights, 10_000.0, "EUR", 0.02)
+    assert said == "about 4,700 EUR are to be borrowed: it takes a margin account that lends as much"
+    assert _borrowed(weights / 1.5, 10_000.0, "EUR", 0.0) == ()
+    path = tmp_path / "held.csv"
+    path.write_text("symbol,shares\nA,10\nCASH,-250.5\n")
+    assert read_holdings(path).to_dict() == {"A": 10.0, "CASH": -250.5}
+    path.write_text("symbol,shares\nA,-10\nCASH,5\n")
+    with pytest.raises(ValueError, match="A has shares '-10'"):
+        read_holdings(path)

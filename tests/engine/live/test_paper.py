@@ -1,6 +1,7 @@
 """Paper trading as a user meets it: a finished run, two commands, and the same again after a stop."""
 
 import json
+import re
 import shutil
 
 import pandas as pd
@@ -72,6 +73,17 @@ def test_what_decide_says_paper_orders(finished, home):
     assert {r["symbol"]: float(r["price"]) for r in planned["orders"]} == pytest.approx(
         {r["symbol"]: r["price"] * r["rate"] for r in listed["orders"]}
     )
+
+
+def test_a_run_on_borrowed_money_is_refused_in_one_sentence(finished, home, tmp_path):
+    lent = tmp_path / "lent"
+    shutil.copytree(finished, lent)
+    config = (lent / "config.toml").read_text()
+    config = config.replace("max_exposure = 1.0", "max_exposure = 1.5")
+    config = re.sub(r"\[policy\][^[]*", '[policy]\nname = "cluster"\n\n', config)
+    (lent / "config.toml").write_text(config.replace("volatility_target = 0.0", "volatility_target = 0.1"))
+    said = invoke("paper", "once", lent, *QUIET, *home, code=2).output
+    assert "risk.max_exposure: the run holds up to 1.5 times the account's value on borrowed money" in " ".join(said.split())
 
 
 def test_a_dry_run_leaves_no_trace(finished, home):
