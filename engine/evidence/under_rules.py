@@ -33,13 +33,18 @@ def beside_constant_exposure(run: FinishedRun, cash: pd.Series) -> dict | None:
     free = without_rules(run).reindex(own.index)
     if len(own) < FEWEST or free.isna().any() or not (own.std() > 0 and free.std() > 0):
         return None
-    return against_constant(own, free, cash)
+    return against_constant(own, free, cash, run.config.trading.financing_spread)
 
 
-def against_constant(own: pd.Series, free: pd.Series, cash: pd.Series) -> dict:
-    """The same for any daily returns: ``own`` under rules, ``free`` without, ``cash`` beside them; one index."""
+def against_constant(own: pd.Series, free: pd.Series, cash: pd.Series, financing_spread: float = 0.0) -> dict:
+    """The same for any daily returns: ``own`` under rules, ``free`` without, ``cash`` beside them; one index.
+
+    Args:
+        financing_spread: what a constant exposure above 1 pays a year beyond the cash rate on what it borrows.
+    """
     exposure = float((own - cash).std() / (free - cash).std())
-    constant = cash + exposure * (free - cash)
+    borrowed = max(exposure - 1.0, 0.0)
+    constant = cash + exposure * (free - cash) - borrowed * financing_spread / SESSIONS_PER_YEAR
     apart = sharpe_difference(own - cash, constant - cash)
     return {
         "exposure": exposure,

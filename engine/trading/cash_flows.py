@@ -172,7 +172,8 @@ class Paying:
     @property
     def credit(self) -> float:
         """What may be borrowed by the account's value at the last close."""
-        return float(credit(self._value, self.max_exposure))
+        broker: Any = self
+        return float(credit(broker._value, self.max_exposure))
 
     def check_submitted(self):
         """As backtrader's, with the credit beside the cash."""
@@ -188,10 +189,11 @@ class Paying:
     @contextmanager
     def _lent(self) -> Iterator[None]:
         """The credit in the cash, for as long as backtrader looks whether that lasts."""
+        broker: Any = self
         lent = self.credit
-        self.cash += lent
+        broker.cash += lent
         yield
-        self.cash -= lent
+        broker.cash -= lent
 
     def _held(self, symbol: str) -> float:
         """Units of a symbol in the account."""
