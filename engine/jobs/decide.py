@@ -100,7 +100,12 @@ def decide(
         fractional=config.trading.fractional, cost_bps=costs if config.trading.costs else None,
         max_exposure=largest_exposure(guard_of(policy)),
     )  # fmt: skip
-    notes = ruled + _borrowed(weights, value, panel.currency, config.trading.cash_buffer) + _stale(quotes, orders, day, panel.currency) + market.later_splits(set(orders["symbol"]))
+    notes = (
+        ruled
+        + _borrowed(weights, value, panel.currency, config.trading.cash_buffer)
+        + _stale(quotes, orders, day, panel.currency)
+        + market.later_splits(set(orders["symbol"]))
+    )
     return Orders(decision, orders, refused, value, panel.currency, notes)
 
 

@@ -96,13 +96,15 @@ def financing(cash: Money, rate: float) -> Money:
     return np.minimum(cash, 0.0) * rate + 0.0
 
 
-def credit(value: Money, max_exposure: float) -> Money:
-    """What an account of this value may borrow for positions of at most so many times its value.
+def credit(cash: Money, value: Money, max_exposure: float) -> Money:
+    """What an account of this value may owe for positions of at most so many times its value.
 
-    >>> credit(1000.0, 1.5), credit(1000.0, 1.0), credit(-1000.0, 1.5)
-    (500.0, 0.0, 0.0)
+    What it owes already is not called where its value has fallen since: sales go through, and nothing more is lent.
+
+    >>> [float(credit(cash, 1000.0, 1.5)) for cash in (200.0, -500.0, -700.0)]
+    [500.0, 500.0, 700.0]
     """
-    return np.maximum(value, 0.0) * (max_exposure - 1.0)
+    return np.maximum(np.maximum(value, 0.0) * (max_exposure - 1.0), -cash)
 
 
 def cash_flows(
@@ -171,9 +173,9 @@ class Paying:
 
     @property
     def credit(self) -> float:
-        """What may be borrowed by the account's value at the last close."""
+        """What may be owed by the account's value at the last close."""
         broker: Any = self
-        return float(credit(broker._value, self.max_exposure))
+        return float(credit(broker.cash, broker._value, self.max_exposure))
 
     def check_submitted(self):
         """As backtrader's, with the credit beside the cash."""

@@ -302,8 +302,8 @@ class _Block:
             self.cash += (self.shares * self.tape.dividends[row][self.ids]).sum(axis=1)
 
     def _credit(self, row: int) -> np.ndarray:
-        """What may be borrowed by the value at a close."""
-        return credit(self.values[:, row], self.max_exposure)
+        """What may be owed by the value at a close."""
+        return credit(self.cash, self.values[:, row], self.max_exposure)
 
     def _lots(self, row: int, ids: np.ndarray) -> np.ndarray | float:
         """Units of which whole multiples are traded."""
@@ -339,12 +339,11 @@ class _Block:
         worth = np.where(fills, amount * price, 0.0)
         fee = np.abs(worth) * self.tape.rate[self.ids]
         self.cash -= np.where(amount < 0, worth + fee, 0.0).sum(axis=1)
-        lent = self._credit(row - 1)
         done = fills & (amount < 0)
         buys = fills & (amount > 0)
         for slot in np.flatnonzero(buys.any(axis=0)):
             cost = worth[:, slot] + fee[:, slot]
-            paid = buys[:, slot] & (self.cash + lent - cost >= 0.0)
+            paid = buys[:, slot] & (self.cash + self._credit(row - 1) - cost >= 0.0)
             self.cash -= np.where(paid, cost, 0.0)
             done[:, slot] |= paid
         self.shares += np.where(done, amount, 0.0)

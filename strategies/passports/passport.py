@@ -20,7 +20,15 @@ from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.diversification import correlations, log_returns
 from clusterfolio.strategies.passports.cluster_stability import cluster_stability
 from clusterfolio.strategies.passports.likeness import NEAREST, distances, nearest, past_days
-from clusterfolio.strategies.policy import Decision, Guard, Policy, PortfolioState, ask, largest_exposure, named_failures
+from clusterfolio.strategies.policy import (
+    Decision,
+    Guard,
+    Policy,
+    PortfolioState,
+    ask,
+    largest_exposure,
+    named_failures,
+)
 
 #: Fewest sessions a correlation is taken over.
 LEAST_SESSIONS = 5

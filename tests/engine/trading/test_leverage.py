@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusterfolio.engine.trading.backtest import run_backtest
-from clusterfolio.engine.trading.cash_flows import FINANCING, INTEREST, CashFlows, Payment, cash_flows, credit
+from clusterfolio.engine.trading.cash_flows import FINANCING, INTEREST, CashFlows, Payment, cash_flows
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.engine.trading.vectorised import Targets, simulate
 from clusterfolio.strategies.policy import Decision, PolicyError
@@ -127,7 +127,22 @@ def test_no_more_is_lent_than_the_value_at_the_last_close_allows():
     assert fill.amount * 120.0 == pytest.approx(0.99 * 150_000)
     assert 120.0 * sum(row.amount for row in (fill, *more)) < 150_000
     assert twin.value[0] == pytest.approx(found.value.iloc[-1])
-    np.testing.assert_allclose(credit(np.array([100.0, -5.0]), 1.5), [50.0, 0.0])
+
+
+def test_a_sale_goes_through_however_much_is_owed_and_buys_nothing_beyond_the_credit():
+    """The account falls by a third: it owes more than its value allows. It is sold down, and no buy is lent for."""
+    closes = pd.DataFrame({"A": 100.0, "B": 50.0}, pd.bdate_range("2024-01-01", periods=60))
+    closes.iloc[30:, 0] = 60.0
+    panel = make_panel(closes)
+    days = panel.sessions[[20, 35]]
+    policy = Levered({days[0]: pd.Series({"A": 1.0}), days[1]: pd.Series({"A": 0.8, "B": 0.2})}, 60, (1.5,))
+    trading = TradingConfig(cash_buffer=0.0, costs=False, financing_spread=0.0)
+    found, twin = engine(panel, policy, trading), vectorised(panel, policy, trading)
+    # Worth 40,000 with 90,000 of A and 50,000 owed, it may hold 60,000: 48,000 of A, and 12,000 of B.
+    held = found.positions.iloc[-1]
+    assert held["A"] == pytest.approx(48_000, rel=1e-6) and held["B"] == pytest.approx(12_000, rel=1e-6)
+    assert held["cash"] == pytest.approx(-20_000, rel=1e-6) and twin.value[0] == pytest.approx(40_000)
+    assert set(found.transactions["reason"]) == {"exposure 1.5"}
 
 
 def test_without_a_guard_that_asks_for_it_nothing_is_lent():
@@ -137,10 +152,10 @@ def test_without_a_guard_that_asks_for_it_nothing_is_lent():
     found = engine(panel, policy, TradingConfig(cash_buffer=0.0))
     assert found.positions["cash"].min() >= 0 and (found.payments["reason"] != FINANCING).all()
     policy.exposures = (1.5,)
-    with pytest.raises(PolicyError, match="weights that sum to 1.5; expected at most 1$"):
+    with pytest.raises(PolicyError, match=r"weights that sum to 1\.5; expected at most 1$"):
         engine(panel, policy, TradingConfig())
     policy.max_exposure = 1.4
-    with pytest.raises(PolicyError, match=r"weights that sum to 1.5; expected at most 1\.4$"):
+    with pytest.raises(PolicyError, match=r"weights that sum to 1\.5; expected at most 1\.4$"):
         engine(panel, policy, TradingConfig())
 
 
