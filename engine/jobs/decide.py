@@ -154,8 +154,8 @@ def _check_places(run_dir: Path, config: RunConfig) -> None:
 def read_holdings(path: Path) -> pd.Series:
     """What is held by symbol, from a CSV with columns symbol and shares.
 
-    CASH is money in the account's currency, below 0 where it is borrowed. Of a pair it is the amount of the currency that is not the account's
-    (JPY=X in an account in dollars: yen).
+    CASH is money in the account's currency, below 0 where it is borrowed. Of a pair it is the amount of the currency
+    that is not the account's (JPY=X in an account in dollars: yen).
     """
     said = f"--holdings {path}"
     if not Path(path).is_file():

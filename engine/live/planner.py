@@ -140,8 +140,8 @@ def check_cash_only(exposure: float) -> None:
     """
     if exposure > 1:
         raise ValueError(
-            f"risk.max_exposure: the run holds up to {exposure:g} times the account's value on borrowed money, and paper "
-            "trading spends cash only; make a run with --set risk.max_exposure=1 for it"
+            f"risk.max_exposure: the run holds up to {exposure:g} times the account's value on borrowed money, and "
+            "paper trading spends cash only; make a run with --set risk.max_exposure=1 for it"
         )
 
 

@@ -138,7 +138,7 @@ def cash_flows(
 
 
 class Paying:
-    """What makes a broker of backtrader's book an account's payments, before it looks at the orders of the day, and lend.
+    """What makes a broker of backtrader's book an account's payments before the orders of the day, and lend.
 
     backtrader refuses an order for which the cash does not last. Here it may last into the credit, which follows from
     the account's value at the last close.
@@ -167,8 +167,8 @@ class Paying:
         super().next()
         if self.max_exposure > 1 and self.getvalue() <= 0:
             raise ValueError(
-                f"the account was lost on {now.date()}: it held up to {self.max_exposure:g} times its value on borrowed "
-                "money (risk.max_exposure)"
+                f"the account was lost on {now.date()}: it held up to {self.max_exposure:g} times its value on "
+                "borrowed money (risk.max_exposure)"
             )
 
     @property

@@ -29,8 +29,8 @@ class RiskConfig:
         feedback: how strongly the exposure answers to the account's realised volatility being off the target (half-life
             126 sessions); 0 = the forecast alone.
         persistence: how much of that answer stays from one look to the next, 0 to 1.
-        max_exposure: largest exposure that the volatility target asks for; above 1 the account borrows what it takes, and
-            pays trading.financing_spread beyond the cash rate for it.
+        max_exposure: largest exposure that the volatility target asks for; above 1 the account borrows what it takes,
+            and pays trading.financing_spread beyond the cash rate for it.
         exposure_band: a change of the exposure up to this size is not traded between decisions.
         volatility_every: sessions from one look of the volatility target to the next.
         name_volatility: annual volatility above which a name's part is scaled down to it, the rest stays in cash.

@@ -82,10 +82,8 @@ def test_a_run_on_borrowed_money_is_refused_in_one_sentence(finished, home, tmp_
     config = config.replace("max_exposure = 1.0", "max_exposure = 1.5")
     config = re.sub(r"\[policy\][^[]*", '[policy]\nname = "cluster"\n\n', config)
     (lent / "config.toml").write_text(config.replace("volatility_target = 0.0", "volatility_target = 0.1"))
-    said = invoke("paper", "once", lent, *QUIET, *home, code=2).output
-    assert "risk.max_exposure: the run holds up to 1.5 times the account's value on borrowed money" in " ".join(
-        said.split()
-    )
+    said = " ".join(invoke("paper", "once", lent, *QUIET, *home, code=2).output.split())
+    assert "risk.max_exposure: the run holds up to 1.5 times the account's value on borrowed money" in said
 
 
 def test_a_dry_run_leaves_no_trace(finished, home):

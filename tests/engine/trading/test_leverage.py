@@ -115,7 +115,7 @@ def test_what_is_borrowed_costs_rate_and_spread_whether_idle_cash_earns_or_not(e
 
 
 def test_no_more_is_lent_than_the_value_at_the_last_close_allows():
-    """The open is a fifth above the close that sized the order: it is refused, and sent again for what credit allows."""
+    """The open is a fifth above the close that sized the order: refused, and sent again for what the credit allows."""
     days = pd.bdate_range("2024-01-01", periods=60)
     panel = make_panel(pd.DataFrame({"A": 100.0}, days))
     panel.open.iloc[21:], panel.high.iloc[21:], panel.close.iloc[21:] = 120.0, 120.0, 120.0
