@@ -9,8 +9,8 @@ from decimal import Decimal
 
 from clusterfolio.engine.live.broker import Wanted
 from clusterfolio.engine.live.desk import LOST, Desk
-from clusterfolio.engine.live.planner import STEP, make_intents, rounded
 from clusterfolio.engine.live.records import ALIVE, Intent, IntentState, Plan, tag
+from clusterfolio.engine.live.shaping import STEP, make_intents, rounded
 from clusterfolio.engine.live.terms import State
 from clusterfolio.engine.live.venue import (
     ZERO,

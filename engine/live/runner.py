@@ -25,16 +25,13 @@ from clusterfolio.engine.live.limits import broken, too_stale
 from clusterfolio.engine.live.planner import (
     Asked,
     Day,
-    Shaped,
     ask_strategy,
     from_plain,
-    make_intents,
     plain,
     record_of,
-    shape,
-    why_untradable,
 )
 from clusterfolio.engine.live.records import IntentState, Plan
+from clusterfolio.engine.live.shaping import Shaped, make_intents, shape, why_untradable
 from clusterfolio.engine.live.terms import Halted, State
 from clusterfolio.engine.live.venue import ZERO, Account, Clock, OrderState, Session, Unavailable, Unreadable
 
