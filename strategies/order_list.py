@@ -117,7 +117,7 @@ def order_list(
     each = rows["each"].to_numpy(dtype=float)
     worth = np.where(have == 0, 0.0, have * each)
     costs = np.zeros(len(names)) if cost_bps is None else cost_bps.reindex(names).fillna(0.0).to_numpy(dtype=float)
-    share = _share_to_order(weights, worth / value, possible, costs / 1e4, cash_buffer, max_exposure)
+    share = share_to_order(weights, worth / value, possible, costs / 1e4, cash_buffer, max_exposure)
     aimed = np.where(possible, weights, 0.0) * share
     wanted = target_shares(aimed, each, value, cash_buffer=cash_buffer, fractional=fractional,
                            lots=rows["lot"].to_numpy(dtype=float))  # fmt: skip
@@ -157,7 +157,7 @@ def order_list(
     return table.iloc[first].reset_index(drop=True)[list(COLUMNS)], refused
 
 
-def _share_to_order(
+def share_to_order(
     weights: np.ndarray, held: np.ndarray, possible: np.ndarray, costs: np.ndarray, cash_buffer: float, most: float
 ) -> float:
     """Part of the decided weights for which there is money, at most 1.

@@ -34,6 +34,9 @@ ENOUGH = 0.5
 #: Reason of a buy that was refused at first.
 SENT_AGAIN = "rebalance, sent again after a margin refusal"
 
+#: Reason of a sale of what has fallen silent.
+STOPPED = "stopped trading"
+
 #: Reason of a fill that no rebalance asked for: an order of a subclass's own.
 OTHER = "another order of the strategy"
 
@@ -240,7 +243,7 @@ class RebalanceStrategy(bt.Strategy):
             if self._targets[name] == 0.0 and weight > 0:
                 self._missed(now, name, f"its part of the value is less than the least order, {price * lot:,.2f}")
         for name in weights.index:
-            self._reason[name] = "stopped trading" if self._stopped(name, now) else reasons.get(name, "rebalance")
+            self._reason[name] = STOPPED if self._stopped(name, now) else reasons.get(name, "rebalance")
         self._since = now
 
     def _with_feed(self, weights: pd.Series, now: pd.Timestamp) -> pd.Series:
@@ -302,11 +305,11 @@ class RebalanceStrategy(bt.Strategy):
 
     def _sell_stopped(self, now: pd.Timestamp) -> None:
         for name in list(self.holdings.shares):
-            if self._stopped(name, now) and self._reason.get(name) != "stopped trading":
+            if self._stopped(name, now) and self._reason.get(name) != STOPPED:
                 if name in self._live:
                     self.cancel(self._live.pop(name))
                 self._targets.pop(name, None)
-                self._reason[name] = "stopped trading"
+                self._reason[name] = STOPPED
                 self._send(name, -self.holdings[name])
 
     def _give_up(self, now: pd.Timestamp) -> None:

@@ -67,6 +67,7 @@ def _trading_options(command):
         click.option("--when", type=click.Choice(["queue", "after_open"]), default="queue", show_default=True,
                      help="Send at once for the next open, or just after it."),
         click.option("--no-dividends", is_flag=True, help="The local venue pays none, as Alpaca's paper host."),
+        click.option("--no-interest", is_flag=True, help="The local venue pays none on idle cash."),
         click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE",
                      help="A limit before trade, such as max_position=0.3; may be repeated."),
         click.option("--adopt", is_flag=True, help="Count foreign positions in the run's symbols as its own."),
@@ -78,12 +79,14 @@ def _trading_options(command):
     return command
 
 
-def _options(run_dir, venue, home, paths=(), start=None, when="queue", no_dividends=False, limits=(), adopt=False,
-             notify="", trust=False) -> PaperOptions:  # fmt: skip
+def _options(run_dir, venue, home, paths=(), start=None, when="queue", no_dividends=False, no_interest=False,
+             limits=(), adopt=False, notify="", trust=False) -> PaperOptions:  # fmt: skip
     from clusterfolio.engine.live.paper_options import PaperOptions
 
-    return PaperOptions(run_dir, venue, home, paths, start, when, not no_dividends, adopt, trust, notify,
-                        _limits(limits))  # fmt: skip
+    return PaperOptions(
+        run_dir, venue, home, paths, start, when, dividends=not no_dividends, interest=not no_interest, adopt=adopt,
+        trust=trust, notify=notify, limits=_limits(limits),
+    )  # fmt: skip
 
 
 def _limits(stated):

@@ -66,8 +66,18 @@ def show_plan(plan, intents, as_json: bool, skipped: Sequence[dict[str, Any]] = 
         _orders(facts["orders"])
     if following is not None:
         click.echo(f"the next decision falls on the close of {following}")
-    for name, why in ({} if plan is None else plan.skipped).items():
+    if plan is not None:
+        _left_out(facts["plan"])
+
+
+def _left_out(plan: Mapping[str, Any]) -> None:
+    """Names that are not ordered, and what the others get where something cannot be sold."""
+    for name, why in plan["skipped"].items():
         click.echo(f"not ordered: {name}: {why}; what is held of it stays, its other weight is cash")
+    if plan["cut"]:
+        least = min(plan["cut"].values())
+        click.echo(f"{len(plan['cut'])} names get {least:.2%} of their weight, as what cannot be sold takes the rest"
+                   .replace("%", " %"))  # fmt: skip
 
 
 def _positions(rows: list[dict[str, Any]], account: dict[str, Any] | None) -> None:
@@ -122,8 +132,7 @@ def show(status: dict[str, Any], as_json: bool) -> None:
     if plan:
         click.echo(f"planned for the open of {plan['session']}: {len(status['orders'])} orders")
         _orders(status["orders"])
-        for name, why in plan["skipped"].items():
-            click.echo(f"not ordered: {name}: {why}; what is held of it stays, its other weight is cash")
+        _left_out(plan)
     for session in status["skipped_sessions"]:
         click.echo(skipped_text(session))
     if day:

@@ -1,139 +1,120 @@
-"""The daily line: the account beside a model of it, and what sets them apart, in money and by cause.
+"""The daily line: what the account is worth beside the backtest's, and what sets them apart, in money and by cause.
 
-The model holds what the Strategy wanted, bought and sold in full at the market's open of the planned session, without
-costs; dividends are paid to it. Between two closes ``p`` and ``c`` with the open ``o`` between them, an asset of which
-the account has ``A`` shares and fills ``a`` at ``f``, and the model ``M`` and fills ``m``, sets them apart by
-
-    (A - M) (c - p)  -  a (f - o)  +  (a - m) (c - o)
-
-the first and last for what was not filled (or is rounded, or skipped), the second for the price. With costs, dividends
-and whatever else was paid, that is the whole of the difference; what is not is stated as unexplained.
+The model is the account that the backtest has: it sizes every decision by its own value, fills it in full at the
+market's open, re-invests dividends (in whole shares: is paid them), earns interest on its cash, and pays no costs. The
+account's difference to it is kept by cause, see ``engine.live.books``. What the venue states and no cause accounts for
+is stated as unexplained.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import pandas as pd
 
+from clusterfolio.engine.live.books import Prices, Standing
 from clusterfolio.engine.live.journal import Journal
 from clusterfolio.engine.live.planner import Day
 from clusterfolio.engine.live.records import Intent, Plan
 from clusterfolio.engine.live.venue import ZERO, Account, Activity, ActivityKind
-
-#: Causes, in the order in which they are shown.
-CAUSES = ("price", "partial fills", "skipped names", "rounding", "costs", "dividends", "other payments", "unexplained")
+from clusterfolio.strategies.orders import target_shares
 
 #: Below this share of a position a difference is one of rounding.
 ROUNDED = Decimal("1e-6")
 
 
+#: Shares aimed at, by symbol and by book: "" is the model's, the others are the causes'.
+Targets = dict[str, dict[str, Decimal]]
+
+
 @dataclass(frozen=True)
-class Model:
-    """The model's account after a close, and the account's beside it.
+class Sizing:
+    """How weights become shares: as the Strategy is told."""
+
+    cash_buffer: float
+    fractional: bool
+
+
+@dataclass(frozen=True)
+class Move:
+    """A decision that the model fills at the open of a session.
 
     Attributes:
-        closes: what both were valued at.
-        causes: why the account's shares differ from the model's, by symbol.
-        heard: how many activities of the journal are in it; one may be told of days after its date.
+        weights: by symbol; of all that is held where ``whole``, else of the names that are aimed at anew.
     """
 
-    day: dt.date
-    cash: Decimal
-    shares: Mapping[str, Decimal]
-    held: Mapping[str, Decimal]
-    account_cash: Decimal
-    closes: Mapping[str, Decimal]
-    causes: Mapping[str, str]
-    heard: int
-
-    @classmethod
-    def of(cls, journal: Journal, day: dt.date, account: Account) -> Model:
-        """As the journal has it; before the first line it is the account itself."""
-        plain = journal.state("model")
-        if plain is None:
-            held = journal.holdings()
-            return cls(day, account.cash, held, held, account.cash, {}, {}, journal.n_activities())
-        numbers = {
-            key: {name: Decimal(text) for name, text in plain[key].items()} for key in ("shares", "held", "closes")
-        }
-        return cls(
-            dt.date.fromisoformat(plain["day"]), Decimal(plain["cash"]), account_cash=Decimal(plain["account_cash"]),
-            causes=plain["causes"], heard=plain["heard"], **numbers,
-        )  # fmt: skip
-
-    def plain(self) -> dict[str, Any]:
-        """As ``of`` takes it back."""
-        texts = {
-            key: {name: str(number) for name, number in getattr(self, key).items()}
-            for key in ("shares", "held", "closes")
-        }
-        return {"day": str(self.day), "cash": str(self.cash), "account_cash": str(self.account_cash),
-                "causes": dict(self.causes), "heard": self.heard} | texts  # fmt: skip
-
-    def value(self) -> Decimal:
-        """Of the model."""
-        return self.cash + sum((n * self.closes.get(s, ZERO) for s, n in self.shares.items()), ZERO)
-
-    def account_value(self) -> Decimal:
-        """Of the account, at the same closes."""
-        return self.account_cash + sum((n * self.closes.get(s, ZERO) for s, n in self.held.items()), ZERO)
+    session: dt.date
+    weights: Mapping[str, float]
+    whole: bool
 
 
-def day_line(journal: Journal, before: Model, day: Day, account: Account) -> tuple[dict[str, Any], Model]:
-    """The line of a close, and the model after it.
+@dataclass(frozen=True)
+class Filled:
+    """What the account traded in one name on a session: signed shares, what was paid for them, and costs."""
+
+    amount: Decimal
+    paid: Decimal
+    fee: Decimal
+
+
+def standing(journal: Journal, day: dt.date, account: Account) -> Standing:
+    """After the last line; before the first one the model is the account."""
+    plain = journal.state("model")
+    if plain is None:
+        return Standing.new(day, account.cash, journal.holdings(), journal.n_activities())
+    return Standing.of(plain)
+
+
+def day_line(journal: Journal, day: Day, account: Account, sizing: Sizing) -> tuple[dict[str, Any], Standing]:
+    """The line of a close, and where model and account stand after it.
 
     Args:
-        before: after the line before.
         account: now, all fills of the session in it.
     """
-    intents = [i for i in journal.intents(since=before.day) if i.session <= day.date]
-    plans = [p for p in journal.plans(since=before.day) if p.session <= day.date]
-    activities = journal.activities(after=before.heard)
-    before = _renamed(before, activities)
-    fees = journal.fees(before.day)
-    causes = dict.fromkeys(CAUSES, ZERO)
-    model, old = _dividends(before, day, activities, causes), _prices(day)
-    model = _split(model, activities)
-    for plan in plans:
-        own = [i for i in intents if i.plan == plan.key]
-        model = _fills(model, plan, own, _opens(day, plan.session), old, causes)
-    causes["costs"] -= sum((fees.get(i.client_id, ZERO) for i in intents), ZERO)
-    for symbol, shares in before.held.items():
-        ratio = _ratio(activities, symbol)
-        apart = shares * ratio - before.shares.get(symbol, ZERO) * ratio
-        move = old.get(symbol, ZERO) - before.closes.get(symbol, ZERO) / ratio
-        causes[before.causes.get(symbol, "rounding")] += apart * move
-    for symbol in set(before.shares) - set(before.held):
-        ratio = _ratio(activities, symbol)
-        move = old.get(symbol, ZERO) - before.closes.get(symbol, ZERO) / ratio
-        causes[before.causes.get(symbol, "rounding")] -= before.shares[symbol] * ratio * move
-    after = replace(
-        model, day=day.date, held=journal.holdings(), account_cash=account.cash, heard=journal.n_activities(),
-        closes={s: old[s] for s in {*model.shares, *journal.holdings()} if s in old},
-    )  # fmt: skip
-    drift, drifted = after.account_value() - after.value(), before.account_value() - before.value()
-    causes["unexplained"] = drift - drifted - sum(causes.values(), ZERO)
-    line = {
-        "day": str(day.date), "account": _money(after.account_value()), "model": _money(after.value()),
-        "drift": _money(drift), "change": _money(drift - drifted),
-        "causes": {name: _money(amount) for name, amount in causes.items()},
-        "skipped": _skipped(after),
+    now = standing(journal, day.date, account)
+    before, begun = now.apart(), now.day
+    activities = journal.activities(after=now.heard)
+    _restate(now, activities)
+    sizes = [_sized(now, move, day, sizing) for move in _moves(journal, now.day, day.date)]
+    plans = [plan for plan in journal.plans(since=begun) if plan.session <= day.date]
+    intents = [intent for intent in journal.intents(since=begun) if intent.session <= day.date]
+    fees = journal.fees(begun)
+    sessions = [moment for moment in day.bars["close"].index if begun < moment.date() <= day.date]
+    for moment in sessions:
+        session, last = moment.date(), moment is sessions[-1]
+        paid = [a for a in activities if a.day <= session or last]
+        activities = [a for a in activities if a not in paid]
+        coming = [size for at, size in sizes if at >= session]
+        _pay(now, coming, day, moment, paid, sizing)
+        filled = _filled([i for i in intents if i.session == session], fees)
+        wanted = [size for at, size in sizes if at == session]
+        _trade(now, {**{s: {} for s in filled}, **(wanted[0] if wanted else {})}, filled,
+               [p for p in plans if p.session == session], day, moment)  # fmt: skip
+    now.closes = _prices(day, day.panel.dates[-1])
+    _check(now, journal.holdings(), account.cash)
+    now.day, now.heard = day.date, journal.n_activities()
+    held = {*now.symbols(), *journal.holdings()}
+    now.closes = {symbol: price for symbol, price in now.closes.items() if symbol in held}
+    return _line(now, before, intents), now
+
+
+def _line(now: Standing, before: Mapping[str, Decimal], intents: list[Intent]) -> dict[str, Any]:
+    apart, model = now.apart(), now.model.value(now.closes)
+    drift, drifted = sum(apart.values(), ZERO), sum(before.values(), ZERO)
+    weights = {s: now.model.shares.get(s, ZERO) * now.closes.get(s, ZERO) / model for s in now.skipped}
+    return {
+        "day": str(now.day), "account": _money(model + drift), "model": _money(model), "drift": _money(drift),
+        "change": _money(drift - drifted),
+        "causes": {name: _money(amount - before[name]) for name, amount in apart.items()},
+        "so_far": {name: _money(amount) for name, amount in apart.items()},
+        "quantities": {s: {name: _money(worth) for name, worth in by.items()} for s, by in now.quantities().items()},
+        "skipped": {s: float(round(weight, 6)) for s, weight in weights.items()},
         "orders": len(intents), "filled": sum(i.filled == i.quantity for i in intents),
     }  # fmt: skip
-    return line, after
-
-
-def _skipped(model: Model) -> dict[str, float]:
-    """Names that the model holds otherwise than the account because they were skipped, with the model's weight."""
-    value = model.value()
-    names = [s for s, why in model.causes.items() if why == "skipped names"]
-    apart = [s for s in names if model.shares.get(s, ZERO) != model.held.get(s, ZERO)]
-    return {s: float(round(model.shares.get(s, ZERO) * model.closes.get(s, ZERO) / value, 6)) for s in sorted(apart)}
 
 
 def _money(amount: Decimal) -> float:
@@ -141,93 +122,178 @@ def _money(amount: Decimal) -> float:
     return float(round(amount, 4))
 
 
-def _ratio(activities: list[Activity], symbol: str) -> Decimal:
-    found = Decimal(1)
+# What was decided
+
+
+def _moves(journal: Journal, after: dt.date, until: dt.date) -> Iterator[Move]:
+    """What the model fills on the sessions after a day: decisions, what a guard asked for, and a person's flatten."""
+    for _, facts in journal.decisions(after - dt.timedelta(days=14)):
+        session = dt.date.fromisoformat(facts["session"])
+        if after < session <= until:
+            yield Move(session, facts["weights"], True)
+    for plan in journal.plans(since=after):
+        if plan.session <= until and "aimed" in plan.facts:
+            yield Move(plan.session, plan.facts["aimed"], False)
+
+
+def _sized(now: Standing, move: Move, day: Day, sizing: Sizing) -> tuple[dt.date, Targets]:
+    """The shares that the model and each cause aim at: by what each is worth."""
+    closes = _prices(day, pd.Timestamp(now.day))
+    names = [*move.weights, *(s for s in now.symbols() if s not in move.weights and move.whole)]
+    weights = pd.Series([move.weights.get(s, 0.0) for s in names], names, dtype=float)
+    prices = pd.Series([float(closes.get(s, ZERO)) for s in names], names)
+    weights = weights[(weights == 0) | (prices > 0)]
+    prices = prices[weights.index]
+    lots = 1.0 if day.lots is None else day.lots.reindex(weights.index).fillna(1.0)
+
+    def shares(value: Decimal, fractional: bool) -> list[float]:
+        return target_shares(weights, prices, float(value), cash_buffer=sizing.cash_buffer, fractional=fractional,
+                             lots=lots).tolist()  # fmt: skip
+
+    books = {"": shares(now.model.value(closes), sizing.fractional)}
+    books |= {name: shares(book.value(closes), True) for name, book in now.causes.items()}
+    return move.session, {
+        symbol: {name: Decimal(repr(targets[row])) for name, targets in books.items()}
+        for row, symbol in enumerate(weights.index)
+    }
+
+
+# A session
+
+
+def _restate(now: Standing, activities: list[Activity]) -> None:
+    """Splits and renames that were heard of: everything on the shares and under the names of after."""
     for activity in activities:
-        if activity.kind is ActivityKind.SPLIT and activity.symbol == symbol and activity.ratio:
-            found *= activity.ratio
+        old, new, ratio = activity.symbol, activity.other or activity.symbol, activity.ratio or Decimal(1)
+        if activity.kind is ActivityKind.SPLIT:
+            for book in now.books():
+                book.turn(lambda s, n, old=old, ratio=ratio: (s, n * ratio if s == old else n))
+            now.closes = {s: price / ratio if s == old else price for s, price in now.closes.items()}
+        if activity.kind is ActivityKind.RENAME:
+            for book in now.books():
+                book.turn(lambda s, n, old=old, new=new: (new if s == old else s, n))
+            now.closes = {new if s == old else s: price for s, price in now.closes.items()}
+            now.skipped = tuple(new if s == old else s for s in now.skipped)
+
+
+def _pay(
+    now: Standing, coming: list[Targets], day: Day, moment: pd.Timestamp, activities: list[Activity], sizing: Sizing
+) -> None:
+    """Interest and dividends before a session's fills: what all books are due, and what the account was paid."""
+    rate = ZERO if day.interest is None else _decimal(day.interest.get(moment, 0.0))
+    earned = rate * now.cash()  # by the account, if it were paid as the model is
+    for book in now.books():
+        book.cash *= 1 + rate
+    now.causes["interest"].cash -= earned
+    if day.dividends is not None:
+        due, closes = day.dividends.loc[moment], _prices(day, moment)
+        for symbol in due.index[due != 0]:
+            if sizing.fractional:
+                _reinvest(now, coming, str(symbol), _decimal(due[symbol]) / closes[str(symbol)])
+            else:
+                _pay_out(now, str(symbol), _decimal(due[symbol]))
+    for activity in activities:
+        kinds = {ActivityKind.DIVIDEND: "dividends", ActivityKind.INTEREST: "interest"}
+        book = now.causes[kinds.get(activity.kind, "other payments")]
+        book.cash += activity.cash
+        if activity.quantity and activity.kind is not ActivityKind.SPLIT:
+            book.move(activity.symbol, activity.quantity)
+
+
+def _pay_out(now: Standing, symbol: str, each: Decimal) -> None:
+    """A dividend in cash, of which the account's is told by the venue."""
+    owed = now.held(symbol) * each
+    for book in now.books():
+        book.cash += book.shares.get(symbol, ZERO) * each
+    now.causes["dividends"].cash -= owed
+
+
+def _reinvest(now: Standing, coming: list[Targets], symbol: str, part: Decimal) -> None:
+    """A dividend in shares, which the account does not get; it makes units that are aimed at more shares too, and an
+    order of the account, which is in shares, stays what it is.
+    """
+    grown = now.held(symbol) * part
+    for book in now.books():
+        book.move(symbol, book.shares.get(symbol, ZERO) * part)
+    now.causes["dividends"].move(symbol, -grown)
+    for targets in (found[symbol] for found in coming if symbol in found):
+        whole = sum(targets.values(), ZERO)
+        targets.update({name: target * (1 + part) for name, target in targets.items()})
+        targets["dividends"] -= whole * part
+
+
+def _filled(intents: list[Intent], fees: Mapping[str, Decimal]) -> dict[str, Filled]:
+    found = {}
+    for symbol in dict.fromkeys(intent.symbol for intent in intents):
+        legs = [intent for intent in intents if intent.symbol == symbol]
+        found[symbol] = Filled(
+            sum((i.filled * i.side.sign for i in legs), ZERO),
+            sum((i.filled * i.side.sign * (i.average or i.price) for i in legs), ZERO),
+            sum((fees.get(i.client_id, ZERO) for i in legs), ZERO),
+        )
     return found
 
 
-def _renamed(model: Model, activities: list[Activity]) -> Model:
-    """The same under the names of after."""
-    for activity in activities:
-        if activity.kind is ActivityKind.RENAME and activity.other:
-            names = {activity.symbol: activity.other}
-            moved = {
-                key: {names.get(name, name): value for name, value in getattr(model, key).items()}
-                for key in ("shares", "held", "closes", "causes")
-            }
-            model = replace(model, **moved)
-    return model
+def _trade(
+    now: Standing, targets: Targets, filled: Mapping[str, Filled], plans: list[Plan],
+    day: Day, moment: pd.Timestamp,
+) -> None:  # fmt: skip
+    """All books reach their targets at the session's opens; what the account did otherwise is its cause's."""
+    opens, closes = _opens(day, moment), _prices(day, moment)
+    for symbol in sorted(targets):
+        own = filled.get(symbol, Filled(ZERO, ZERO, ZERO))
+        price = opens.get(symbol) or (own.paid / own.amount if own.amount else closes.get(symbol, ZERO))
+        meant = ZERO
+        for name, target in targets[symbol].items():
+            book = now.causes[name] if name else now.model
+            amount = target - book.shares.get(symbol, ZERO)
+            book.move(symbol, amount, price)
+            meant += amount
+        cause = _cause(symbol, own.amount - meant, meant, plans)
+        now.causes[cause].move(symbol, own.amount - meant, price)
+        now.causes["price"].cash -= own.paid - own.amount * price
+        now.causes["costs"].cash -= own.fee
+        if own.amount != meant and any(symbol in plan.skipped for plan in plans):
+            now.skipped = tuple(sorted({*now.skipped, symbol}))
+        elif targets[symbol]:
+            now.skipped = tuple(s for s in now.skipped if s != symbol)
 
 
-def _split(model: Model, activities: list[Activity]) -> Model:
-    """A split is the model's too."""
-    return replace(model, shares={name: number * _ratio(activities, name) for name, number in model.shares.items()})
+def _cause(symbol: str, apart: Decimal, meant: Decimal, plans: list[Plan]) -> str:
+    """Why the account did not trade what was meant."""
+    if any(symbol in plan.skipped for plan in plans):
+        return "skipped names"
+    if any(symbol in plan.residue or plan.status == "open" for plan in plans):
+        return "partial fills"
+    if any(symbol in plan.facts.get("cut", {}) for plan in plans):
+        return "skipped names"
+    return "rounding" if abs(apart) <= max(Decimal(1), abs(meant) * ROUNDED) else "partial fills"
 
 
-def _dividends(model: Model, day: Day, activities: list[Activity], causes: dict[str, Decimal]) -> Model:
-    """What was paid, per share of before a split: to the account by the venue, to the model as the source states it, or
-    else as the venue did; noted in ``causes``.
-    """
-    paid: dict[str, Decimal] = {}
-    for activity in activities:
-        if activity.kind is ActivityKind.DIVIDEND:
-            paid[activity.symbol] = paid.get(activity.symbol, ZERO) + activity.cash
-        else:
-            causes["other payments"] += activity.cash
-            if activity.kind not in (ActivityKind.SPLIT, ActivityKind.RENAME) and activity.quantity:
-                causes["other payments"] += activity.quantity * _prices(day).get(activity.symbol, ZERO)
-    due = {str(s): Decimal(repr(float(d))) for s, d in (day.dividends or {}).items() if d}
-    for symbol, cash in paid.items():
-        held = model.held.get(symbol, ZERO)
-        if symbol not in due and held:
-            due[symbol] = cash / held
-    owed = sum((model.shares.get(symbol, ZERO) * per_share for symbol, per_share in due.items()), ZERO)
-    causes["dividends"] += sum(paid.values(), ZERO) - owed
-    return replace(model, cash=model.cash + owed)
+def _check(now: Standing, holdings: Mapping[str, Decimal], cash: Decimal) -> None:
+    """What venue and journal have beyond all of this is unexplained."""
+    rest = now.causes["unexplained"]
+    rest.cash += cash - now.cash()
+    for symbol in {*holdings, *now.symbols()}:
+        rest.move(symbol, holdings.get(symbol, ZERO) - now.held(symbol))
 
 
-def _fills(
-    model: Model, plan: Plan, intents: list[Intent], opens: Mapping[str, Decimal], closes: Mapping[str, Decimal],
-    causes: dict[str, Decimal],
-) -> Model:  # fmt: skip
-    """A plan's session: the model reaches what was wanted at the open, the account what it could (see ``causes``)."""
-    shares, why, cash = dict(model.shares), dict(model.causes), model.cash
-    wanted = plan.facts.get("wanted", {})
-    splits = plan.facts.get("splits", {})
-    for symbol in {*wanted, *(i.symbol for i in intents)}:
-        legs = [i for i in intents if i.symbol == symbol]
-        filled = sum((i.filled * i.side.sign for i in legs), ZERO)
-        paid = sum((i.filled * i.side.sign * (i.average or i.price) for i in legs), ZERO)
-        start = opens.get(symbol) or (paid / filled if filled else closes.get(symbol, ZERO))
-        ratio = Decimal(splits.get(symbol, "1"))
-        before = Decimal(plan.facts.get("held", {}).get(symbol, "0"))
-        target = (before + Decimal(repr(wanted[symbol]))) * ratio if symbol in wanted else plan.targets[symbol]
-        order = target - shares.get(symbol, ZERO)
-        cash -= order * start
-        shares[symbol] = target
-        apart = filled - order
-        if symbol in plan.skipped:
-            why[symbol] = "skipped names"
-        else:
-            why[symbol] = "rounding" if abs(apart) <= max(Decimal(1), abs(order) * ROUNDED) else "partial fills"
-            if symbol in plan.residue:
-                why[symbol] = "partial fills"
-        causes["price"] -= paid - filled * start
-        causes[why[symbol]] += apart * (closes.get(symbol, ZERO) - start)
-    return replace(model, cash=cash, shares={s: n for s, n in shares.items() if n}, causes=why)
+# Prices, on the last day's share basis
 
 
-def _prices(day: Day) -> dict[str, Decimal]:
-    closes = day.closes
-    return {str(name): Decimal(repr(float(price))) for name, price in closes[closes.notna()].items()}
-
-
-def _opens(day: Day, session: dt.date) -> dict[str, Decimal]:
-    opens = day.bars["open"]
-    if pd.Timestamp(session) not in opens.index:
+def _prices(day: Day, moment: pd.Timestamp) -> Prices:
+    """The last closes up to a day."""
+    closes = day.bars["close"].loc[:moment]
+    if closes.empty:
         return {}
-    row = opens.loc[pd.Timestamp(session)]
-    return {str(name): Decimal(repr(float(price))) for name, price in row[row.notna()].items()}
+    row = closes.ffill().iloc[-1]
+    return {str(name): _decimal(price) for name, price in row[row.notna()].items()}
+
+
+def _opens(day: Day, moment: pd.Timestamp) -> Prices:
+    row = day.bars["open"].loc[moment]
+    return {str(name): _decimal(price) for name, price in row[row.notna()].items()}
+
+
+def _decimal(number: float) -> Decimal:
+    return Decimal(repr(float(number)))

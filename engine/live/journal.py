@@ -88,6 +88,11 @@ class Journal(JournalFile):
         row = self._db.execute("SELECT * FROM decisions ORDER BY day DESC LIMIT 1").fetchone()
         return None if row is None else (dt.date.fromisoformat(row["day"]), json.loads(row["value"]))
 
+    def decisions(self, since: dt.date) -> list[tuple[dt.date, dict]]:
+        """Day and facts of the decisions from a day on, in order."""
+        rows = self._db.execute("SELECT * FROM decisions WHERE day >= ? ORDER BY day", (since.isoformat(),))
+        return [(dt.date.fromisoformat(row["day"]), json.loads(row["value"])) for row in rows]
+
     def looked_at(self) -> dt.date | None:
         """The last session whose close was looked at, whether or not something was decided."""
         day = self.state("looked_at")
@@ -283,8 +288,12 @@ class Journal(JournalFile):
     def add_day(self, day: dt.date, line: Mapping[str, Any], model: Mapping[str, Any]) -> None:
         """Store a day's line, and where the model's account stands after it, together."""
         with self._write(f"day {day}") as db:
-            db.execute("INSERT OR REPLACE INTO days VALUES (?, ?)", (day.isoformat(), json.dumps(line)))
+            db.execute("INSERT INTO days VALUES (?, ?)", (day.isoformat(), json.dumps(line)))
             put_state(db, "model", dict(model))
+
+    def accounted_for(self, day: dt.date) -> bool:
+        """Whether a day has its line."""
+        return self._db.execute("SELECT 1 FROM days WHERE day = ?", (day.isoformat(),)).fetchone() is not None
 
     def days(self) -> list[tuple[dt.date, dict]]:
         """The daily lines, in order."""

@@ -15,7 +15,7 @@ from clusterfolio.engine.live.database import transaction
 from clusterfolio.engine.live.rows import SCHEMA, put_state
 
 #: Of the file's layout; another version is refused rather than read wrongly.
-VERSION = 1
+VERSION = 2
 
 
 class JournalError(ClusterfolioError):

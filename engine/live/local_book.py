@@ -53,7 +53,7 @@ class LocalBook:
         start: where its time begins if the file is new: the close of a session.
         cash: what the account begins with.
         rates: cost by symbol as a fraction of the traded value; missing = 0.
-        dividends: whether the account is paid dividends.
+        dividends, interest: whether the account is paid them.
         filler: how much of an order fills; None = all.
         durable: wait for the disk at every commit.
         dry: the same, on a copy in memory: the file is neither made nor changed.
@@ -69,13 +69,14 @@ class LocalBook:
         currency: str = "USD",
         rates: Mapping[str, Decimal] | None = None,
         dividends: bool = True,
+        interest: bool = True,
         filler: Filler | None = None,
         durable: bool = True,
         dry: bool = False,
     ):
         self._quotes = quotes
         self._rates = dict(rates or {})
-        self._dividends = dividends
+        self._dividends, self._interest = dividends, interest
         self._filler = filler
         self._db = sqlite3.connect(":memory:" if dry else str(path), isolation_level=None, timeout=10.0)
         if dry and Path(path).is_file():
@@ -143,7 +144,10 @@ class LocalBook:
     # Matching
 
     def _actions(self, db: sqlite3.Connection, day: dt.date, quotes: Mapping[str, Quote]) -> None:
-        """Splits and dividends, before anything fills."""
+        """Interest, splits and dividends, before anything fills."""
+        earned = Decimal(self._fact("cash")) * self._quotes.interest(day) if self._interest else ZERO
+        if earned := earned.quantize(CENT):
+            self._act(db, ActivityKind.INTEREST, day, "", ZERO, earned, None)
         for position in self.positions():
             quote = quotes.get(position.symbol)
             if quote is None:
@@ -156,7 +160,7 @@ class LocalBook:
                 self._act(db, ActivityKind.SPLIT, day, position.symbol, more, ZERO, quote.split)
 
     def _act(self, db, kind: ActivityKind, day: dt.date, symbol: str, quantity: Decimal, cash: Decimal, ratio) -> None:
-        text = f"{kind} of {symbol}"
+        text = f"{kind} of {symbol or 'cash'}"
         db.execute(
             "INSERT INTO activities (kind, day, symbol, quantity, cash, ratio, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -170,7 +174,8 @@ class LocalBook:
             ),
         )
         self._pay(db, cash)
-        self._move(db, symbol, quantity)
+        if symbol:
+            self._move(db, symbol, quantity)
 
     def _match(self, db: sqlite3.Connection, session: dt.date, at: dt.datetime) -> None:
         """Fill what is open at the session's opens, sales before buys, in the order of arrival."""

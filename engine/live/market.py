@@ -86,6 +86,8 @@ class RunMarket:
         self._policies.clear()
         self.splits, self.payouts = actions_of(self.panel, {name: bars.frame for name, bars in raw.bars.items()})
         self.bars = market_bars(self.panel)
+        earned = self._cash if self._cash is not None and self.config.trading.cash_interest else pd.Series(dtype=float)
+        self._interest = earned.reindex(self.panel.dates).fillna(0.0)
 
     # What the runner asks
 
@@ -108,8 +110,9 @@ class RunMarket:
         stale = tuple(silent.index[(silent > 0) & (silent < STOPPED_AFTER)])
         quotes = quotes_of(panel)
         why_not = quotes["why_not"].where(quotes["unit"] == "shares", "a currency pair")
-        paid = self.payouts.iloc[at - 1]
-        return Day(panel, bars, stale, why_not[why_not != ""].to_dict(), paid[paid != 0].to_dict())
+        dividends = self.payouts.iloc[rows] / (self.splits.iloc[rows] * factor)
+        lots = panel.assets["lot"] if not self.config.trading.fractional else None
+        return Day(panel, bars, stale, why_not[why_not != ""].to_dict(), dividends, self._interest.iloc[rows], lots)
 
     def due(self, after: dt.date | None, session: dt.date) -> bool:
         """Whether a decision falls on a session, or on one since the last decision that was missed."""
@@ -133,6 +136,10 @@ class RunMarket:
         )  # fmt: skip
         fold = fold_for(planned, now)
         return self._once(fold.number, lambda: self._of_fold(planned, fold, known))
+
+    def interest(self, session: dt.date) -> float:
+        """What cash held at the close before earns by a session, as a fraction."""
+        return float(self._interest.get(pd.Timestamp(session), 0.0))
 
     def names(self) -> list[str]:
         """Every symbol that may be held."""
@@ -237,6 +244,10 @@ class RunQuotes:
         """The exchange's sessions."""
         return calendar_sessions(self._market.calendar, first, last)
 
+    def interest(self, session: dt.date) -> Decimal:
+        """As the run's section [cash] says."""
+        return decimal(self._market.interest(session))
+
     def assets(self) -> Mapping[str, Asset]:
         """Everything with prices."""
         return self._assets
@@ -244,12 +255,11 @@ class RunQuotes:
     @cached_property
     def _assets(self) -> dict[str, Asset]:
         config, panel = self._market.config, self._market.panel
-        return {
-            str(name): Asset(
-                str(name), True, config.trading.fractional, asset_class=str(panel.assets.loc[name, "asset_class"])
-            )
-            for name in panel.tradable
-        }
+        found = {}
+        for name in map(str, panel.tradable):
+            kind, lot = str(panel.assets.loc[name, "asset_class"]), decimal(panel.assets.loc[name, "lot"])
+            found[name] = Asset(name, True, config.trading.fractional, lot=lot, asset_class=kind)
+        return found
 
 
 def decimal(number: float) -> Decimal:

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from clusterfolio.engine.live.drift import CAUSES
+from clusterfolio.engine.live.books import CAUSES
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em; color: #222 }
@@ -26,17 +26,18 @@ SHOWN = 60
 
 def write_page(path: Path, title: str, days: Sequence[tuple[dt.date, Mapping[str, Any]]], halted: str) -> None:
     """Write the page; ``days`` are the journal's lines, oldest first."""
-    total = {cause: sum(line["causes"][cause] for _, line in days) for cause in CAUSES}
     last = days[-1][1]
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{STYLE}</style>",
         f"<h1>{escape(title)}</h1>",
         f"<p><b>Halted:</b> {escape(halted)}</p>" if halted else "",
         f"<p>{escape(last['day'])}: the account is worth {last['account']:,.2f}, the model {last['model']:,.2f}, "
-        f"{last['drift']:+,.2f} apart. The model fills everything at the market's open, without costs.</p>",
+        f"{last['drift']:+,.2f} apart. The model is the backtest's account: everything filled at the market's open, "
+        "without costs, dividends re-invested (in whole shares: paid), interest on cash.</p>",
         _lines([line["account"] for _, line in days], [line["model"] for _, line in days]),
         "<h2>What sets them apart, in money, since the beginning</h2>",
-        _table(["cause", "amount"], [[cause, f"{amount:+,.2f}"] for cause, amount in total.items()]),
+        _table(["cause", "amount"], [[cause, f"{amount:+,.2f}"] for cause, amount in last["so_far"].items()]),
+        *_quantities(last),
         "<h2>Day by day</h2>",
         _table(
             ["day", "account", "model", "apart", "today", *CAUSES],
@@ -49,6 +50,15 @@ def write_page(path: Path, title: str, days: Sequence[tuple[dt.date, Mapping[str
         "<p>All days are in days.csv.</p>",
     ]  # fmt: skip
     path.write_text("\n".join(part for part in parts if part), encoding="utf-8")
+
+
+def _quantities(line: Mapping[str, Any]) -> list[str]:
+    """What the account's shares differ from the model's by, at the last closes."""
+    rows = [
+        [symbol, f"{sum(by.values()):+,.2f}", ", ".join(f"{cause} {worth:+,.2f}" for cause, worth in by.items())]
+        for symbol, by in line["quantities"].items()
+    ]
+    return ["<h2>Shares held otherwise than by the model, in money</h2>", _table(["symbol", "apart", "by"], rows)]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -17,7 +17,7 @@ class PaperOptions:
         home: folder of journal, local venue and kill file; None = beside the run directory.
         paths: newer prices for source "files"; empty = where the run found its own.
         start: of a new local account: the session on whose close it begins; None = a month before the bars end.
-        dividends: whether the local venue pays them.
+        dividends, interest: whether the local venue pays them.
         notify: a command that is given each event as JSON on its standard input; empty = none.
     """
 
@@ -28,6 +28,7 @@ class PaperOptions:
     start: str | None = None
     when: str = "queue"
     dividends: bool = True
+    interest: bool = True
     adopt: bool = False
     trust: bool = False
     notify: str = ""

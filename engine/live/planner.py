@@ -10,7 +10,7 @@ import datetime as dt
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import backtrader as bt
@@ -21,8 +21,15 @@ from clusterfolio.engine.live.records import Intent, IntentState, Plan
 from clusterfolio.engine.live.venue import ZERO
 from clusterfolio.feeds.live import Hub, live_feeds
 from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel
-from clusterfolio.strategies.policy import Decision, Policy, PortfolioState, guard_of, largest_exposure
-from clusterfolio.strategies.rebalance import RebalanceStrategy
+from clusterfolio.strategies.policy import (
+    Decision,
+    Policy,
+    PortfolioState,
+    changed_names,
+    guard_of,
+    largest_exposure,
+)
+from clusterfolio.strategies.rebalance import STOPPED, RebalanceStrategy
 
 
 @dataclass(frozen=True)
@@ -35,15 +42,19 @@ class Day:
             rows of the panel.
         stale: symbols that trade and have no bar of the day.
         why_not: symbols for which there is no order whatever the venue, and why.
-        dividends: paid on the day per share held the session before, in the account's currency, as the source states;
-            None = it states none.
+        dividends: by day and symbol, per share held the session before, as the source states them, in the account's
+            currency and on the last day's share basis; rows and columns of ``bars``. None = it states none.
+        interest: what cash held at the close before earns by each of these days, as a fraction; None = nothing.
+        lots: shares of which whole multiples are traded, by symbol, where parts of a share are not; None = 1.
     """
 
     panel: Panel
     bars: Mapping[str, pd.DataFrame]
     stale: tuple[str, ...] = ()
     why_not: Mapping[str, str] | None = None
-    dividends: Mapping[str, float] | None = None
+    dividends: pd.DataFrame | None = None
+    interest: pd.Series | None = None
+    lots: pd.Series | None = None
 
     @property
     def date(self) -> dt.date:
@@ -58,7 +69,12 @@ class Day:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the Strategy did on the last bar, and what it noted for its guard."""
+    """What the Strategy did on the last bar, and what it noted for its guard.
+
+    Attributes:
+        target: weights of a decision.
+        aimed: weights that were asked for anew without a decision, by a guard or as a name stopped trading.
+    """
 
     decision: Decision | None
     target: pd.Series | None
@@ -66,6 +82,7 @@ class Asked:
     value: float
     reasons: Mapping[str, str]
     carried: Mapping[str, Any]
+    aimed: Mapping[str, float] = field(default_factory=dict)
 
 
 class Recorded:
@@ -118,14 +135,28 @@ def ask_strategy(
 
     cerebro.addstrategy(
         strategy, policy_for=policy_on, decision_dates=tuple(dates), panel=day.panel, sessions=day.panel.sessions,
-        cash_buffer=cash_buffer, fractional=fractional,
+        cash_buffer=cash_buffer, fractional=fractional, lots=None if fractional else _lots(day, rows),
     )  # fmt: skip
     with _without_word_of_targets():
         (ran,) = cerebro.run()
     last = ran.decisions[-1] if ran.decisions and ran.decisions[-1].asof == now else None
     missed = {name: why for when, name, why in ran.unfilled if when == now and not why.startswith("still waiting")}
-    return Asked(last, ran._wanted if last is not None else None, broker.wanted, broker.getvalue(), missed,
-                 {name: getattr(ran, name) for name in CARRIED if hasattr(ran, name)})  # fmt: skip
+    carried = {name: getattr(ran, name) for name in CARRIED if hasattr(ran, name)}
+    if last is not None:
+        return Asked(last, ran._wanted, broker.wanted, broker.getvalue(), missed, carried)
+    aimed = dict.fromkeys((w.symbol for w in broker.wanted if w.reason == STOPPED), 0.0)
+    looks = [pd.Series(decided[1] if decided else {}, dtype=float), *(weights for _, weights, _ in ran.guarded)]
+    if ran.guarded and ran.guarded[-1][0] == now:
+        aimed |= {name: float(looks[-1].get(name, 0.0)) for name in changed_names(*looks[-2:])}
+    return Asked(None, None, broker.wanted, broker.getvalue(), missed, carried, aimed)
+
+
+def _lots(day: Day, rows: slice) -> pd.DataFrame | None:
+    """As the Strategy takes them."""
+    if day.lots is None:
+        return None
+    index = day.bars["close"].index[rows]
+    return pd.DataFrame([day.lots] * len(index), index)
 
 
 def check_cash_only(exposure: float) -> None:

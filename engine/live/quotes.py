@@ -35,5 +35,8 @@ class Quotes(Protocol):
     def sessions(self, first: dt.date, last: dt.date) -> Sequence[Session]:
         """The exchange's sessions."""
 
+    def interest(self, session: dt.date) -> Decimal:
+        """What cash held at the close before earns by a session's open, as a fraction."""
+
     def assets(self) -> Mapping[str, Asset]:
         """What can be traded."""

@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any
 
 from clusterfolio.engine.live.broker import Wanted
-from clusterfolio.engine.live.drift import Model, day_line
+from clusterfolio.engine.live.drift import Sizing, day_line
 from clusterfolio.engine.live.execution import Execution
 from clusterfolio.engine.live.journal_file import JournalError
 from clusterfolio.engine.live.limits import broken, too_stale
@@ -31,7 +31,7 @@ from clusterfolio.engine.live.planner import (
     record_of,
 )
 from clusterfolio.engine.live.records import IntentState, Plan
-from clusterfolio.engine.live.shaping import Shaped, make_intents, shape, why_untradable
+from clusterfolio.engine.live.shaping import Shaped, assets_of, make_intents, shape, why_untradable, within_means
 from clusterfolio.engine.live.terms import Halted, State
 from clusterfolio.engine.live.venue import ZERO, Account, Clock, OrderState, Session, Unavailable, Unreadable
 
@@ -207,9 +207,13 @@ class Runner(Execution):
         asked, account, clock = self._asked
         day, holdings = self._day, self.journal.holdings()
         session = self._next_session(clock)
-        assets = self.venue.assets(sorted({*(w.symbol for w in asked.wanted), *asked.reasons, *holdings}))
+        assets = self.venue.assets(assets_of(asked, holdings))
         value = asked.value
-        shaped = shape(asked.wanted, holdings, assets, value, day.stale, day.why_not)
+        wanted, cut = within_means(
+            asked, holdings, assets, day, float(account.cash),
+            cash_buffer=self.settings.cash_buffer, fractional=self.settings.fractional,
+        )  # fmt: skip
+        shaped = shape(wanted, holdings, assets, value, day.stale, day.why_not)
         reasons = {s: why_untradable(s, assets, day.why_not) or why for s, why in asked.reasons.items()}
         skipped = {**reasons, **shaped.skipped}
         key = session.day.isoformat()
@@ -220,28 +224,29 @@ class Runner(Execution):
         targets = {w.symbol: holdings.get(w.symbol, ZERO) + amount for w, amount in shaped.legs}
         self._hold_against_limits(intents, targets, holdings, day, Decimal(repr(value)), shaped)
         plan = None
-        if intents or (skipped and asked.decision is not None):
-            facts = {"value": value, "cash": float(account.cash), "wanted": {w.symbol: w.amount for w in asked.wanted},
-                     "prices": {w.symbol: w.price for w in asked.wanted},
-                     "held": {w.symbol: str(holdings.get(w.symbol, ZERO)) for w in asked.wanted}}  # fmt: skip
+        if intents or asked.aimed or (skipped and asked.decision is not None):
+            facts = {"value": value, "cash": float(account.cash), "cut": cut}
+            if asked.aimed:
+                facts["aimed"] = dict(asked.aimed)
             plan = Plan(key, session.day, day.date, "open", targets, skipped, {}, facts)
-        decision = self._decision(asked, account)
+        decision = self._decision(asked, account, session)
         if self._dry:
             self.planned = plan or Plan(key, session.day, day.date), intents
             return State.SEND
         if plan is not None and any(p.key == key for p in self.journal.plans(session.day - dt.timedelta(days=1))):
             raise Halted(f"there is a plan for {session.day} already")
         self.journal.decide(day.date, decision, plan, intents)
-        self._tell("plan", session=key, decided=str(day.date), orders=len(intents), skipped=skipped)
+        self._tell("plan", session=key, decided=str(day.date), orders=len(intents), skipped=skipped, cut=cut)
         return State.SEND if plan is not None else State.IDLE
 
-    def _decision(self, asked: Asked, account: Account) -> dict:
+    def _decision(self, asked: Asked, account: Account, session: Session) -> dict:
         if asked.decision is None:
             return {}
         entries = {symbol: str(day) for symbol, day in self.journal.entries().items()}
         weights = {str(name): float(weight) for name, weight in asked.target.items()}
         return {"weights": weights, "cash": float(account.cash), "value": asked.value, "entries": entries,
-                "notes": list(asked.decision.notes), "carried": plain(asked.carried)}  # fmt: skip
+                "notes": list(asked.decision.notes), "carried": plain(asked.carried),
+                "session": str(session.day)}  # fmt: skip
 
     def _hold_against_limits(self, intents, targets, holdings, day: Day, value: Decimal, shaped: Shaped) -> None:
         closes = day.closes
@@ -262,9 +267,11 @@ class Runner(Execution):
         """The day's line of model against account, for every session since the last."""
         account = self.venue.account()
         self.journal.execute(self._named(self.venue.executions(self._executions_since())))
-        model = Model.of(self.journal, day.date, account)
-        line, model = day_line(self.journal, model, day, account)
-        self.journal.add_day(day.date, line, model.plain())
+        if self.journal.accounted_for(day.date):
+            return  # the process died after it
+        sizing = Sizing(self.settings.cash_buffer, self.settings.fractional)
+        line, standing = day_line(self.journal, day, account, sizing)
+        self.journal.add_day(day.date, line, standing.plain())
         self._tell("day", **line)
 
     # By hand
@@ -309,7 +316,7 @@ class Runner(Execution):
         decided = clock.now.date()
         intents = make_intents(legs, key, session.day, decided, self._account, self.settings.strategy, 1, False)
         targets = {w.symbol: ZERO for w, _ in legs}
-        facts = {"cash": float(self.venue.account().cash)}
+        facts = {"cash": float(self.venue.account().cash), "aimed": dict.fromkeys(targets, 0.0)}
         self.journal.open_anew(Plan(key, session.day, decided, "open", targets, skipped, {}, facts), intents)
         self._tell("plan", session=key, orders=len(intents), skipped=skipped)
         self.state = State.IDLE

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Decimal
 
+import numpy as np
+
 from clusterfolio.engine.live.broker import Wanted
+from clusterfolio.engine.live.planner import Asked, Day
 from clusterfolio.engine.live.records import Intent, client_id
 from clusterfolio.engine.live.venue import ZERO, Asset, Side, Timing
+from clusterfolio.strategies.order_list import share_to_order
+from clusterfolio.strategies.orders import missing_shares, target_shares
 
 #: Less than this is no share: what a reverse split leaves of one.
 STEP = Decimal("0.000000001")
@@ -56,6 +61,69 @@ def shape(
         legs.append((want, amount))
     legs.sort(key=lambda leg: leg[1] > 0)
     return Shaped(legs, skipped, untradable)
+
+
+def within_means(
+    asked: Asked, holdings: Mapping[str, Decimal], assets: Mapping[str, Asset], day: Day, cash: float, *,
+    cash_buffer: float, fractional: bool,
+) -> tuple[list[Wanted], dict[str, float]]:  # fmt: skip
+    """What is wanted, sized anew where something is held that cannot be sold: the others share the rest of the value.
+
+    Args:
+        assets: of everything that is held, wanted or decided on.
+
+    Returns:
+        The orders, and by symbol the part of its weight that a name gets (of a buy that no decision asked for: of its
+        amount); empty = nothing had to be cut.
+    """
+    stuck = {s for s in assets_of(asked, holdings) if why_untradable(s, assets, day.why_not) or s in day.stale}
+    if not any(holdings.get(symbol) for symbol in stuck):
+        return list(asked.wanted), {}
+    if asked.target is None:
+        return _scaled_buys(asked.wanted, stuck, cash)
+    names = assets_of(asked, holdings)
+    weights = asked.target.reindex(names, fill_value=0.0).to_numpy(dtype=float)
+    held = np.array([float(holdings.get(name, ZERO)) for name in names])
+    prices = day.closes.reindex(names).to_numpy(dtype=float)
+    possible = np.array([name not in stuck for name in names])
+    worth = np.where(held == 0, 0.0, held * prices) / asked.value
+    share = share_to_order(weights, worth, possible, np.zeros(len(names)), cash_buffer, 1.0)
+    if share >= 1.0:
+        return list(asked.wanted), {}
+    aimed = np.where(possible, weights * share, 0.0)
+    lots = 1.0 if day.lots is None else day.lots.reindex(names).fillna(1.0)
+    targets = target_shares(aimed, prices, asked.value, cash_buffer=cash_buffer, fractional=fractional, lots=lots)
+    change = dict(zip(names, missing_shares(targets, held).tolist(), strict=True))
+    reasons = {want.symbol: want.reason for want in asked.wanted}
+    wanted = [
+        Wanted(name, change[name], float(price), reasons.get(name, "rebalance"))
+        for name, price in zip(names, prices, strict=True)
+        if name not in stuck and change[name]
+    ]
+    left = [want for want in asked.wanted if want.symbol in stuck]  # to be named by ``shape``
+    cut = {name: share for name, weight in zip(names, aimed.tolist(), strict=True) if weight}
+    return [*left, *wanted], cut
+
+
+def assets_of(asked: Asked, holdings: Mapping[str, Decimal]) -> list[str]:
+    """Every symbol that is held, wanted or decided on, or could not be wanted."""
+    target = [] if asked.target is None else [str(name) for name in asked.target.index[asked.target != 0]]
+    return sorted({*(want.symbol for want in asked.wanted), *asked.reasons, *holdings, *target})
+
+
+def _scaled_buys(
+    wanted: Sequence[Wanted], stuck: Collection[str], cash: float
+) -> tuple[list[Wanted], dict[str, float]]:
+    """Buys, each cut by the same part where cash and sales do not pay for all of them."""
+    alive = [want for want in wanted if want.symbol not in stuck]
+    money = cash - sum(want.amount * want.price for want in alive if want.amount < 0)
+    needed = sum(want.amount * want.price for want in alive if want.amount > 0)
+    if needed <= money:
+        return list(wanted), {}
+    buys = {want.symbol for want in alive if want.amount > 0}
+    part = max(money, 0.0) / needed
+    cut = [replace(want, amount=want.amount * part) if want.symbol in buys else want for want in wanted]
+    return cut, dict.fromkeys(buys, part)
 
 
 def why_untradable(symbol: str, assets: Mapping[str, Asset], why_not: Mapping[str, str] | None = None) -> str:

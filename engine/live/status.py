@@ -77,7 +77,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
     return {
         "session": str(plan.session), "decided": str(plan.decided), "status": plan.status,
         "targets": {name: str(amount) for name, amount in plan.targets.items()},
-        "skipped": dict(plan.skipped), "residue": dict(plan.residue),
+        "skipped": dict(plan.skipped), "residue": dict(plan.residue), "cut": dict(plan.facts.get("cut", {})),
     }  # fmt: skip
 
 
@@ -88,11 +88,15 @@ def intent_facts(intent: Intent) -> dict[str, Any]:
     return facts | {"value": round(float(intent.quantity * intent.price), 2)}
 
 
+#: Parts of a line that are no figure of their own.
+APART = ("causes", "skipped", "so_far", "quantities")
+
+
 def write_days(journal: Journal, options: PaperOptions) -> None:
     """days.csv and paper.html: a row per session of model against account, what sets them apart by cause."""
     days = journal.days()
     rows = [
-        {**{k: v for k, v in line.items() if k not in ("causes", "skipped")}, **line["causes"],
+        {**{k: v for k, v in line.items() if k not in APART}, **line["causes"],
          "not held": " ".join(line.get("skipped", {}))}
         for _, line in days
     ]  # fmt: skip

@@ -73,7 +73,8 @@ def _local(
     closes = calendar_sessions(market.calendar, begin.date(), begin.date())[0].closes
     venue = LocalVenue(
         options.folder / "venue.sqlite", RunQuotes(market), start=closes, cash=decimal(config.capital),
-        currency=market.panel.currency, rates=rates, dividends=options.dividends, dry=dry,
+        currency=market.panel.currency, rates=rates, dividends=options.dividends,
+        interest=options.interest, dry=dry,
     )  # fmt: skip
     return venue, LocalTime(venue), {"bars_delay": 0.0, "bars_guard": NEVER, "poll": 600.0}
 

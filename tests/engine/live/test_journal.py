@@ -115,7 +115,7 @@ def test_a_file_that_is_no_journal_is_said(tmp_path):
 
 def test_another_layout_is_refused(tmp_path, journal):
     journal._db.execute("PRAGMA user_version = 99")
-    with pytest.raises(JournalError, match="layout 99, this program reads 1"):
+    with pytest.raises(JournalError, match="layout 99, this program reads 2"):
         Journal(tmp_path / "j.sqlite")
 
 

@@ -14,6 +14,7 @@ from clusterfolio.engine.live.records import IntentState
 from clusterfolio.engine.live.runner import Runner
 from clusterfolio.engine.live.terms import Halted, State
 from clusterfolio.engine.live.venue import OrderRequest, Session, Side, Timing, Unavailable
+from clusterfolio.strategies.order_list import order_list
 from tests.conftest import FixedPolicy
 from tests.engine.live.worlds import VenueTime, World, close_of, local_venue, sessions_between, settings
 
@@ -279,6 +280,37 @@ def test_more_weight_that_cannot_be_traded_than_allowed_halts(tmp_path):
     world.halted.add("S0")
     with pytest.raises(Halted, match=r"max_untradable: .* 29.36 % .*skipped: S0: halted"):
         Desk(tmp_path, world).run(2)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_where_something_held_cannot_be_sold_the_others_share_the_rest_as_decide_says(tmp_path, whole):
+    """A fifth of the account is stuck: buys are cut alike, none is refused, the sizes are those of the order list."""
+    world = World(every=2, whole=whole, policy=FixedPolicy({}))
+    wanted = pd.Series({"S1": 0.3, "S2": 0.3, "S3": 0.3, "S4": 0.1})
+    world.policy.weights = {day: pd.Series({"S0": 0.2, "S1": 0.75}) for day in world.days}
+    desk = Desk(tmp_path, world, fractional=not whole)
+    desk.run(2)
+    world.halted.add("S0")
+    desk.venue = local_venue(world, tmp_path / "venue.sqlite")  # its list of assets is read anew
+    world.policy.weights = {day: wanted for day in world.days}
+    desk.run(1)
+    day, value = world.day(desk.day(2)), desk.journal.open_plan().facts["value"]
+    plan, intents = desk.journal.open_plan(), desk.journal.intents(desk.journal.open_plan().key)
+    facts = {"why_not": "", "rate": 1.0, "lot": 1.0, "unit": "shares", "currency": "USD", "day": world.days[0]}
+    quotes = pd.DataFrame({"price": day.closes, "each": day.closes, **facts})
+    quotes.loc["S0", "why_not"] = "halted"
+    held = pd.Series({s: float(n) for s, n in desk.journal.holdings().items()})
+    listed, _ = order_list(wanted, held, quotes, value, cash_buffer=0.02, fractional=not whole)
+    shares = listed["shares"] * listed["side"].map({"buy": 1, "sell": -1})
+    found = {i.symbol: float(i.quantity * i.side.sign) for i in intents}
+    assert found == pytest.approx(dict(zip(listed["symbol"], shares, strict=True)), rel=1e-8)
+    assert plan.skipped["S0"] == "halted" and set(plan.facts["cut"]) == {"S1", "S2", "S3", "S4"}
+    desk.run(1)
+    done = next(p for p in desk.journal.plans() if p.key == plan.key)
+    assert done.residue == {} and not [i for i in desk.journal.intents(done.key) if i.state is IntentState.REFUSED]
+    line = desk.journal.days()[-1][1]
+    assert abs(line["causes"]["unexplained"]) < 0.01 and set(line["skipped"]) == {"S0"}
+    assert abs(line["causes"]["partial fills"]) < 0.01 and abs(line["so_far"]["skipped names"]) > 1
 
 
 def test_a_name_that_is_not_traded_is_never_said_to_be_short_of_cash(tmp_path, caplog):

@@ -60,6 +60,7 @@ class World:
         self.splits: dict[tuple[dt.date, str], Decimal] = {}
         self.dividends: dict[tuple[dt.date, str], Decimal] = {}
         self.yields: dict[tuple[dt.date, str], float] = {}  # dividends that the panel's levels have re-invested
+        self.rate = 0.0  # what cash earns in a session
         self.halted: set[str] = set()
         self.whole = whole
         self._by_day = {day.date(): row for row, day in enumerate(days)}
@@ -78,14 +79,20 @@ class World:
         bars = {name: getattr(panel, name).iloc[-60:] for name in FIELDS}
         ratios = pd.Series({name: float(self.ratio(session, name)) for name in panel.symbols})
         bars = {name: frame if name == "volume" else frame / ratios for name, frame in bars.items()}
-        row = self._by_day[session]
         for (day, name), part in self.yields.items():
             after = frame_days(bars) >= pd.Timestamp(day)
             bars = {n: f if n == "volume" else f.assign(**{name: f[name].where(~after, f[name] / (1 + part))})
                     for n, f in bars.items()}  # fmt: skip
-        paid = {name: float(paid) for (day, name), paid in self.dividends.items() if day == session}
-        paid |= {name: float(self.paid(session, name, row)) for day, name in self.yields if day == session}
-        return Day(panel, bars, self.stale.get(session, ()), dividends=paid)
+        index = bars["close"].index
+        paid = pd.DataFrame(0.0, index, panel.symbols)
+        for (day, name), amount in self.dividends.items():  # stated per share of before a split on that day
+            before = self.ratio(day - dt.timedelta(days=1), name)
+            paid.loc[index == pd.Timestamp(day), name] += float(amount * before / self.ratio(session, name))
+        for day, name in self.yields:
+            if pd.Timestamp(day) in index:
+                paid.loc[pd.Timestamp(day), name] += float(self.paid(day, name, self._by_day[day]))
+        interest = pd.Series(self.rate, index) if self.rate else None
+        return Day(panel, bars, self.stale.get(session, ()), dividends=paid, interest=interest)
 
     def ratio(self, session, symbol) -> Decimal:
         """By how much a share was split up to a session; the panel knows of no splits, the market does."""
@@ -154,6 +161,9 @@ class _Quotes:
 
     def sessions(self, first, last):
         return sessions_between(first, last)
+
+    def interest(self, session):
+        return Decimal(repr(self.world.rate))
 
     def assets(self):
         return self._assets
