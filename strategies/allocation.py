@@ -37,6 +37,13 @@ class AllocationConfig:
         name_cap: largest fraction of the portfolio in one name.
         class_cap: largest fraction in one asset class; where all names are of one class, or of none that is known, it
             does not count. What no name may take stays cash.
+        no_trade: relative risk aversion of an investor who leaves a weight alone near its target, and else trades
+            to the edge of that band only (1 = logarithmic utility; less = a wider band); 0 = off, all is traded.
+        membership: less weight where a cluster is doubtful: its weight times its stability (0 to 1, bootstrap) to this
+            power; 0 = off.
+        variance: less weight where the encoder is uncertain of a name's embedding: its weight times (median variance /
+            its variance) to this power, at most 1; 0 = off. Needs an encoder that states a variance: vae.
+        freed: what clusters that are left out and names that are doubtful free goes to the "rest", or to "cash".
     """
 
     sessions: int = SESSIONS_PER_YEAR
@@ -45,6 +52,10 @@ class AllocationConfig:
     caps: str = "auto"
     name_cap: float = 0.15
     class_cap: float = 0.6
+    no_trade: float = 0.0
+    membership: float = 0.0
+    variance: float = 0.0
+    freed: str = "rest"
 
     def __post_init__(self):
         if self.sessions < 2:
@@ -56,6 +67,11 @@ class AllocationConfig:
         for name in ("name_cap", "class_cap"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"allocation.{name}: got {getattr(self, name)}, expected 0 < {name} <= 1")
+        for name in ("no_trade", "membership", "variance"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"allocation.{name}: got {getattr(self, name)}, expected 0 or more")
+        if self.freed not in ("rest", "cash"):
+            raise ValueError(f"allocation.freed: got {self.freed!r}, expected 'rest' or 'cash'")
         self.budgets()
 
     def budgets(self) -> dict[str, float]:

@@ -14,12 +14,14 @@ from clusterfolio.feeds.panel import Panel
 from clusterfolio.models.clustering import Ward
 from clusterfolio.models.windows import Windows
 from clusterfolio.strategies.allocation import Allocator
-from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder
-from clusterfolio.strategies.holding import Holding
+from clusterfolio.strategies.cluster_stability import cluster_stability
+from clusterfolio.strategies.embedding import Embedded, EmbeddingConfig, PanelEmbedder
+from clusterfolio.strategies.holding import Frictions, Holding
+from clusterfolio.strategies.liquidity import traded_a_day
 from clusterfolio.strategies.policy import Clusters, Decision, Held, PortfolioState
 from clusterfolio.strategies.risk.config import RiskConfig
 from clusterfolio.strategies.risk.embedding_stop import EmbeddingStop
-from clusterfolio.strategies.risk.rules import RiskRules
+from clusterfolio.strategies.risk.rules import RiskRules, unscaled
 from clusterfolio.strategies.selection import SelectionConfig, ineligible
 from clusterfolio.strategies.windows import panel_windows
 
@@ -63,6 +65,7 @@ class ClusterPolicy:
         cash: daily return of cash by day, each known on its day; None = 0.
         stride: every how many bars a training window ends.
         risk: rules that look at decisions and between them; None = no rule.
+        frictions: what trading costs, for rules that weigh it; None = what the panel states, and no buffer.
     """
 
     #: Sections of the configuration that it is made from, and those of them that decide what it learns.
@@ -91,6 +94,7 @@ class ClusterPolicy:
         cash: pd.Series | None = None,
         stride: int = 1,
         risk: RiskConfig | None = None,
+        frictions: Frictions | None = None,
     ):
         self.encoder = encoder
         self.clusterer = clusterer
@@ -101,6 +105,7 @@ class ClusterPolicy:
         self.cash = cash
         self.stride = stride
         self.risk = risk
+        self.frictions = frictions
 
     def fit(
         self,
@@ -166,31 +171,43 @@ class ClusterPolicy:
         panel = with_features(panel, self.features or FeatureConfig())
         embedded = self.embedder_.embed(panel)
         returns = panel.session_returns()[panel.tradable]
-        excluded = ineligible(returns, panel.bars_since_last(), embedded.complete, config, panel.members())
+        traded = traded_a_day(panel, config.liquidity_sessions) if config.liquidity_floor else None
+        excluded = ineligible(returns, panel.bars_since_last(), embedded.complete, config, panel.members(), traded)
         eligible = [name for name in panel.tradable if name not in excluded]
         if not eligible:
             return Clusters(excluded=excluded, notes=("no asset is eligible: all in cash",))
         embeddings = embedded.rows(eligible)
         self.clusterer.fit(embeddings.to_numpy())
-        notes: tuple[str, ...] = ()
+        labels = pd.Series(self.clusterer.labels_, index=embeddings.index)
+        notes = _unjudged(traded, eligible)
         if len(eligible) < self.clusterer.n_clusters:
             notes = (
+                *notes,
                 f"{len(eligible)} eligible assets are fewer than the {self.clusterer.n_clusters} clusters asked for: "
                 "each is its own cluster",
             )
         return Clusters(
-            labels=pd.Series(self.clusterer.labels_, index=embeddings.index),
+            labels=labels,
             embeddings=embeddings,
             classes=panel.assets.loc[eligible, "asset_class"],
             uncertainty=None if embedded.uncertainty is None else embedded.uncertainty[eligible],
+            stability=self._stability(embedded, labels),
             linkage=self.clusterer.linkage_,
             excluded=excluded,
             notes=notes,
         )
 
+    def _stability(self, embedded: Embedded, labels: pd.Series) -> pd.Series | None:
+        """How firm each name's cluster is, where a rule asks."""
+        if not (self.allocate or Allocator()).config.membership:
+            return None
+        return labels.map(cluster_stability(embedded, labels, self.clusterer)["stability"])
+
     def hold(self, clusters: Clusters, panel: Panel, state: PortfolioState) -> Held:
         """What these clusters come to at the close of the panel's last day; see ``strategies.holding``."""
-        return self.holding.hold(clusters, panel, state)
+        if (self.allocate or Allocator()).config.variance and clusters.uncertainty is None and len(clusters.labels):
+            raise ValueError("allocation.variance: the encoder states no variance; encoder.name = 'vae' does")
+        return self.holding.hold(clusters, panel, unscaled(state, self.risk or RiskConfig()))
 
     @property
     def guard_every(self) -> int:
@@ -214,7 +231,8 @@ class ClusterPolicy:
     def holding(self) -> Holding:
         """How clusters become weights."""
         span = getattr(self, "train_span_", None)
-        return Holding(self.selection or SelectionConfig(), self.allocate or Allocator(), self.cash, span)
+        selection, allocate = self.selection or SelectionConfig(), self.allocate or Allocator()
+        return Holding(selection, allocate, self.cash, span, self.frictions or Frictions())
 
     def save(self, folder: Path) -> None:
         """Write the trained encoder into a folder."""
@@ -257,6 +275,15 @@ class ClusterPolicy:
         self.embedder_ = PanelEmbedder(self.encoder, self.embedding or EmbeddingConfig())
         quantile = 0.0 if self.risk is None else self.risk.embedding_stop
         self.embedding_stop_ = EmbeddingStop(self.encoder, self.train_span_, quantile) if quantile else None
+
+
+def _unjudged(traded: pd.Series | None, eligible: list[str]) -> tuple[str, ...]:
+    """A note on names that a liquidity floor cannot judge."""
+    without = [] if traded is None else list(traded[eligible].index[traded[eligible].isna()])
+    if not without:
+        return ()
+    some = ", ".join(without[:5]) + (" ..." if len(without) > 5 else "")
+    return (f"no volume is ever stated of {some}: selection.liquidity_floor does not judge them",)
 
 
 def anchor_windows(panel: Panel, lookback: int) -> Windows:

@@ -98,6 +98,7 @@ class Clusters:
         embeddings: the rows that were clustered, of unit length, ``(n_assets, n_dims)``, same index.
         classes: asset class by symbol, same index.
         uncertainty: mean variance of the newest window's embedding by symbol, same index; None = none is stated.
+        stability: of each symbol's cluster, 0 to 1 (``strategies.cluster_stability``), same index; None = not known.
         linkage: scipy's linkage matrix over the rows of ``embeddings``.
         excluded: the other symbols, and why they could not be held.
         notes: sentences for the report.
@@ -107,6 +108,7 @@ class Clusters:
     embeddings: pd.DataFrame = field(default_factory=pd.DataFrame)
     classes: pd.Series = field(default_factory=lambda: pd.Series(dtype=object))
     uncertainty: pd.Series | None = None
+    stability: pd.Series | None = None
     linkage: np.ndarray = field(default_factory=lambda: np.empty((0, 4)))
     excluded: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -121,12 +123,16 @@ class Held:
         sharpe: what was ranked by, by symbol, for every asset that was clustered.
         selected: the names picked, in cluster order.
         notes: sentences for the report.
+        reasons: why, by symbol, where a rule has a word about it.
+        trust: part of its weight that each name keeps where clusters or embeddings are doubtful, by symbol; None = all.
     """
 
     weights: pd.Series
     sharpe: pd.Series
     selected: list[str]
     notes: tuple[str, ...] = ()
+    reasons: dict[str, str] = field(default_factory=dict)
+    trust: pd.Series | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,8 @@ class Decision:
         linkage: scipy's linkage matrix over the rows of ``embeddings``.
         uncertainty: mean variance of the newest window's embedding by symbol, same index as ``labels``; None where
             none is stated.
+        reasons: why, by symbol; it stands beside the trades that the decision leads to.
+        trust: part of its weight that each name of ``labels`` keeps, as it is doubtful; None = all.
 
     >>> Decision(pd.Timestamp("2025-01-31"), pd.Series({"SPY": 0.6, "TLT": 0.4})).selected
     ['SPY', 'TLT']
@@ -159,6 +167,8 @@ class Decision:
     notes: tuple[str, ...] = ()
     linkage: np.ndarray = field(default_factory=lambda: np.empty((0, 4)))
     uncertainty: pd.Series | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
+    trust: pd.Series | None = None
 
     def __post_init__(self):
         if self.selected is None and isinstance(self.weights, pd.Series):
@@ -178,6 +188,8 @@ class Decision:
             notes=clusters.notes + held.notes,
             linkage=clusters.linkage,
             uncertainty=clusters.uncertainty,
+            reasons=held.reasons,
+            trust=held.trust,
         )
 
 

@@ -132,7 +132,8 @@ class RebalanceStrategy(bt.Strategy):
         if self._due and self._due[0] <= now:
             decision = self._decide(now)
             self.decisions.append(decision)
-            self.rebalance(*self._look(now, decision.weights), now)
+            weights, ruled = self._look(now, decision.weights)
+            self.rebalance(weights, {**getattr(decision, "reasons", {}), **ruled}, now)
             return
         if self._wanted is not None and guard_of(self.p.policy_for(now)) is not None:
             self._note_value(now)

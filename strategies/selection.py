@@ -28,6 +28,14 @@ class SelectionConfig:
         volatility_floor: annualised volatility, the wildest days left out, under which an asset counts as cash-like and
             may not be held; 0 = off.
         volatility_sessions: trailing sessions over which that volatility is measured.
+        liquidity_floor: value traded a day on average, in the account's currency, under which an asset may not be held;
+            one of which no volume was ever stated (forex) is not judged by it; 0 = off.
+        liquidity_sessions: trailing sessions of that average.
+        hysteresis: sessions for which a pick is expected to stay: a name that is held stays its cluster's pick unless
+            another's edge, shrunk as James and Stein do, is worth more over so many sessions than the exchange costs;
+            0 = off, the best wins.
+        skip_confidence: a cluster is left out unless the Sharpe ratio of its pick, so shrunk, is above 0 with this
+            one-sided confidence (0.9); 0 = off, else at least 0.5.
     """
 
     per_cluster: int = 1
@@ -38,13 +46,24 @@ class SelectionConfig:
     max_stale_sessions: int = 5
     volatility_floor: float = 0.03
     volatility_sessions: int = SESSIONS_PER_YEAR
+    liquidity_floor: float = 0.0
+    liquidity_sessions: int = 63
+    hysteresis: int = 0
+    skip_confidence: float = 0.0
 
     def __post_init__(self):
         if self.sharpe_span not in ("trailing", "training"):
             raise ValueError(f"selection.sharpe_span: got {self.sharpe_span!r}, expected 'trailing' or 'training'")
-        for name in ("per_cluster", "sharpe_sessions", "min_sessions", "volatility_sessions"):
+        for name in ("per_cluster", "sharpe_sessions", "min_sessions", "volatility_sessions", "liquidity_sessions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"selection.{name}: got {getattr(self, name)}, expected at least 1")
+        for name in ("liquidity_floor", "hysteresis"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"selection.{name}: got {getattr(self, name)}, expected 0 or more")
+        if self.skip_confidence and not 0.5 <= self.skip_confidence < 1:
+            raise ValueError(
+                f"selection.skip_confidence: got {self.skip_confidence}, expected 0, or 0.5 to less than 1"
+            )
 
 
 def ranking_sharpe(
@@ -60,15 +79,21 @@ def ranking_sharpe(
         cash: daily return of cash by day; the last one known counts. None = 0.
         train_span: first and last day of the encoder's training, for ``sharpe_span = "training"``.
     """
-    if config.sharpe_span == "training":
-        if train_span is None:
-            raise ValueError("train_span: got None, needed for selection.sharpe_span = 'training'")
-        span = returns.loc[train_span[0] : train_span[1]]
-    else:
-        span = returns.iloc[-config.sharpe_sessions :]
+    span = ranking_span(returns, config, train_span)
     if not config.excess_of_cash or cash is None:
         return sharpe_ratios(span)
     return sharpe_ratios(span, cash.reindex(span.index, method="ffill").fillna(0.0))
+
+
+def ranking_span(
+    returns: pd.DataFrame, config: SelectionConfig, train_span: tuple[pd.Timestamp, pd.Timestamp] | None = None
+) -> pd.DataFrame:
+    """The sessions of which those Sharpe ratios are taken; see ``ranking_sharpe``."""
+    if config.sharpe_span != "training":
+        return returns.iloc[-config.sharpe_sessions :]
+    if train_span is None:
+        raise ValueError("train_span: got None, needed for selection.sharpe_span = 'training'")
+    return returns.loc[train_span[0] : train_span[1]]
 
 
 def annual_volatility(returns: pd.DataFrame) -> pd.Series:
@@ -132,6 +157,7 @@ def ineligible(
     has_window: pd.Series,
     config: SelectionConfig,
     member: pd.Series | None = None,
+    traded: pd.Series | None = None,
 ) -> dict[str, str]:
     """Assets that may not be held now, with the reason.
 
@@ -140,6 +166,7 @@ def ineligible(
         bars_since_last: sessions since each asset's last bar, NaN = no bar yet.
         has_window: True where the asset has a full window of indicators to embed.
         member: True where the asset is in the universe now (``Panel.members``); None = all are.
+        traded: value traded a day (``strategies.liquidity.traded_a_day``); NaN = not judged; None = none is.
 
     >>> config = SelectionConfig(min_sessions=2, volatility_floor=0.03)
     >>> returns = pd.DataFrame({"BILL": [0.0001, 0.0002], "GONE": [0.01, -0.01], "GOOD": [0.01, -0.01]})
@@ -164,4 +191,6 @@ def ineligible(
                     "%", " %"
                 )
             )
+        elif traded is not None and traded[name] < config.liquidity_floor:
+            reasons[name] = f"traded for {traded[name]:,.0f} a day, {config.liquidity_floor:,.0f} needed"
     return reasons

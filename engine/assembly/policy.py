@@ -71,6 +71,7 @@ def _cluster_policy(config: RunConfig, cash: pd.Series | None) -> ClusterPolicy:
         features=config.features,
         cash=cash,
         stride=config.encoder.stride,
+        frictions=config.frictions,
     )
 
 

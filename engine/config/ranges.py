@@ -46,10 +46,13 @@ RANGES = {
     "selection": {
         "per_cluster": "[1, 100000]", "sharpe_sessions": "[1, 10000]", "min_sessions": "[1, 10000]",
         "max_stale_sessions": "[0, 10000]", "volatility_floor": "[0, 10]", "volatility_sessions": "[1, 10000]",
+        "liquidity_floor": "[0, 1e15]", "liquidity_sessions": "[1, 10000]", "hysteresis": "[0, 10000]",
+        "skip_confidence": "[0, 1)",
     },
     "cash": {"rate": "[-0.5, 1]"},
     "allocation": {
         "sessions": "[2, 10000]", "temperature": "(0, 1000000]", "name_cap": "(0, 1]", "class_cap": "(0, 1]",
+        "no_trade": "[0, 1000000]", "membership": "[0, 1000]", "variance": "[0, 1000]",
     },
     "risk": {
         "stop": "[0, 1)", "trailing_stop": "[0, 1)", "atr_stop": "[0, 1000]", "atr_sessions": "[1, 10000]",

@@ -27,6 +27,7 @@ from clusterfolio.models.train_config import TrainConfig
 from clusterfolio.strategies.allocation import AllocationConfig, Allocator
 from clusterfolio.strategies.cluster_policy import EncoderConfig
 from clusterfolio.strategies.embedding import EmbeddingConfig
+from clusterfolio.strategies.holding import Frictions
 from clusterfolio.strategies.risk.config import RiskConfig
 from clusterfolio.strategies.selection import SelectionConfig
 
@@ -84,6 +85,12 @@ class RunConfig:
     def allocator(self) -> Allocator:
         """What the names picked are weighed by."""
         return Allocator(self.trading.allocate, self.allocation)
+
+    @property
+    def frictions(self) -> Frictions:
+        """What trading costs, for the rules that weigh it."""
+        trading = self.trading
+        return Frictions(trading.cost_multiplier if trading.costs else 0.0, trading.cash_buffer)
 
     def with_seed(self, seed: int) -> RunConfig:
         """The same with another seed."""

@@ -16,7 +16,15 @@ from clusterfolio.engine.evidence.caveats import data_caveats, of_survivors
 from clusterfolio.engine.evidence.claims import FEWEST_SESSIONS, Record, primary, weigh
 from clusterfolio.engine.evidence.divisible import in_divisible_shares, whole_shares
 from clusterfolio.engine.evidence.exposure import Exposure, random_names
-from clusterfolio.engine.evidence.luck import Luck, capacity, decompose, place, random_partitions, random_picks
+from clusterfolio.engine.evidence.luck import (
+    Luck,
+    Rules,
+    capacity,
+    decompose,
+    place,
+    random_partitions,
+    random_picks,
+)
 from clusterfolio.engine.evidence.other_draws import rebalance_days, seed_luck
 from clusterfolio.engine.evidence.records import comparator_of, make_record, other_trials, own_exposure
 from clusterfolio.engine.evidence.rivals import Comparison, compare
@@ -172,6 +180,8 @@ def random_portfolios(run: FinishedRun, cash: pd.Series, exposure: Exposure | No
         "allocation": run.config.allocation,
     }
     settings |= {"guard": run.guard, "n": portfolios_of(run)}
+    if run.holds_by_rules:
+        settings["rules"] = Rules(run.holding_on, run.config.risk)
     draws = {"picks": random_picks, "partitions": random_partitions}
     return {kind: draw(run.panel, run.decisions, run.config.trading, **settings) for kind, draw in draws.items()}
 

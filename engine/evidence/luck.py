@@ -16,13 +16,17 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from clusterfolio.engine.evidence.draws import Deal, Decided, partitions_by_lot, picks_by_lot
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.engine.trading.metrics import cash_per_session
 from clusterfolio.engine.trading.vectorised import Simulated, Targets, simulate
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
-from clusterfolio.strategies.allocation import ALONE, AllocationConfig, Allocator, Picks
+from clusterfolio.strategies.allocation import AllocationConfig, Allocator, Picks
 from clusterfolio.strategies.baselines.policies import recent_returns
+from clusterfolio.strategies.holding import Holding
+from clusterfolio.strategies.many import weights_of
 from clusterfolio.strategies.policy import Decision, Guard
+from clusterfolio.strategies.risk.config import RiskConfig
 from clusterfolio.strategies.selection import top_sharpe_per_cluster
 from clusterfolio.strategies.sharpe import sharpe_ratios
 
@@ -52,6 +56,19 @@ class Luck:
     cost_bps: float
 
 
+@dataclass(frozen=True)
+class Rules:
+    """A strategy's own rules, for portfolios that are decided on as they go (``engine.evidence.draws``).
+
+    Attributes:
+        holding_on: how clusters become weights on a day.
+        risk: what its guard goes by.
+    """
+
+    holding_on: Callable[[pd.Timestamp], Holding]
+    risk: RiskConfig
+
+
 def random_picks(
     panel: Panel,
     decisions: Sequence[Decision],
@@ -62,6 +79,7 @@ def random_picks(
     per_cluster: int = 1,
     guard: Guard | None = None,
     allocation: AllocationConfig | None = None,
+    rules: Rules | None = None,
 ) -> Luck:
     """What ``n`` portfolios earn that hold, of each cluster of each decision, names drawn by lot.
 
@@ -73,7 +91,10 @@ def random_picks(
             ``trading.cash_interest`` is on.
         guard: the strategy's, which looks at these portfolios too.
         allocation: how its names are weighed; None = the defaults.
+        rules: the strategy's rules of picking and weighing that look at more than that; None = it has none.
     """
+    if rules is not None:
+        return _decided(picks_by_lot, panel, decisions, trading, cash, n, random_state, guard, rules)
     drawn = draw(by_lot, panel, decisions, trading, n, random_state, per_cluster, allocation)
     return measured(simulate(panel, drawn, _days(decisions), trading, guard, cash), cash)
 
@@ -88,12 +109,23 @@ def random_partitions(
     per_cluster: int = 1,
     guard: Guard | None = None,
     allocation: AllocationConfig | None = None,
+    rules: Rules | None = None,
 ) -> Luck:
     """What ``n`` portfolios earn that hold the best Sharpe ratios of each of as many groups, of the same sizes, by lot.
 
     Args: see ``random_picks``.
     """
+    if rules is not None:
+        return _decided(partitions_by_lot, panel, decisions, trading, cash, n, random_state, guard, rules)
     drawn = draw(best_of_random_groups, panel, decisions, trading, n, random_state, per_cluster, allocation)
+    return measured(simulate(panel, drawn, _days(decisions), trading, guard, cash), cash)
+
+
+def _decided(
+    deal: Deal, panel: Panel, decisions: Sequence[Decision], trading: TradingConfig, cash: pd.Series | float, n: int,
+    random_state: int, guard: Guard | None, rules: Rules,
+) -> Luck:  # fmt: skip
+    drawn = Decided(deal, panel, decisions, rules.holding_on, n, random_state, rules.risk)
     return measured(simulate(panel, drawn, _days(decisions), trading, guard, cash), cash)
 
 
@@ -145,7 +177,9 @@ def draw(
         if groups:
             rng = np.random.default_rng([random_state, decision.asof.toordinal(), how is by_lot])
             ranks = how(groups, n, per_cluster, rng)
-            found.append((panel.symbols.get_indexer(names)[ranks], weigh(panel, decision, names, ranks, allocate)))
+            returns = recent_returns(panel.until(decision.asof), list(names), allocate.config.sessions)
+            about = Picks(returns, [], decision.sharpe, panel.assets["asset_class"], decision.labels)
+            found.append((panel.symbols.get_indexer(names)[ranks], weights_of(ranks, list(names), about, allocate)))
         else:
             found.append((np.empty((n, 0), dtype=np.int64), np.empty((n, 0))))
     width = max(columns.shape[1] for columns, _ in found)
@@ -164,30 +198,6 @@ def _days(decisions: Sequence[Decision]) -> pd.DatetimeIndex:
 def _ranked(sharpe: pd.Series) -> pd.Index:
     """Worst first: what the strategy would pick of one cluster, all of it, the other way round."""
     return pd.Index(top_sharpe_per_cluster(sharpe, pd.Series(0, sharpe.index), len(sharpe))[::-1], dtype=object)
-
-
-def weigh(panel: Panel, decision: Decision, names: pd.Index, picks: np.ndarray, allocate: Allocator) -> np.ndarray:
-    """The run's weights for each row of ``picks``, positions in ``names``; ``(n, n_names)``.
-
-    Where a method weighs names in proportion to a figure of each alone, one call tells them all.
-    """
-    classes = panel.assets["asset_class"]
-    kinds = Picks(pd.DataFrame(), [], classes=classes).kinds(list(names))[picks]
-    if allocate.name == "equal":
-        return allocate.cap(np.full(picks.shape, 1.0 / picks.shape[1]), kinds)
-    returns = recent_returns(panel.until(decision.asof), list(names), allocate.config.sessions)
-
-    def picked(chosen: list[str]) -> Picks:
-        return Picks(returns, chosen, decision.sharpe, classes, decision.labels)
-
-    if allocate.name in ALONE:
-        chosen = allocate.uncapped(picked(list(names))).to_numpy()[picks]
-        together = chosen.sum(axis=1, keepdims=True)
-        weights = chosen / np.where(together > 0, together, 1.0)
-        first = allocate.uncapped(picked(list(names[picks[0]]))).to_numpy()
-        if np.allclose(first, weights[0], rtol=1e-9, atol=0.0):
-            return allocate.cap(weights, kinds)
-    return np.array([allocate(picked(list(names[row]))).weights.to_numpy() for row in picks])
 
 
 def measured(traded: Simulated, cash: pd.Series | float) -> Luck:

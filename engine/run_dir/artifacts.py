@@ -115,7 +115,8 @@ def stored_policy(run_dir: Path, day: pd.Timestamp) -> tuple[Path, pd.Timestamp,
 def clusters_table(decisions: list[Decision]) -> pd.DataFrame:
     """Columns date, symbol, cluster, sharpe, selected: a row per clustered asset and decision.
 
-    ``uncertainty``, the mean variance of the asset's newest embedding, follows where the encoder states one.
+    ``uncertainty``, the mean variance of the asset's newest embedding, follows where the encoder states one; ``trust``,
+    the part of its weight that a doubtful name keeps, and ``why`` where rules ask and have a word.
     """
     parts = [
         pd.DataFrame(
@@ -126,7 +127,7 @@ def clusters_table(decisions: list[Decision]) -> pd.DataFrame:
                 "sharpe": d.sharpe.reindex(d.labels.index).to_numpy(),
                 "selected": d.labels.index.isin(d.selected),
             }
-            | _uncertainty(d)
+            | _beside(d)
         )
         for d in decisions
         if len(d.labels)
@@ -138,9 +139,14 @@ def clusters_table(decisions: list[Decision]) -> pd.DataFrame:
     )
 
 
-def _uncertainty(decision: Decision) -> dict[str, np.ndarray]:
-    found = decision.uncertainty
-    return {} if found is None else {"uncertainty": found.reindex(decision.labels.index).to_numpy()}
+def _beside(decision: Decision) -> dict[str, np.ndarray]:
+    """What not every decision states of its names."""
+    known = {"uncertainty": decision.uncertainty, "trust": decision.trust}
+    names = decision.labels.index
+    found = {name: values.reindex(names).to_numpy() for name, values in known.items() if values is not None}
+    if decision.reasons:
+        found["why"] = np.array([decision.reasons.get(name, "") for name in names], dtype=object)
+    return found
 
 
 def embeddings_table(decisions: list[Decision]) -> pd.DataFrame:

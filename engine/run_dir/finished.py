@@ -18,6 +18,7 @@ from clusterfolio.engine.run_dir.tables import ReportInputs, read_run
 from clusterfolio.feeds.exogenous.macro import cash_returns
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.feeds.raw import DataError
+from clusterfolio.strategies.holding import Holding
 from clusterfolio.strategies.policy import Decision, Guard, guard_of
 from clusterfolio.strategies.risk.rules import RiskRules
 
@@ -43,6 +44,23 @@ class FinishedRun:
     decisions: list[Decision]
     tables: ReportInputs
     guard: Guard | None = None
+
+    def holding_on(self, day: pd.Timestamp) -> Holding:
+        """How the policy of clusters turned clusters into weights on a day; it needs no encoder for that."""
+        spans = [self.tables.run["training"]["span"]]
+        for fold in self.tables.run.get("folds", []):
+            if pd.Timestamp(fold["decides_from"]) <= day:
+                spans.append((fold["train_start"], fold["train_end"]))
+        start, end = (pd.Timestamp(one) for one in spans[-1])
+        config = self.config
+        return Holding(config.selection, config.allocator, self.cash, (start, end), config.frictions)
+
+    @property
+    def holds_by_rules(self) -> bool:
+        """Whether it did more than to pick the best of each cluster and to weigh them."""
+        config = self.config
+        plain = Holding(config.selection, config.allocator)
+        return config.policy.name == CLUSTER and plain.acts and any(len(one.labels) for one in self.decisions)
 
 
 def reopen(run_dir: Path) -> FinishedRun:
@@ -104,4 +122,5 @@ def _decision(day: pd.Timestamp, row: pd.Series, clusters: pd.DataFrame) -> Deci
         sharpe=pd.Series(clusters["sharpe"].to_numpy(dtype=float), index=index),
         selected=list(chosen.index),
         embeddings=pd.DataFrame(index=index),
+        trust=pd.Series(clusters["trust"].to_numpy(dtype=float), index) if "trust" in clusters else None,
     )

@@ -17,8 +17,8 @@ import pandas as pd
 
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
+from clusterfolio.strategies.cluster_stability import cluster_stability
 from clusterfolio.strategies.diversification import correlations, log_returns
-from clusterfolio.strategies.passports.cluster_stability import cluster_stability
 from clusterfolio.strategies.passports.likeness import NEAREST, distances, nearest, past_days
 from clusterfolio.strategies.policy import (
     Decision,

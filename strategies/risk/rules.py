@@ -9,7 +9,7 @@ the account's state; what cannot be (how long a name stays out, the peak, the fe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -201,6 +201,22 @@ class RiskRules:
                 f"exposure cut to {self.config.drawdown_exposure:.2f}"
             )
         return self.config.drawdown_exposure if noted.tripped else 1.0
+
+
+def unscaled(state: PortfolioState, config: RiskConfig) -> PortfolioState:
+    """The state as it would be had no rule scaled the names held: what a decision's weights are compared with.
+
+    >>> held = PortfolioState(pd.Series({"A": 0.3}), 0.7, memory={"exposure": 0.6})
+    >>> unscaled(held, RiskConfig(volatility_target=0.1)).weights.to_dict()
+    {'A': 0.5}
+    """
+    noted = Noted.of(state.memory)
+    part = noted.exposure * (config.drawdown_exposure if noted.tripped else 1.0)
+    scales = [part * noted.scales.get(name, 1.0) for name in state.weights.index]
+    if all(scale in (0.0, 1.0) for scale in scales):
+        return state
+    whole = np.array([1.0 / scale if scale > 0 else 1.0 for scale in scales])
+    return replace(state, weights=state.weights * whole)
 
 
 def _sessions(panel: Panel, day: pd.Timestamp) -> int:

@@ -16,7 +16,7 @@ from clusterfolio.strategies.passports.passport import names_in
 #: Members written out, earlier decisions listed, and least share of an asset class that is named.
 SHOWN, EARLIER, LEAST_SHARE = 6, 24, 0.05
 
-#: Hennig's limits (``strategies.passports.cluster_stability``): from this stability on, in words.
+#: Hennig's limits (``strategies.cluster_stability``): from this stability on, in words.
 FIRMNESS = ((0.75, "firm"), (0.6, "doubtful at the borders"), (-np.inf, "not to be trusted"))
 
 

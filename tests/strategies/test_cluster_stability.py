@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from clusterfolio.models.clustering import Ward, unit_sphere
-from clusterfolio.strategies.passports.cluster_stability import STRETCHES, cluster_stability, recurrence, resampled_rows
+from clusterfolio.strategies.cluster_stability import STRETCHES, cluster_stability, recurrence, resampled_rows
 
 
 @dataclass(frozen=True)
