@@ -33,7 +33,8 @@ def why_held(
         in_group = _Group(outlook, members[0], scores[0], set(picks.tolist()), held)
         if found.skipped[0, number]:
             bound = float(outlook.belief.bound(scores[0].max(), config.skip_confidence))
-            for at in members[0]:
+            best = members[0][int(scores[0].argmax())]
+            for at in {best, *members[0][held[members[0]] > 0]}:
                 said.setdefault(int(at), []).append(
                     f"skip: its cluster's best Sharpe ratio is above {bound:.2f} only, at {config.skip_confidence:.0%}"
                 )
