@@ -70,6 +70,8 @@ def _trading_options(command):
         click.option("--no-interest", is_flag=True, help="The local venue pays none on idle cash."),
         click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE",
                      help="A limit before trade, such as max_position=0.3; may be repeated."),
+        click.option("--venue-prices", is_flag=True, help="Hold prices against the venue's own (limit max_gap), "
+                     "also of names not held; Alpaca's data host then gets the keys too."),
         click.option("--adopt", is_flag=True, help="Count foreign positions in the run's symbols as its own."),
         click.option("--notify", default="", metavar="COMMAND", help="Give each event to a command, as JSON on stdin."),
         click.option("--trust", is_flag=True, help="Import the classes that RUN_DIR names: it may run any code."),
@@ -80,11 +82,12 @@ def _trading_options(command):
 
 
 def _options(run_dir, venue, home, paths=(), start=None, when="queue", no_dividends=False, no_interest=False,
-             limits=(), adopt=False, notify="", trust=False) -> PaperOptions:  # fmt: skip
+             limits=(), venue_prices=False, adopt=False, notify="", trust=False) -> PaperOptions:  # fmt: skip
     from clusterfolio.engine.live.paper_options import PaperOptions
 
     return PaperOptions(
-        run_dir, venue, home, paths, start, when, dividends=not no_dividends, interest=not no_interest, adopt=adopt,
+        run_dir, venue, home, paths, start, when, dividends=not no_dividends, interest=not no_interest,
+        venue_prices=venue_prices, adopt=adopt,
         trust=trust, notify=notify, limits=_limits(limits),
     )  # fmt: skip
 

@@ -15,10 +15,12 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from clusterfolio.engine.live import alpaca_decoding as decoding
 from clusterfolio.engine.live.alpaca_activities import read_activities
+from clusterfolio.engine.live.alpaca_bars import DATA, AlpacaBars
 from clusterfolio.engine.live.alpaca_stream import TradeStream
 from clusterfolio.engine.live.alpaca_wire import PAPER, PAPER_STREAM, Budget, Client, Declined, Keys
 from clusterfolio.engine.live.venue import (
@@ -60,6 +62,7 @@ class AlpacaVenue:
         keys: None = from the environment.
         timeout: seconds for each request; see ``Client``.
         requests: a minute, at most.
+        data: of its data host, which is asked for last prices and gets the keys too; None = it is not.
         read_only: for a dry run: nothing that changes something gets as far as the socket.
         monotonic, sleep: seconds that never go back, and how they pass.
     """
@@ -74,6 +77,7 @@ class AlpacaVenue:
         keys: Keys | None = None,
         timeout: float = 10.0,
         requests: int = 200,
+        data: str | None = None,
         read_only: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -82,16 +86,22 @@ class AlpacaVenue:
         self._budget = Budget(requests, monotonic=monotonic, sleep=sleep)
         self._client = Client(url, keys, self._budget, timeout, read_only)
         self._stream = TradeStream(stream, keys)
+        self._bars = None if data is None else AlpacaBars(data, keys=keys, budget=self._budget, timeout=timeout)
         self._monotonic, self._read_only = monotonic, read_only
         self._margin = dt.timedelta(seconds=3 * timeout)  # an order may be on its way for so long
         self._clock: tuple[float, Clock] | None = None
         self._calendars: dict[tuple[dt.date, dt.date], tuple[float, list[Session]]] = {}
 
     @classmethod
-    def from_environment(cls, read_only: bool = False) -> AlpacaVenue:
-        """The paper host, or what APCA_API_BASE_URL and APCA_API_STREAM_URL name instead."""
+    def from_environment(cls, read_only: bool = False, prices: bool = False) -> AlpacaVenue:
+        """The paper host, or what APCA_API_BASE_URL, APCA_API_STREAM_URL and APCA_API_DATA_URL name instead.
+
+        Args:
+            prices: whether its data host is asked for last prices.
+        """
         url = os.environ.get("APCA_API_BASE_URL", PAPER)
-        return cls(url, os.environ.get("APCA_API_STREAM_URL", PAPER_STREAM), read_only=read_only)
+        data = os.environ.get("APCA_API_DATA_URL", DATA) if prices else None
+        return cls(url, os.environ.get("APCA_API_STREAM_URL", PAPER_STREAM), data=data, read_only=read_only)
 
     # Connection
 
@@ -105,6 +115,8 @@ class AlpacaVenue:
         """Close stream and connections."""
         self._stream.close()
         self._client.close()
+        if self._bars is not None:
+            self._bars.close()
 
     def stream_ready(self) -> bool:
         """Whether the stream is authenticated and listening."""
@@ -143,6 +155,10 @@ class AlpacaVenue:
         return found
 
     # The account
+
+    def prices(self, symbols: Iterable[str]) -> dict[str, Decimal]:
+        """The last ones of its data host, where that may be asked."""
+        return {} if self._bars is None else self._bars.prices(sorted(symbols))
 
     def account(self) -> Account:
         """The account's money."""

@@ -94,6 +94,13 @@ class Fields:
             raise self.wrong(name, "text")
         return str(value)
 
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        """An object by name; nothing at all counts as an empty one."""
+        value = self._raw.get(name)
+        if value is not None and not isinstance(value, Mapping):
+            raise self.wrong(name, "an object")
+        return value or {}
+
     def word(self, name: str) -> str:
         """Text in small letters, of a state or a kind."""
         return self.text(name).strip().lower()

@@ -187,10 +187,13 @@ class Client(TradingClient):
     Args:
         timeout: seconds for connecting, for each part of an answer, and twice that for an answer in all.
         read_only: refuse, before the socket, whatever would change something at the venue.
+        host: the only address beside this machine's that is taken.
     """
 
-    def __init__(self, url: str, keys: Keys, budget: Budget, timeout: float = 10.0, read_only: bool = False):
-        super().__init__(keys.key_id, keys.secret, raw_data=True, url_override=allowed(url, PAPER))
+    def __init__(
+        self, url: str, keys: Keys, budget: Budget, timeout: float = 10.0, read_only: bool = False, host: str = PAPER
+    ):
+        super().__init__(keys.key_id, keys.secret, raw_data=True, url_override=allowed(url, host))
         if is_loopback(url):
             self._session.trust_env = False  # no proxy stands between this machine and itself
         self._keys, self._budget, self._timeout, self._read_only = keys, budget, timeout, read_only

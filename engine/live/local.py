@@ -120,6 +120,10 @@ class LocalVenue(LocalBook):
         known = self._quotes.assets()
         return {name: known[name] for name in symbols if name in known}
 
+    def prices(self, symbols: Iterable[str]) -> dict[str, Decimal]:
+        """None of its own: its bars are the run's."""
+        return {}
+
     def updates(self, wait: float) -> list[Update]:
         """What happened since it was last asked; it never waits, as its time moves only by ``advance``."""
         rows = self._db.execute("SELECT * FROM updates WHERE number > ? ORDER BY number", (self._heard,)).fetchall()

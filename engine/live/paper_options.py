@@ -18,6 +18,7 @@ class PaperOptions:
         paths: newer prices for source "files"; empty = where the run found its own.
         start: of a new local account: the session on whose close it begins; None = a month before the bars end.
         dividends, interest: whether the local venue pays them.
+        venue_prices: hold prices against the venue's own, asked in batches (at Alpaca: of its data host).
         notify: a command that is given each event as JSON on its standard input; empty = none.
     """
 
@@ -31,6 +32,7 @@ class PaperOptions:
     interest: bool = True
     adopt: bool = False
     trust: bool = False
+    venue_prices: bool = False
     notify: str = ""
     limits: Limits = field(default_factory=Limits)
 

@@ -252,6 +252,7 @@ class Runner(Execution):
         closes = day.closes
         known = {s: Decimal(repr(float(closes[s]))) for s in {*targets, *holdings} if s in closes.index}
         stated = {p.symbol: p.price for p in self.venue.positions() if p.price is not None}
+        stated |= self.venue.prices({i.symbol for i in intents})
         found = broken(intents, targets, holdings, known, stated, value, shaped.untradable, self.settings.limits)
         if found:
             skipped = "; ".join(f"{name}: {why}" for name, why in shaped.skipped.items())

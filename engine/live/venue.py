@@ -350,5 +350,8 @@ class Venue(Protocol):
     def assets(self, symbols: Iterable[str]) -> dict[str, Asset]:
         """What is known of these symbols; a symbol the venue does not have is left out."""
 
+    def prices(self, symbols: Iterable[str]) -> dict[str, Decimal]:
+        """The venue's own last prices, of those of the symbols for which it states one; it may state none."""
+
     def updates(self, wait: float) -> list[Update]:
         """What the stream brought since it was last asked, after at most ``wait`` seconds; none is no error."""

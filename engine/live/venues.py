@@ -94,7 +94,7 @@ def _alpaca(
         today = clock.now().date()
         past = calendar_sessions(market.calendar, today - dt.timedelta(days=10), today)
         journal.identify(start=str(next(s.day for s in reversed(past) if s.closes <= clock.now())))
-    return AlpacaVenue.from_environment(read_only=dry), clock, {"bars_delay": 1800.0}
+    return AlpacaVenue.from_environment(read_only=dry, prices=options.venue_prices), clock, {"bars_delay": 1800.0}
 
 
 #: Where one can trade, by the name that ``--venue`` takes: makes the venue (``dry``: for reading only), the time that

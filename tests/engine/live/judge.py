@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+DATA_DOCUMENT = Path(__file__).resolve().parents[4] / "shared" / "alpaca" / "market-data-api.json"
 DOCUMENT = Path(__file__).resolve().parents[4] / "shared" / "alpaca" / "trading-api.json"
 
 PAPER = "https://paper-api.alpaca.markets"
@@ -41,7 +42,8 @@ class Judge:
         from openapi_core import Config, OpenAPI
 
         self.spec = json.loads(document.read_text(encoding="utf-8"))
-        for name in ("legacy_start", "legacy_end"):
+        self.host = self.spec["servers"][0]["url"] if document == DATA_DOCUMENT else PAPER
+        for name in {"legacy_start", "legacy_end"} & set(self.spec["components"]["parameters"]):
             self.spec["components"]["parameters"][name]["schema"]["format"] = "date"
         self.api = OpenAPI.from_dict(self.spec, config=Config(spec_validator_cls=None))
         self.undescribed: set[tuple[str, str, int]] = set()
@@ -56,7 +58,7 @@ class Judge:
         what = f"{exchange.method} {exchange.target}"
         query = dict(parse_qsl(parts.query))
         request = MockRequest(
-            PAPER, exchange.method.lower(), parts.path, args=query, headers=exchange.headers,
+            self.host, exchange.method.lower(), parts.path, args=query, headers=exchange.headers,
             data=exchange.sent or None, content_type=exchange.headers.get("content-type", ""),
         )  # fmt: skip
         found = [f"{what}: {name} is not of the document" for name in self._unknown(exchange, parts.path, query)]
@@ -105,8 +107,8 @@ _judged: set[tuple] = set()
 
 
 @cache
-def _judge() -> Judge:
-    return Judge()
+def _judge(document: Path) -> Judge:
+    return Judge(document)
 
 
 def broken(exchanges: Iterable[Exchange]) -> list[str]:
@@ -118,7 +120,8 @@ def broken(exchanges: Iterable[Exchange]) -> list[str]:
         kind = _kind(exchange)
         if kind not in _judged:
             _judged.add(kind)
-            found += _judge().violations(exchange)
+            of_data = urlsplit(exchange.target).path.startswith("/v2/stocks")
+            found += _judge(DATA_DOCUMENT if of_data else DOCUMENT).violations(exchange)
     return found
 
 

@@ -74,6 +74,7 @@ class Loopback:
         faults: ``(method, path, fault)`` still to happen, each once, in order of their requests.
         twins: orders that came a second time under one client id.
         reuse_ids: give every order of a name and side the same id.
+        without_bars: symbols of which the data host has none.
         lag: seconds for which what filled is not told by orders (positions tell).
         down_until: until then every connection is cut; what was taken before is there afterwards.
         deaf: events that the stream does not tell, by a part of their name.
@@ -99,6 +100,7 @@ class Loopback:
         self.down_until = start
         self.cash_blocked = False
         self.spoil = None
+        self.without_bars: set[str] = set()
         self.foreign: list[dict] = []
         self._sent_at: dict[str, dt.datetime] = {}
         self._late: list[OrderRequest] = []
@@ -234,7 +236,8 @@ class Loopback:
         answers = {
             "/v2/clock": self._clock, "/v2/calendar": self._calendar, "/v2/account": self._account,
             "/v2/positions": self._positions, "/v2/assets": self._assets, "/v2/orders": self._orders,
-            "/v2/account/activities": self._activities,
+            "/v2/account/activities": self._activities, "/v2/stocks/bars": self._bars,
+            "/v2/stocks/bars/latest": self._latest_bars,
         }  # fmt: skip
         return (200, answers[path](query)) if path in answers else (404, {"code": 40410000, "message": "not found"})
 
@@ -409,6 +412,39 @@ class Loopback:
                 found.append({**usual, "id": activity_id(created, known.id), "activity_type": "DIV", "qty": "1",
                               "net_amount": f"{known.cash:f}"})  # fmt: skip
         return found
+
+    # Its data host
+
+    def _bars(self, query):
+        """Two hundred bars a page at most, in the order in which they were asked for."""
+        first, last = (dt.datetime.fromisoformat(query[name]).date() for name in ("start", "end"))
+        rows = [
+            (symbol, self._bar(symbol, session.day))
+            for symbol in query["symbols"].split(",") for session in sessions_between(first, last)
+            if session.closes <= self.engine.now and symbol not in self.without_bars
+        ]  # fmt: skip
+        rows = [(symbol, bar) for symbol, bar in rows if bar is not None]
+        begin, size = int(query.get("page_token", 0)), min(200, int(query["limit"]))
+        page: dict[str, list] = {}
+        for symbol, bar in rows[begin : begin + size]:
+            page.setdefault(symbol, []).append(bar)
+        more = begin + size < len(rows)
+        return {"bars": page, "next_page_token": str(begin + size) if more else None}
+
+    def _latest_bars(self, query):
+        day = [s.day for s in sessions_between(self.now.date() - dt.timedelta(days=9), self.now.date())
+               if s.closes <= self.engine.now][-1]  # fmt: skip
+        found = {symbol: self._bar(symbol, day) for symbol in query["symbols"].split(",")}
+        return {"bars": {symbol: bar for symbol, bar in found.items() if bar is not None}}
+
+    def _bar(self, symbol, day):
+        quote = (self.engine._quotes.day(day) or {}).get(symbol)
+        if quote is None:
+            return None
+        prices = [float(quote.open), float(quote.close)]
+        at = dt.datetime.combine(day, dt.time(), NEW_YORK).astimezone(dt.UTC)
+        return {"t": f"{at:%Y-%m-%dT%H:%M:%SZ}", "o": prices[0], "h": max(prices), "l": min(prices), "c": prices[1],
+                "v": 1000, "n": 10, "vw": sum(prices) / 2}  # fmt: skip
 
     # Stream
 

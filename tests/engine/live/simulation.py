@@ -182,6 +182,9 @@ class FaultyVenue:
     def assets(self, symbols):
         return self._read(lambda: self.inner.assets(symbols))
 
+    def prices(self, symbols):
+        return self._read(lambda: self.inner.prices(symbols))
+
     def updates(self, wait):
         found = self.inner.updates(wait)
         if self.fate.strikes("updates repeated, mixed or lost"):
