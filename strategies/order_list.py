@@ -6,12 +6,14 @@ order is priced and sized by the close that the source states, in the listing's 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
 from clusterfolio.feeds.currency import pair_of
 from clusterfolio.feeds.panel import STOPPED_AFTER, Panel
-from clusterfolio.strategies.orders import missing_shares, target_shares
+from clusterfolio.strategies.orders import missing_shares, target_shares, whole_lots
 
 #: Halvings of the sizes until orders and their costs fit the money; a double has 53 binary digits.
 HALVINGS = 60
@@ -21,6 +23,10 @@ COLUMNS = (
     "symbol", "side", "shares", "unit", "price", "currency", "rate", "value", "cost", "weight_now", "weight_target",
     "reason",
 )  # fmt: skip
+
+#: What orders cost and may be, by symbol: commission and half the spread, a part of the value traded; the impact of one
+#: unit of money, which grows with its root; and money in one order at most.
+CHARGES = ("rate", "impact", "most")
 
 #: Columns of what cannot be ordered: the weight decided, why there is no order, and what is held of it: in ``unit``, as
 #: a fraction of the account by its last close, and the day of that close.
@@ -88,7 +94,7 @@ def order_list(
     *,
     cash_buffer: float,
     fractional: bool,
-    cost_bps: pd.Series | None = None,
+    charges: pd.DataFrame | None = None,
     max_exposure: float = 1.0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Orders from what is held to the target weights, sells first; sized as the backtest sizes them.
@@ -104,7 +110,7 @@ def order_list(
         held: by symbol, in the units of ``quotes``: shares, or the foreign currency of a pair.
         quotes: ``quotes_of``.
         value: of the account, in its currency; the cash is what the holdings leave of it.
-        cost_bps: commission and half the spread by symbol, in basis points of the traded value; None = 0.
+        charges: by symbol, columns ``CHARGES``; None = trading costs nothing, and all is ordered at once.
         max_exposure: how many times its value the account may hold; more than 1 = it borrows.
 
     Returns:
@@ -116,12 +122,22 @@ def order_list(
     possible = (rows["why_not"] == "").to_numpy()
     each = rows["each"].to_numpy(dtype=float)
     worth = np.where(have == 0, 0.0, have * each)
-    costs = np.zeros(len(names)) if cost_bps is None else cost_bps.reindex(names).fillna(0.0).to_numpy(dtype=float)
-    share = share_to_order(weights, worth / value, possible, costs / 1e4, cash_buffer, max_exposure)
+    charges = pd.DataFrame(columns=list(CHARGES)) if charges is None else charges
+    known = charges.reindex(names).astype(float).fillna(dict(zip(CHARGES, (0.0, 0.0, np.inf), strict=True)))
+    rate, impact, most = known[list(CHARGES)].to_numpy().T
+    if not fractional:
+        lots = whole_lots(np.where(np.isfinite(most), most, 0.0) / each, rows["lot"].to_numpy(dtype=float))
+        most = np.where(np.isfinite(most), lots * each, most)
+
+    def cost(traded: np.ndarray) -> np.ndarray:
+        return traded * (rate + impact * np.sqrt(traded))
+
+    share = share_to_order(weights, worth, value, possible, cash_buffer, cost, most, max_exposure)
     aimed = np.where(possible, weights, 0.0) * share
     wanted = target_shares(aimed, each, value, cash_buffer=cash_buffer, fractional=fractional,
                            lots=rows["lot"].to_numpy(dtype=float))  # fmt: skip
     change = np.where(possible, missing_shares(wanted, have), 0.0)
+    change = np.where(possible, np.clip(change, -most / each, most / each), 0.0)
     traded = np.abs(change) * each
     table = pd.DataFrame(
         {
@@ -133,7 +149,7 @@ def order_list(
             "currency": rows["currency"].to_numpy(),
             "rate": rows["rate"].to_numpy(dtype=float),
             "value": traded,
-            "cost": traded * costs / 1e4,
+            "cost": cost(traded),
             "weight_now": worth / value,
             "weight_target": aimed,
             "reason": [_reason(now, then) for now, then in zip(have, wanted, strict=True)],
@@ -158,23 +174,32 @@ def order_list(
 
 
 def share_to_order(
-    weights: np.ndarray, held: np.ndarray, possible: np.ndarray, costs: np.ndarray, cash_buffer: float, most: float
+    weights: np.ndarray,
+    worth: np.ndarray,
+    value: float,
+    possible: np.ndarray,
+    cash_buffer: float,
+    cost: Callable[[np.ndarray], np.ndarray] = np.zeros_like,
+    most: np.ndarray | float = np.inf,
+    max_exposure: float = 1.0,
 ) -> float:
     """Part of the decided weights for which there is money, at most 1.
 
     Where weight is held that cannot be ordered, the others keep their proportions, cash among them, in the rest.
 
     Args:
-        weights, held: decided and held now, fractions of the account's value.
-        costs: per unit of value traded.
-        most: what there is to spend, as a fraction of the value: 1, and what may be borrowed.
+        weights: decided, fractions of the account's value; ``worth`` what is held now, in money.
+        cost: of trading so much money of each name.
+        most: money in an order at most.
     """
-    rest, decided = most - held[~possible].sum(), most - weights[~possible].sum()
+    held = worth / value
+    rest, decided = max_exposure - held[~possible].sum(), max_exposure - weights[~possible].sum()
     share = min(1.0, rest / decided) if decided > 0 else 1.0
 
     def needed(part: float) -> float:
-        after = weights[possible] * part * (1.0 - cash_buffer)
-        return float(after.sum() + (np.abs(after - held[possible]) * costs[possible]).sum())
+        after = np.where(possible, weights * part * (1.0 - cash_buffer) * value, worth)
+        change = np.clip(after - worth, -most, most)
+        return float((worth + change)[possible].sum() + cost(np.abs(change))[possible].sum()) / value
 
     if needed(share) <= rest:
         return share

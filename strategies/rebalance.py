@@ -15,7 +15,7 @@ from clusterfolio.feeds.calendar import sessions as exchange_sessions
 from clusterfolio.feeds.panel import STOPPED_AFTER
 from clusterfolio.strategies.bars import day_of, feed_names, has_bar, panel_from_feeds, since_priced
 from clusterfolio.strategies.holdings import Fill, Holdings, PricedOnly
-from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares
+from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares, whole_lots
 from clusterfolio.strategies.policy import Decision, PortfolioState, ask, changed_names, guard_of, guarded
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,8 @@ class RebalanceStrategy(bt.Strategy):
         cash_buffer: fraction of the value kept in cash.
         fractional: allow fractions of a share; else whole ``lots``.
         lots: shares of which whole multiples are traded, a frame by day and symbol; None = 1.
+        at_most: ``callable(symbol, day) -> shares`` that an order sent at that day's close may be for; the rest is sent
+            when it has filled, a part a day. None = all at once. What has stopped trading leaves at once.
     """
 
     params = dict(  # noqa: RUF012 - backtrader's form
@@ -82,6 +84,7 @@ class RebalanceStrategy(bt.Strategy):
         cash_buffer=0.02,
         fractional=True,
         lots=None,
+        at_most=None,
     )
 
     def __init__(self):
@@ -100,6 +103,7 @@ class RebalanceStrategy(bt.Strategy):
         self._targets: dict[str, float] = {}  # shares wanted, names still being worked on
         self._live: dict[str, bt.Order] = {}
         self._reason: dict[str, str] = {}
+        self._parts: set[str] = set()  # names whose last order was for a part of what was missing
         self._since: pd.Timestamp | None = None  # when the current targets were set
         self._sessions = self.p.sessions
 
@@ -240,6 +244,7 @@ class RebalanceStrategy(bt.Strategy):
             weights, prices, self._value(), cash_buffer=self.p.cash_buffer, fractional=self.p.fractional, lots=lots
         )
         self._targets |= dict(zip(weights.index, shares.tolist(), strict=True))
+        self._parts -= set(weights.index)
         for name, weight, price, lot in zip(weights.index, weights, prices, lots, strict=True):
             if self._targets[name] == 0.0 and weight > 0:
                 self._missed(now, name, f"its part of the value is less than the least order, {price * lot:,.2f}")
@@ -269,7 +274,7 @@ class RebalanceStrategy(bt.Strategy):
             elif amount > 0 and self._reason[name] == SENT_AGAIN:
                 self._buy_again(name, amount, now)
             else:
-                self._send(name, amount)
+                self._send(name, self._part(name, amount, now))
 
     def _buy_again(self, name: str, amount: float, now: pd.Timestamp) -> None:
         """A buy refused for margin, cut to the cash no other live buy waits for, less 1 % for the next gap.
@@ -280,12 +285,12 @@ class RebalanceStrategy(bt.Strategy):
             order.executed.remsize * self._price(other) for other, order in self._live.items() if order.isbuy()
         )
         price = self._price(name)
-        rate = self.broker.getcommissioninfo(self._by_name[name]).getcommission(1.0, 1.0)
+        rate = self.broker.getcommissioninfo(self._by_name[name]).getcommission(amount, price) / (amount * price)
         cash = self.broker.getcash() + getattr(self.broker, "credit", 0.0) - promised
         most = affordable_shares(cash, price, rate, fractional=self.p.fractional, lots=self._lot(name, now))
         amount = min(amount, float(most))
         if amount * price > DUST * self._value():
-            self._send(name, amount)
+            self._send(name, self._part(name, amount, now))
         elif not any(order.issell() for order in self._live.values()):  # no more cash will come
             reached = self.holdings[name] / self._targets.pop(name)
             if reached < ENOUGH:
@@ -295,7 +300,21 @@ class RebalanceStrategy(bt.Strategy):
         tolerance = REACHED if self._reason[name] == SENT_AGAIN else SETTLED
         return float(missing_shares(self._targets[name], self.holdings[name], tolerance))
 
+    def _part(self, name: str, amount: float, now: pd.Timestamp) -> float:
+        """As much of what is missing as one day's order may be for."""
+        self._parts.discard(name)
+        if self.p.at_most is None or self._reason[name] == STOPPED:
+            return amount
+        most = self.p.at_most(name, now)
+        if abs(amount) <= most:
+            return amount
+        self._parts.add(name)
+        part = math.copysign(most, amount)
+        return part if self.p.fractional else float(whole_lots(part, self._lot(name, now)))
+
     def _send(self, name: str, amount: float) -> None:
+        if amount == 0:
+            return  # less than a lot is let through a day
         send = self.buy if amount > 0 else self.sell
         data = self._by_name[name]
         # The broker checks the cash at the close, unless told another price; one check of NaN refuses all orders.
@@ -325,6 +344,8 @@ class RebalanceStrategy(bt.Strategy):
                     self.cancel(order)
                 if silent:
                     why = "no bar to trade on"
+                elif name in self._parts:
+                    why = f"its volume lets so much through in {waited} sessions"
                 elif order is None:
                     why = f"short of cash for {waited} sessions"
                 else:  # it had bars to fill on: a filler holds it back
@@ -347,7 +368,7 @@ class RebalanceStrategy(bt.Strategy):
             why = dict.get(order.info, "reason", OTHER)
             self.holdings.add(Fill(self._day(part.dt), name, part.size, part.price, part.comm, why))
         if order.status == bt.Order.Completed:
-            if self._reason.get(name) != SENT_AGAIN:
+            if self._reason.get(name) != SENT_AGAIN and name not in self._parts:
                 self._targets.pop(name, None)
         elif order.status in (bt.Order.Margin, bt.Order.Rejected):
             self._reason[name] = SENT_AGAIN

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.engine.trading.account import Account, AccountError, days_of
-from clusterfolio.engine.trading.backtest import TRANSACTION_COLUMNS, BacktestResult
+from clusterfolio.engine.trading.backtest import TRANSACTION_COLUMNS, BacktestResult, costs_by_session
 from clusterfolio.engine.trading.cash_flows import payments_table
 from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel, make_assets
 from clusterfolio.strategies.policy import Decision
@@ -219,7 +219,7 @@ def result_of(account: Account, panel: Panel) -> BacktestResult:
     net = wealth.pct_change(fill_method=None).iloc[base + 1 :]
     value = positions.sum(axis=1)
     before = value.reindex(net.index) / (1 + net)  # with what was paid in
-    costs = (fills["commission"] + fills["spread"]).groupby(booked).sum().reindex(net.index).fillna(0.0)
+    costs = costs_by_session(fills, payments_table([]), net.index)
     held = positions.loc[:, (positions != 0).any() | (positions.columns == "cash")].iloc[base:]
     benchmark = panel.session_returns()[panel.benchmark].reindex(net.index)
     if benchmark.isna().any():
@@ -229,7 +229,8 @@ def result_of(account: Account, panel: Panel) -> BacktestResult:
         )
     return BacktestResult(
         returns=pd.DataFrame({"strategy": net, "benchmark": benchmark}).rename_axis("date"),
-        gross=(net + costs / before).rename("gross"),
+        gross=(net + costs.sum(axis=1) / before).rename("gross"),
+        costs=costs,
         value=value.iloc[base:].rename("value"),
         positions=held.rename_axis("date"),
         transactions=fills.assign(reason="fill")[list(TRANSACTION_COLUMNS)],

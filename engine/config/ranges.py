@@ -64,7 +64,7 @@ RANGES = {
     },
     "trading": {
         "rebalance": "[1, 10000]", "capital": "(0, 1e15]", "cash_buffer": "[0, 1)", "cost_multiplier": "[0, 1000]",
-        "financing_spread": "[0, 1]",
+        "financing_spread": "[0, 1]", "spread_scaling": "[0, 4]", "impact": "[0, 100]", "volume_cap": "[0, 100]",
     },
     "engine": {"seed": "[0, 4294967295]", "workers": "[0, 4096]"},
     "significance": {"portfolios": "[100, 1000000]"},

@@ -42,13 +42,15 @@ def data_caveats(run: dict, symbols: pd.DataFrame, metrics: dict) -> list[tuple[
     costs = metrics["strategy"]["costs"]
     if costs["total"]:
         whose = "commission and half the spread by asset class, estimates"
+        if costs.get("impact"):
+            whose = "commission, half the spread by asset class and square-root market impact, all estimates"
+        left_out = "Taxes are not in them." if costs.get("impact") else "Market impact and taxes are not in them."
         if run.get("judged"):
             whose = "the commission and slippage that the run itself charged"
         known.append(
             (
                 "Costs",
-                f"Costs of {costs['bps_per_year']:.0f} basis points a year are {whose}. Market impact and taxes are "
-                "not in them.",
+                f"Costs of {costs['bps_per_year']:.0f} basis points a year are {whose}. {left_out}",
             )
         )
     elif metrics["strategy"].get("turnover") == 0:

@@ -18,6 +18,7 @@ from clusterfolio.engine.config.trust import check_trust
 from clusterfolio.engine.progress import Reporter
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.stored import use_model
+from clusterfolio.engine.trading.costs import costs_of
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.feeds.symbols import MONEY
 from clusterfolio.feeds.writing import restored
@@ -94,15 +95,16 @@ def decide(
     state = PortfolioState(worth / value, held.get(MONEY, 0.0) / value, decided=day)
     decision = ask(policy, panel, state)
     weights, ruled = _under_rules(policy, decision, panel, state)
-    costs = (panel.assets["commission_bps"] + panel.assets["half_spread_bps"]) * config.trading.cost_multiplier
+    charges = costs_of(panel, panel, config.trading).charges(day, panel.close.ffill().iloc[-1])
     orders, refused = order_list(
         weights, units, quotes, value, cash_buffer=config.trading.cash_buffer,
-        fractional=config.trading.fractional, cost_bps=costs if config.trading.costs else None,
+        fractional=config.trading.fractional, charges=charges,
         max_exposure=largest_exposure(guard_of(policy)),
     )  # fmt: skip
     notes = (
         ruled
         + _borrowed(weights, value, panel.currency, config.trading.cash_buffer)
+        + _in_parts(orders, charges, config.trading.volume_cap)
         + _stale(quotes, orders, day, panel.currency)
         + market.later_splits(set(orders["symbol"]))
     )
@@ -131,6 +133,17 @@ def _borrowed(weights: pd.Series, value: float, currency: str, cash_buffer: floa
     if lent <= 0:
         return ()
     return (f"about {lent * value:,.0f} {currency} are to be borrowed: it takes a margin account that lends as much",)
+
+
+def _in_parts(orders: pd.DataFrame, charges: pd.DataFrame, volume_cap: float) -> tuple[str, ...]:
+    """Orders that are for a part of what is missing, as no more goes through in a day."""
+    most = charges["most"].reindex(orders["symbol"]).to_numpy()
+    short = [name for name, full in zip(orders["symbol"], orders["value"] >= 0.99 * most, strict=True) if full]
+    return tuple(
+        f"{name}: its order is the {volume_cap:.0%} of its average volume that trading.volume_cap lets through; order "
+        "the rest on the days after".replace("%", " %")
+        for name in short
+    )
 
 
 def _stale(quotes: pd.DataFrame, orders: pd.DataFrame, day: pd.Timestamp, account: str) -> tuple[str, ...]:

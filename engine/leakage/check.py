@@ -332,7 +332,8 @@ def _fills(panel: Panel, decision: Any, day: pd.Timestamp, trading: TradingConfi
     if not len(weights):
         return []
     cut = panel.until(after[min(FILL_SESSIONS, len(after)) - 1])
-    result = run_backtest(cut, lambda now: _Told(weights), pd.DatetimeIndex([day]), trading)
+    whole = replace(trading, volume_cap=0.0)  # a cap fills an order in parts
+    result = run_backtest(cut, lambda now: _Told(weights), pd.DatetimeIndex([day]), whole)
     fills = result.transactions[result.transactions["reason"] == "rebalance"]
     shares = target_shares(
         weights, closes[weights.index], trading.capital, cash_buffer=trading.cash_buffer, fractional=trading.fractional,

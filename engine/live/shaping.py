@@ -87,7 +87,7 @@ def within_means(
     prices = day.closes.reindex(names).to_numpy(dtype=float)
     possible = np.array([name not in stuck for name in names])
     worth = np.where(held == 0, 0.0, held * prices) / asked.value
-    share = share_to_order(weights, worth, possible, np.zeros(len(names)), cash_buffer, 1.0)
+    share = share_to_order(weights, worth, 1.0, possible, cash_buffer)
     if share >= 1.0:
         return list(asked.wanted), {}
     aimed = np.where(possible, weights * share, 0.0)

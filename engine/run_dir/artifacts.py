@@ -70,6 +70,7 @@ def write_tables(
     write_table(folder / "weights.csv", result.weights)
     write_table(folder / "positions.csv", result.positions)
     write_table(folder / "transactions.csv", in_market_units(result.transactions, panel, fractional).set_index("date"))
+    write_table(folder / "costs.csv", result.costs)
     write_table(folder / "payments.csv", result.payments.set_index("date"))
     write_table(folder / "clusters.csv", clusters_table(result.decisions).set_index("date"))
     write_table(folder / "symbols.csv", verdicts.drop(columns="remarks", errors="ignore").rename_axis("symbol"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from clusterfolio.engine.trading.costs import OF_TRADES
 from clusterfolio.engine.trading.market_units import trades_of
 from clusterfolio.feeds.raw import PASSED_OVER, RATE
 from clusterfolio.feeds.writing import restored
@@ -89,7 +90,7 @@ def read_run(run_dir: Path) -> ReportInputs:
         gross=_read_wide(run_dir / "returns_gross.csv")["gross"],
         weights=_read_wide(run_dir / "weights.csv"),
         positions=_read_wide(run_dir / "positions.csv"),
-        transactions=trades_of(_read_long(run_dir / "transactions.csv")),
+        transactions=_with_all_costs(trades_of(_read_long(run_dir / "transactions.csv"))),
         symbols=read_symbols(run_dir),
         metrics=json.loads((run_dir / "metrics.json").read_text(encoding="utf-8")),
         config=tomllib.loads((run_dir / "config.toml").read_text(encoding="utf-8")),
@@ -97,6 +98,11 @@ def read_run(run_dir: Path) -> ReportInputs:
         **_read_clusters(run_dir),
         **_read_assessment(run_dir),
     )
+
+
+def _with_all_costs(trades: pd.DataFrame) -> pd.DataFrame:
+    """A kind of cost that a run does not state it did not charge: it is from before there was one."""
+    return trades.assign(**{kind: 0.0 for kind in OF_TRADES if kind not in trades})
 
 
 def read_symbols(run_dir: Path) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import pandas as pd
 from clusterfolio import ClusterfolioError
 
 #: Columns of ``Account.transactions``; those after ``price`` may be left out where an account is stated by hand.
-TRANSACTION_COLUMNS = ("date", "symbol", "amount", "price", "commission", "spread")
+TRANSACTION_COLUMNS = ("date", "symbol", "amount", "price", "commission", "spread", "impact")
 
 #: Columns of a frame of bars.
 BAR_COLUMNS = ("open", "high", "low", "close", "volume")
@@ -42,7 +42,7 @@ class Account:
         positions: value of each position at the day's close by symbol (short ones negative) and ``cash`` (borrowed
             money negative), at the days of ``returns``; the sum of a row is the account's value. NaN = not held.
         transactions: a row per fill: ``date`` (a column or the index), ``symbol``, ``amount`` (signed), ``price``; and
-            where known ``commission`` and ``spread`` (what slippage cost), in money.
+            where known ``commission``, ``spread`` (what slippage cost) and ``impact``, in money.
         prices: closes by symbol, ``(n_days, n_symbols)``, or a frame of bars (columns ``open, high, low, close,
             volume``) for each symbol: every name that could have been held, and longer than ``returns`` if you like.
         name: of the strategy; with ``source`` and ``parameters`` it tells one trial from another.

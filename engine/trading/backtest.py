@@ -11,13 +11,14 @@ import pandas as pd
 from clusterfolio.engine.trading.cash_flows import FINANCING, INTEREST, AccountBroker, cash_flows, payments_table
 from clusterfolio.engine.trading.clock import ClockCerebro
 from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.engine.trading.costs import KINDS, OF_TRADES, Charged, Costs, Known, costs_of
 from clusterfolio.engine.trading.whole_shares import Traded, in_whole_shares
 from clusterfolio.feeds.bt_feed import panel_feeds
 from clusterfolio.feeds.panel import FIELDS, STOPPED_AFTER, Panel
 from clusterfolio.strategies.policy import Decision, Policy, guard_of, largest_exposure
 from clusterfolio.strategies.rebalance import RebalanceStrategy
 
-TRANSACTION_COLUMNS = ("date", "symbol", "amount", "price", "value", "commission", "spread", "reason")
+TRANSACTION_COLUMNS = ("date", "symbol", "amount", "price", "value", *OF_TRADES, "reason")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class BacktestResult:
     Attributes:
         returns: columns ``strategy`` and ``benchmark``: simple daily returns net of costs, session to session; first
             row = the first session after the first decision.
-        gross: the strategy's daily return before costs, same index.
+        gross: the strategy's daily return before costs, same index: net and what ``costs`` are of the value before.
+        costs: money paid by session and kind (``engine.trading.costs.KINDS``), same index.
         value: value of the account at each session's close, from the first decision on.
         positions: value by symbol (every symbol ever held) and ``cash``, same index as ``value``.
         transactions: one row per fill, columns ``TRANSACTION_COLUMNS``; ``amount`` in signed shares, money in the
@@ -42,6 +44,7 @@ class BacktestResult:
 
     returns: pd.DataFrame
     gross: pd.Series
+    costs: pd.DataFrame
     value: pd.Series
     positions: pd.DataFrame
     transactions: pd.DataFrame
@@ -124,10 +127,12 @@ def run_backtest(
         cerebro.adddata(feed)
     sessions = traded.panel.sessions
     flows = cash_flows(cash, trading, decision_dates[0], sessions, traded.dividends)
-    cerebro.broker = AccountBroker(flows, largest_exposure(guard_of(policy_for(decision_dates[0]))))
+    costs = costs_of(panel, traded.panel, trading)
+    known = Known(costs)
+    cerebro.broker = AccountBroker(flows, largest_exposure(guard_of(policy_for(decision_dates[0]))), known)
     cerebro.broker.setcash(trading.capital)
-    if trading.costs:
-        _charge(cerebro.broker, traded.panel, trading.cost_multiplier)
+    for column, symbol in enumerate(costs.symbols):
+        cerebro.broker.addcommissioninfo(Charged(known=known, column=column), name=symbol)
     cerebro.addanalyzer(AccountBook, _name="book", sessions=sessions, progress=progress)
     cerebro.addstrategy(
         RebalanceStrategy,
@@ -138,9 +143,10 @@ def run_backtest(
         cash_buffer=trading.cash_buffer,
         fractional=trading.fractional,
         lots=traded.lots,
+        at_most=costs.at_most if trading.volume_cap else None,
     )
     (strategy,) = cerebro.run()
-    return _result(strategy, panel, trading, decision_dates[0], _clock_used(cerebro))
+    return _result(strategy, panel, costs, trading.capital, decision_dates[0], _clock_used(cerebro))
 
 
 def traded_part(panel: Panel, first_decision: pd.Timestamp, fractional: bool = True) -> Traded:
@@ -181,21 +187,13 @@ def traded_part(panel: Panel, first_decision: pd.Timestamp, fractional: bool = T
     return Traded(cut.select(names), lots, whole.dividends[names].reindex(days, fill_value=0.0))
 
 
-def _charge(broker, panel: Panel, multiplier: float) -> None:
-    rates = (panel.assets["commission_bps"] + panel.assets["half_spread_bps"]) * multiplier / 1e4
-    for symbol, rate in rates.items():
-        broker.setcommission(
-            commission=rate, name=symbol, stocklike=True, commtype=bt.CommInfoBase.COMM_PERC, percabs=True
-        )
-
-
 def _clock_used(cerebro) -> str:
     if not isinstance(cerebro, ClockCerebro):
         return "stock, as asked for"
     return "shared" if cerebro.clock_used else f"stock: {cerebro.fallback_reason}"
 
 
-def _result(strategy, panel: Panel, trading: TradingConfig, first: pd.Timestamp, clock: str) -> BacktestResult:
+def _result(strategy, panel: Panel, costs: Costs, capital: float, first: pd.Timestamp, clock: str) -> BacktestResult:
     book = strategy.analyzers.book.rows
     positions = pd.DataFrame.from_dict(book, orient="index").sort_index().loc[first:]
     names = sorted(name for name in positions.columns if name != "cash")
@@ -203,24 +201,32 @@ def _result(strategy, panel: Panel, trading: TradingConfig, first: pd.Timestamp,
     value = positions.sum(axis=1)
     net = value.pct_change(fill_method=None).iloc[1:]
     benchmark = panel.session_closes()[panel.benchmark].pct_change(fill_method=None).reindex(net.index)
-    transactions = _transactions(strategy, panel)
-    # A fill on a day that is no session (weekend bars) shows in the next session's value.
-    booked = net.index[net.index.searchsorted(transactions["date"]).clip(max=len(net) - 1)]
+    transactions = _transactions(strategy, costs)
     payments = payments_table(strategy.broker.payments)
-    costs = (transactions["commission"] + transactions["spread"]).groupby(booked).sum().reindex(net.index).fillna(0.0)
-    costs -= _paid(payments, FINANCING, net.index)
+    spent = costs_by_session(transactions, payments, net.index)
     return BacktestResult(
         returns=pd.DataFrame({"strategy": net, "benchmark": benchmark}).rename_axis("date"),
-        gross=(net + costs / value.shift(1).reindex(net.index)).rename("gross"),
+        gross=(net + spent.sum(axis=1) / value.shift(1).reindex(net.index)).rename("gross"),
+        costs=spent,
         value=value.rename("value"),
         positions=positions,
         transactions=transactions,
         payments=payments,
         decisions=strategy.decisions,
         unfilled=strategy.unfilled,
-        capital=trading.capital,
+        capital=capital,
         clock=clock,
     )
+
+
+def costs_by_session(transactions: pd.DataFrame, payments: pd.DataFrame, sessions: pd.DatetimeIndex) -> pd.DataFrame:
+    """Money paid by session and kind, columns ``engine.trading.costs.KINDS``.
+
+    A fill on a day that is no session (weekend bars) shows in the next session's value, and is counted there.
+    """
+    booked = sessions[sessions.searchsorted(transactions["date"]).clip(max=len(sessions) - 1)]
+    spent = transactions[list(OF_TRADES)].groupby(booked).sum().reindex(sessions).fillna(0.0)
+    return spent.assign(financing=-_paid(payments, FINANCING, sessions))[list(KINDS)].rename_axis("date")
 
 
 def _paid(payments: pd.DataFrame, reason: str, sessions: pd.Index) -> pd.Series:
@@ -228,13 +234,13 @@ def _paid(payments: pd.DataFrame, reason: str, sessions: pd.Index) -> pd.Series:
     return payments[payments["reason"] == reason].groupby("date")["amount"].sum().reindex(sessions, fill_value=0.0)
 
 
-def _transactions(strategy, panel: Panel) -> pd.DataFrame:
+def _transactions(strategy, costs: Costs) -> pd.DataFrame:
     rows = []
     for fill in strategy.fills:
-        asset = panel.assets.loc[fill.symbol]
-        total = asset["commission_bps"] + asset["half_spread_bps"]
-        commission = fill.commission * (asset["commission_bps"] / total if total else 0.0)
+        row = int(costs.days.searchsorted(fill.date)) - 1  # the close before
+        parts = costs.parts(row, costs.symbols.get_loc(fill.symbol), fill.amount)
+        total = sum(parts)
+        commission, spread, impact = (fill.commission * part / total if total else 0.0 for part in parts)
         value = fill.amount * fill.price
-        spread = fill.commission - commission
-        rows.append((fill.date, fill.symbol, fill.amount, fill.price, value, commission, spread, fill.reason))
+        rows.append((fill.date, fill.symbol, fill.amount, fill.price, value, commission, spread, impact, fill.reason))
     return pd.DataFrame(rows, columns=list(TRANSACTION_COLUMNS)).astype({"date": "datetime64[ns]"})

@@ -17,6 +17,7 @@ import pandas as pd
 from backtrader.brokers import BackBroker
 
 from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.engine.trading.costs import Known
 from clusterfolio.engine.trading.metrics import cash_per_session
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 from clusterfolio.strategies.bars import day_of
@@ -147,12 +148,14 @@ class Paying:
         flows: what is due.
         payments: what was booked, in order.
         max_exposure: how many times its value the account may hold; more than 1 = it borrows.
+        known: told of each close, what its commission schemes go by; None = they go by nothing that changes.
     """
 
-    def __init__(self, flows: CashFlows | None = None, max_exposure: float = 1.0):
+    def __init__(self, flows: CashFlows | None = None, max_exposure: float = 1.0, known: Known | None = None):
         super().__init__()
         self.flows = flows or CashFlows()
         self.max_exposure = max_exposure
+        self.known = known
         self.payments: list[Payment] = []
         self._paid: pd.Timestamp | None = None  # the day up to which all is booked
 
@@ -165,6 +168,8 @@ class Paying:
                 self.cash += payment.amount
                 self.payments.append(payment)
         super().next()
+        if self.known is not None:
+            self.known.close(now)  # orders of the day are over; what is sent now fills after this close
         if self.max_exposure > 1 and self.getvalue() <= 0:
             raise ValueError(
                 f"the account was lost on {now.date()}: it held up to {self.max_exposure:g} times its value on "

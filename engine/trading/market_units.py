@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from clusterfolio.engine.trading.costs import OF_TRADES
 from clusterfolio.engine.trading.whole_shares import Traded, in_whole_shares
 from clusterfolio.feeds.currency import pair_of
 from clusterfolio.feeds.panel import MARKET, Panel
 
 #: Columns of ``transactions.csv``.
 MARKET_COLUMNS = (
-    "date", "symbol", "amount", "unit", "price", "currency", "rate", "value", "commission", "spread", "reason", "level",
+    "date", "symbol", "amount", "unit", "price", "currency", "rate", "value", *OF_TRADES, "reason", "level",
 )  # fmt: skip
 
 #: Reasons of rows that are no trades: they change the shares held, and neither the cash nor the account's value.
@@ -79,7 +80,7 @@ def _one(symbol: str, fills: pd.DataFrame, panel: Panel, booked: pd.Series) -> p
     parts = [fills.assign(amount=fills["amount"] * market.per_unit[rows], row=rows, level=fills["price"])]
     actions = _actions(market, fills, rows)
     if len(actions):
-        at, nothing = actions["row"].to_numpy(), {"value": 0.0, "commission": 0.0, "spread": 0.0}
+        at, nothing = actions["row"].to_numpy(), dict.fromkeys(("value", *OF_TRADES), 0.0)
         level = booked.to_numpy(dtype=float)[at]
         actions = actions.assign(date=panel.dates[at], symbol=symbol, level=level, **nothing)
         parts.append(actions.set_axis([fills.index[0]] * len(actions)))

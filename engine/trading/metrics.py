@@ -36,7 +36,7 @@ def compute_metrics(result: BacktestResult, cash: pd.Series | float, benchmark_c
     strategy = performance(returns["strategy"], per_session)
     strategy |= {
         "turnover": annual_turnover(result.transactions, value),
-        "costs": trading_costs(result.transactions, value),
+        "costs": trading_costs(result.costs, value),
         "interest": interest_earned(result.interest, value),
         "by_year": returns_by_year(returns["strategy"]),
     }
@@ -117,12 +117,17 @@ def annual_turnover(transactions: pd.DataFrame, value: pd.Series) -> float:
     return float(transactions["value"].abs().sum()) / 2 / float(value.mean()) * SESSIONS_PER_YEAR / len(value)
 
 
-def trading_costs(transactions: pd.DataFrame, value: pd.Series) -> dict:
-    """Commission and spread paid: ``total`` in the account's currency, and in basis points of the account per year."""
-    commission, spread = (float(transactions[name].sum()) for name in ("commission", "spread"))
-    total = commission + spread
+def trading_costs(costs: pd.DataFrame, value: pd.Series) -> dict:
+    """Money paid, ``total`` and by kind in the account's currency, and in basis points of the account per year.
+
+    Args:
+        costs: by session and kind.
+        value: account value at each session.
+    """
+    kinds = {str(kind): float(paid) for kind, paid in costs.sum().items()}
+    total = sum(kinds.values())
     per_year = total / float(value.mean()) * SESSIONS_PER_YEAR / len(value)
-    return {"total": total, "commission": commission, "spread": spread, "bps_per_year": per_year * 1e4}
+    return {"total": total, **kinds, "bps_per_year": per_year * 1e4}
 
 
 def interest_earned(interest: pd.Series, value: pd.Series) -> dict:

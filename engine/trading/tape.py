@@ -10,6 +10,7 @@ import pandas as pd
 from clusterfolio.engine.trading.backtest import traded_part
 from clusterfolio.engine.trading.cash_flows import cash_flows
 from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.engine.trading.costs import costs_of
 from clusterfolio.feeds.bt_feed import terminal_bars
 from clusterfolio.feeds.panel import Panel
 
@@ -27,7 +28,10 @@ class Tape:
         bar: whether there is one, with an open to fill at.
         silent: sessions since the last one.
         listed: row from which a close is known, ``(n_assets + 1,)``; 0 for the empty slot.
-        rate: cost per unit of value traded, ``(n_assets + 1,)``.
+        commission: part of the value traded, ``(n_assets + 1,)``.
+        spread: half the spread, part of the value traded, as known at the close.
+        impact: part of it that trading one unit costs; it grows with the root of the units.
+        most: units in one order at most; None = there is no cap.
         interest: what each day pays on the cash of the close before, as a fraction of it, ``(n_days,)``.
         financing: what it costs beyond that where the cash is borrowed, ``(n_days,)``.
         dividends: what it pays for each unit held at the close before; None = they are re-invested.
@@ -43,7 +47,10 @@ class Tape:
     bar: np.ndarray
     silent: np.ndarray
     listed: np.ndarray
-    rate: np.ndarray
+    commission: np.ndarray
+    spread: np.ndarray
+    impact: np.ndarray
+    most: np.ndarray | None
     interest: np.ndarray
     financing: np.ndarray
     dividends: np.ndarray | None
@@ -70,19 +77,24 @@ def read_tape(panel: Panel, first: pd.Timestamp, trading: TradingConfig, cash: p
     count = panel.sessions.searchsorted(days, side="right")
     silent = np.where(last >= 0, count[:, None] - count[np.maximum(last, 0)], 0)
     close = np.where(last >= 0, np.take_along_axis(close, np.maximum(last, 0), axis=0), 1.0)
-    costs = (cut.assets["commission_bps"] + cut.assets["half_spread_bps"])[names].to_numpy(dtype=float)
-    rate = np.append(costs * trading.cost_multiplier / 1e4 if trading.costs else np.zeros(len(names)), 0.0)
+    costs = costs_of(panel, cut, trading)
     column = np.append(names.get_indexer(panel.symbols), len(names))  # a pick of -1 is the spare column
     began = days.get_loc(first)
     listed = np.where((last >= 0).any(axis=0), (last >= 0).argmax(axis=0) - began, len(days))
     listed[-1] = 0
     fills = bar & np.isfinite(opens)
     days = days[began:]
+    known = np.array([costs.row(day) for day in days])
+    spread, impact, most = (
+        _with_spare(table[known][:, order], spare)
+        for table, spare in ((costs.spread, 0.0), (costs.impact, 0.0), (costs.most, np.inf))
+    )
     session = days.isin(panel.sessions)
     flows = cash_flows(cash, trading, first, days[session])
     interest, financing = (np.array([by.get(day, 0.0) for day in days]) for by in (flows.rates, flows.financing))
     return Tape(
-        days, opens[began:], close[began:], fills[began:], silent[began:].astype(np.int32), listed, rate, interest,
+        days, opens[began:], close[began:], fills[began:], silent[began:].astype(np.int32), listed,
+        np.append(costs.commission[order], 0.0), spread, impact, most if trading.volume_cap else None, interest,
         financing, _by_day(traded.dividends, names, days, 0.0), _by_day(traded.lots, names, days, 1.0), session,
         count[began:], column,
     )  # fmt: skip

@@ -18,9 +18,10 @@ import pandas as pd
 
 from clusterfolio.engine.trading.cash_flows import credit, financing, interest
 from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.engine.trading.costs import KINDS, OF_TRADES
 from clusterfolio.engine.trading.tape import Tape, read_tape
 from clusterfolio.feeds.panel import STOPPED_AFTER, Panel
-from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares
+from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares, whole_lots
 from clusterfolio.strategies.policy import Guard, PortfolioState, changed_names, guarded, largest_exposure
 from clusterfolio.strategies.rebalance import DUST, GIVE_UP_AFTER, REACHED
 
@@ -93,7 +94,7 @@ class Simulated:
         sessions: shape ``(n_sessions,)``.
         net, gross: simple daily returns after and before costs, ``(n_portfolios, n_sessions)``.
         value: of the account at the last session, ``(n_portfolios,)``.
-        costs: commission, spread and financing paid, ``(n_portfolios,)``.
+        costs: money paid by kind, ``(n_portfolios, n_kinds)``, in the order of ``engine.trading.costs.KINDS``.
         traded: value of all fills, bought and sold, ``(n_portfolios,)``.
     """
 
@@ -196,7 +197,7 @@ class _Block:
         self.target, self.live = np.full((n, 1), np.nan), np.zeros((n, 1))
         self.sent, self.reason = np.zeros((n, 1), dtype=np.int64), np.zeros((n, 1), dtype=np.int8)
         self.values = np.empty((n, n_days))
-        self.costs = np.zeros((n, n_days))
+        self.costs, self.by_kind = np.zeros((n, n_days)), np.zeros((n, len(KINDS)))
         self.traded = np.zeros(n)
         decided = {row: number for number, row in enumerate(self.decisions)}
         row = 0
@@ -249,7 +250,7 @@ class _Block:
         net, part = value[:, 1:] / value[:, :-1] - 1.0, costs / value[:, :-1]
         lost = np.maximum.accumulate(value[:, :-1] <= 0, axis=1)
         net = np.where(lost, 0.0, np.maximum(net, GONE))
-        return net, net + np.where(lost, 0.0, part), value[:, -1], self.costs.sum(axis=1), self.traded
+        return net, net + np.where(lost, 0.0, part), value[:, -1], self.by_kind, self.traded
 
     def _value(self, row: int) -> np.ndarray:
         return self.cash + (self.shares * self.tape.close[row][self.ids]).sum(axis=1)
@@ -298,12 +299,18 @@ class _Block:
         self.cash += interest(self.cash, self.tape.interest[row])
         self.cash += owed
         self.costs[:, row] -= owed
+        self.by_kind[:, KINDS.index("financing")] -= owed
         if self.tape.dividends is not None and self.tape.dividends[row].any():
             self.cash += (self.shares * self.tape.dividends[row][self.ids]).sum(axis=1)
 
     def _credit(self, row: int) -> np.ndarray:
         """What may be owed by the value at a close."""
         return credit(self.cash, self.values[:, row], self.max_exposure)
+
+    def _rates(self, row: int, ids: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Commission, half the spread and impact as parts of the value traded, as known at a close."""
+        roots = np.sqrt(np.abs(np.nan_to_num(units)))
+        return self.tape.commission[ids], self.tape.spread[row][ids], self.tape.impact[row][ids] * roots
 
     def _lots(self, row: int, ids: np.ndarray) -> np.ndarray | float:
         """Units of which whole multiples are traded."""
@@ -323,7 +330,7 @@ class _Block:
         """Refuse the new buys for which the cash would not last at the closes they were sized by."""
         amount = np.where(new, self.live, 0.0)
         worth = amount * self.tape.close[sent][self.ids]
-        cost = worth + np.abs(worth) * self.tape.rate[self.ids]
+        cost = worth + np.abs(worth) * sum(self._rates(sent, self.ids, amount))
         sold = np.where(amount < 0, cost, 0.0).sum(axis=1)
         left = (self.cash + self._credit(sent) - sold)[:, None] - np.cumsum(np.where(amount > 0, cost, 0.0), axis=1)
         self._refuse(new & (amount > 0) & (left < 0))
@@ -337,7 +344,8 @@ class _Block:
         price = self.tape.open[row][self.ids]
         amount = np.where(fills, self.live, 0.0)
         worth = np.where(fills, amount * price, 0.0)
-        fee = np.abs(worth) * self.tape.rate[self.ids]
+        kinds = [np.abs(worth) * rate for rate in self._rates(row - 1, self.ids, amount)]
+        fee = sum(kinds)
         self.cash -= np.where(amount < 0, worth + fee, 0.0).sum(axis=1)
         done = fills & (amount < 0)
         buys = fills & (amount > 0)
@@ -348,9 +356,12 @@ class _Block:
             done[:, slot] |= paid
         self.shares += np.where(done, amount, 0.0)
         self.costs[:, row] += np.where(done, fee, 0.0).sum(axis=1)
+        for kind, paid in zip(OF_TRADES, kinds, strict=True):
+            self.by_kind[:, KINDS.index(kind)] += np.where(done, paid, 0.0).sum(axis=1)
         self.traded += np.where(done, np.abs(worth), 0.0).sum(axis=1)
         self.live[done] = 0.0
-        self.target[done & (self.reason != AGAIN)] = np.nan
+        reached = missing_shares(self.target, self.shares) == 0  # it is not where only a part was sent
+        self.target[done & reached & (self.reason != AGAIN)] = np.nan
         self._refuse(buys & ~done)
 
     # What the strategy does on the close -----------------------------------------------------------------------------
@@ -402,10 +413,20 @@ class _Block:
         missing[reached] = np.nan
         again &= missing > 0
         send = np.isfinite(missing) & ~again
-        self.live[send] = missing[send]
+        self.live[send] = np.where(self.reason == STOPPED, missing, self._part(row, missing))[send]
         self.sent[send] = row
         if again.any():
             self._buy_again(row, again, missing)
+
+    def _part(self, row: int, missing: np.ndarray) -> np.ndarray:
+        """As much of what is missing as one day's order may be for."""
+        if self.tape.most is None:
+            return missing
+        most = self.tape.most[row][self.ids]
+        part = np.clip(missing, -most, most)
+        if self.trading.fractional:
+            return part
+        return np.where(np.abs(part) < np.abs(missing), whole_lots(part, self._lots(row, self.ids)), part)
 
     def _give_up(self, row: int) -> None:
         """Drop what could not be filled in time, and buys of assets that fell silent."""
@@ -422,13 +443,15 @@ class _Block:
         promised = np.where(self.live > 0, self.live * price, 0.0).sum(axis=1)
         selling = (self.live < 0).any(axis=1)
         dust, lent = DUST * self.values[:, row], self._credit(row)
+        rate, parts = sum(self._rates(row, self.ids, missing)), self._part(row, missing)
         for slot in np.flatnonzero(again.any(axis=0)):
             affordable = affordable_shares(
-                self.cash + lent - promised, price[:, slot], self.tape.rate[self.ids[:, slot]],
+                self.cash + lent - promised, price[:, slot], rate[:, slot],
                 fractional=self.trading.fractional, lots=self._lots(row, self.ids[:, slot]),
             )  # fmt: skip
             amount = np.minimum(missing[:, slot], affordable)
             send = again[:, slot] & (amount * price[:, slot] > dust)
+            amount = np.minimum(amount, parts[:, slot])
             self.live[send, slot] = amount[send]
             self.sent[send, slot] = row
             promised += np.where(send, amount * price[:, slot], 0.0)

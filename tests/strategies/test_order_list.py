@@ -138,13 +138,29 @@ def test_what_has_stopped_trading_is_not_ordered(raw):
 
 
 def test_costs_are_stated_in_the_accounts_currency(panel):
-    orders, _ = listed(panel, {"VOD.L": 0.5}, cost_bps=pd.Series({"VOD.L": 12.0}))
+    charges = pd.DataFrame({"rate": 12e-4, "impact": 0.0, "most": np.inf}, ["VOD.L"])
+    orders, _ = listed(panel, {"VOD.L": 0.5}, charges=charges)
     assert orders.loc["VOD.L", "cost"] == pytest.approx(50_000 * 12e-4)
+    orders, _ = listed(panel, {"VOD.L": 0.5}, charges=charges.assign(impact=1e-5))
+    assert orders.loc["VOD.L", "cost"] == pytest.approx(50_000 * (12e-4 + 1e-5 * 50_000**0.5))
+
+
+@pytest.mark.parametrize("fractional", [True, False])
+def test_an_order_is_for_what_its_volume_lets_through_and_buys_with_what_sales_then_bring(panel, fractional):
+    each = quotes_of(panel)["each"]
+    held = {"SPY": 100_000.0 / each["SPY"]}
+    charges = pd.DataFrame({"rate": 1e-3, "impact": 0.0, "most": [20_000.0, np.inf]}, ["SPY", "VOD.L"])
+    orders, _ = listed(panel, {"VOD.L": 1.0}, held=held, charges=charges, fractional=fractional)
+    sold, bought = orders.loc["SPY"], orders.loc["VOD.L"]
+    assert sold["side"] == "sell" and sold["value"] == pytest.approx(20_000, abs=0.0 if fractional else each["SPY"])
+    assert fractional or sold["shares"] % 1 == 0
+    assert bought["value"] + orders["cost"].sum() == pytest.approx(20_000, abs=0.01 if fractional else 5 * each["SPY"])
+    assert bought["value"] + orders["cost"].sum() <= 20_000 + 1e-6
 
 
 def test_what_is_borrowed_is_spent_and_no_more(panel):
     target = {"SPY": 0.9, "VOD.L": 0.7}
-    orders, _ = listed(panel, target, max_exposure=1.5, cost_bps=pd.Series({"SPY": 0.0, "VOD.L": 0.0}))
+    orders, _ = listed(panel, target, max_exposure=1.5)
     assert orders["value"].sum() == pytest.approx(150_000.0)
     assert orders["value"]["SPY"] / orders["value"]["VOD.L"] == pytest.approx(9 / 7)
     orders, _ = listed(panel, target)
@@ -188,11 +204,12 @@ WEIGHTS = st.lists(st.floats(0, 1), min_size=5, max_size=5)
 
 
 @given(
-    WEIGHTS, WEIGHTS, st.floats(0, 1e5), st.sampled_from([0.0, 0.02]), st.sampled_from([0.0, 10, 500]), st.booleans()
-)
+    WEIGHTS, WEIGHTS, st.floats(0, 1e5), st.sampled_from([0.0, 0.02]), st.sampled_from([0.0, 10, 500]), st.booleans(),
+    st.sampled_from([0.0, 1e-4]), st.sampled_from([np.inf, 3e3]), st.sampled_from([1.0, 1.5]),
+)  # fmt: skip
 @settings(max_examples=100, deadline=None)
-def test_buys_never_cost_more_than_the_cash_and_the_sales_bring(
-    partly_frozen, parts, have, cash, cash_buffer, bps, fractional
+def test_buys_never_cost_more_than_the_cash_and_the_sales_bring_and_what_is_lent(
+    partly_frozen, parts, have, cash, cash_buffer, bps, fractional, impact, most, exposure
 ):
     names = ["SPY", "SPLIT", "VOD.L", "PAID", "GROWN"]
     quotes = quotes_of(partly_frozen)
@@ -200,13 +217,15 @@ def test_buys_never_cost_more_than_the_cash_and_the_sales_bring(
     held = pd.Series(np.array(have) * 1e4, names) / each
     value = float((held * each).sum() + cash) or 1.0
     cash = value - float((held * each).sum())
-    target = pd.Series(np.array(parts) / max(sum(parts), 1.0), names)
-    costs = pd.Series(float(bps), names)
+    target = exposure * pd.Series(np.array(parts) / max(sum(parts), 1.0), names)
+    charges = pd.DataFrame({"rate": bps / 1e4, "impact": impact, "most": most}, names)
     orders, refused = order_list(
-        target, held, quotes, value, cash_buffer=cash_buffer, fractional=fractional, cost_bps=costs
-    )
+        target, held, quotes, value, cash_buffer=cash_buffer, fractional=fractional, charges=charges,
+        max_exposure=exposure,
+    )  # fmt: skip
     signed = orders["value"] * np.where(orders["side"] == "buy", 1, -1)
-    assert signed.sum() + orders["cost"].sum() <= cash + 1e-6 * max(value, 1)
+    assert signed.sum() + orders["cost"].sum() <= cash + (exposure - 1) * value + 1e-6 * max(value, 1)
+    assert (orders["value"] <= most * (1 + 1e-9)).all()
     assert not set(orders["symbol"]) & {"PAID", "GROWN"}
     kept = refused.set_index("symbol")
     assert kept["held"].to_dict() == held[kept.index].to_dict()

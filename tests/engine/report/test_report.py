@@ -26,7 +26,7 @@ from clusterfolio.engine.report.sections.holdings import picks
 from clusterfolio.engine.report.sections.performance import plot_drawdowns, plot_equity
 from clusterfolio.engine.report.sections.run import facts
 from clusterfolio.engine.report.sections.tear_sheets import LOTS, Sheet, in_lots, tear_sheets
-from clusterfolio.engine.report.sections.trading import transaction_summary
+from clusterfolio.engine.report.sections.trading import gross_to_net, transaction_summary
 from clusterfolio.engine.run_dir.tables import ReportInputs, asked_for, read_run
 from clusterfolio.engine.trading.metrics import compute_metrics
 
@@ -34,7 +34,7 @@ from clusterfolio.engine.trading.metrics import compute_metrics
 ANCHORS = (
     "headline", "performance", "calendar", "holdings", "clusters", "trading", "tearsheets", "data", "run", "caveats",
 )  # fmt: skip
-TRADE_COLUMNS = ["date", "symbol", "amount", "level", "value", "commission", "spread", "reason"]
+TRADE_COLUMNS = ["date", "symbol", "amount", "level", "value", "commission", "spread", "impact", "reason"]
 COST = 5e-4  # of the traded value, two fifths of it commission
 
 
@@ -72,7 +72,7 @@ def fake_run(
                 price = prices.loc[day, symbol]
                 traded = amount * price
                 cost = abs(traded) * COST
-                trades.append((day, symbol, amount, price, traded, 0.4 * cost, 0.6 * cost, "rebalance"))
+                trades.append((day, symbol, amount, price, traded, 0.4 * cost, 0.5 * cost, 0.1 * cost, "rebalance"))
                 cash, paid = cash - traded - cost, paid + cost
             shares = shares + change
         held = shares * prices.iloc[i]
@@ -126,7 +126,9 @@ def known_symbols(symbols, labels):
 
 def with_metrics(inputs):
     closes = (1 + inputs.returns["benchmark"]).cumprod()
-    result = SimpleNamespace(**vars(inputs), interest=pd.Series(0.5, inputs.returns.index))
+    days = inputs.returns.index
+    costs = inputs.transactions.groupby("date")[["commission", "spread", "impact"]].sum().reindex(days).fillna(0.0)
+    result = SimpleNamespace(**vars(inputs), costs=costs.assign(financing=0.0), interest=pd.Series(0.5, days))
     return replace(inputs, metrics=compute_metrics(result, 0.03, closes))
 
 
@@ -408,6 +410,16 @@ def test_transactions_are_summed_by_reason_and_side(inputs):
     assert sum(row["trades"] for row in rows) == len(inputs.transactions)
     assert sum(row["value"] for row in rows) == pytest.approx(inputs.transactions["value"].abs().sum())
     assert {(row["reason"], row["side"]) for row in rows} == {("rebalance", "buy"), ("rebalance", "sell")}
+    assert sum(row["costs"] for row in rows) == pytest.approx(COST * inputs.transactions["value"].abs().sum())
+
+
+def test_gross_is_net_and_the_costs_by_kind_in_money(written, inputs):
+    (_, before), *costs, (_, after) = gross_to_net(inputs)
+    assert [what for what, _ in costs] == ["Commission", "Half the spread", "Market impact"]
+    assert after == pytest.approx(inputs.positions.iloc[-1].sum() - 1e5)
+    assert before + sum(paid for _, paid in costs) == pytest.approx(after)
+    assert before == pytest.approx((inputs.gross * inputs.positions.sum(axis=1).shift(1).fillna(1e5)).sum())
+    assert "Market impact (USD)" in written.page and "Financing" not in written.page
 
 
 def test_caveats_follow_what_was_traded(inputs):

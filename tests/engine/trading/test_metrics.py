@@ -15,11 +15,14 @@ DAYS = pd.DatetimeIndex(["2024-12-30", "2024-12-31", "2025-01-02", "2025-01-03"]
 def result(strategy, benchmark, value=None, trades=(), interest=None):
     days = DAYS[: len(strategy)]
     value = [100.0] * len(days) if value is None else value
-    columns = ["date", "symbol", "amount", "price", "value", "commission", "spread", "reason"]
+    columns = ["date", "symbol", "amount", "price", "value", "commission", "spread", "impact", "reason"]
+    table = pd.DataFrame(list(trades), columns=columns)
+    costs = table.groupby("date")[["commission", "spread", "impact"]].sum().reindex(days, fill_value=0.0).astype(float)
     return SimpleNamespace(
         returns=pd.DataFrame({"strategy": strategy, "benchmark": benchmark}, days),
         positions=pd.DataFrame({"A": np.array(value) * 0.75, "cash": np.array(value) * 0.25}, days),
-        transactions=pd.DataFrame(list(trades), columns=columns),
+        transactions=table,
+        costs=costs.assign(financing=0.0),
         interest=pd.Series(0.0 if interest is None else interest, days),
     )
 
@@ -89,19 +92,20 @@ def test_drawdown_length_runs_from_the_peak_to_the_recovery_or_the_end(returns, 
 
 def test_turnover_and_costs_are_per_year_and_of_the_mean_account():
     trades = [
-        (DAYS[0], "A", 1.0, 75.0, 75.0, 0.10, 0.20, "rebalance"),
-        (DAYS[1], "A", -1.0, 75.0, -75.0, 0.10, 0.20, "rebalance"),
+        (DAYS[0], "A", 1.0, 75.0, 75.0, 0.10, 0.20, 0.05, "rebalance"),
+        (DAYS[1], "A", -1.0, 75.0, -75.0, 0.10, 0.20, 0.0, "rebalance"),
     ]
     run = result([0.0, 0.1], [0.0, 0.0], value=[90.0, 110.0], trades=trades)
     own = compute_metrics(run, 0.0, closes(1, 1, 1))["strategy"]
     assert own["turnover"] == pytest.approx(150 / 2 / 100 * 252 / 2)
     assert own["costs"] == pytest.approx(
-        {"total": 0.6, "commission": 0.2, "spread": 0.4, "bps_per_year": 0.6 / 100 * 126 * 1e4}
-    )
+        {"total": 0.65, "commission": 0.2, "spread": 0.4, "impact": 0.05, "financing": 0.0,
+         "bps_per_year": 0.65 / 100 * 126 * 1e4}
+    )  # fmt: skip
 
 
 def test_rows_before_the_first_return_do_not_enter_the_mean_account():
-    run = result([0.0, 0.0], [0.0, 0.0], trades=[(DAYS[0], "A", 1.0, 50.0, 50.0, 0.0, 0.0, "rebalance")])
+    run = result([0.0, 0.0], [0.0, 0.0], trades=[(DAYS[0], "A", 1.0, 50.0, 50.0, 0.0, 0.0, 0.0, "rebalance")])
     before = pd.DataFrame({"A": 0.0, "cash": 1e6}, pd.DatetimeIndex(["2024-12-27"]))
     run.positions = pd.concat([before, run.positions])
     assert compute_metrics(run, 0.0, closes(1, 1, 1))["strategy"]["turnover"] == pytest.approx(0.25 * 126)
