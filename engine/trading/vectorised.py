@@ -312,6 +312,10 @@ class _Block:
         roots = np.sqrt(np.abs(np.nan_to_num(units)))
         return self.tape.commission[ids], self.tape.spread[row][ids], self.tape.impact[row][ids] * roots
 
+    def _rate(self, row: int, ids: np.ndarray, units: np.ndarray) -> np.ndarray:
+        commission, spread, impact = self._rates(row, ids, units)
+        return commission + spread + impact
+
     def _lots(self, row: int, ids: np.ndarray) -> np.ndarray | float:
         """Units of which whole multiples are traded."""
         return 1.0 if self.tape.lots is None else self.tape.lots[row][ids]
@@ -330,7 +334,7 @@ class _Block:
         """Refuse the new buys for which the cash would not last at the closes they were sized by."""
         amount = np.where(new, self.live, 0.0)
         worth = amount * self.tape.close[sent][self.ids]
-        cost = worth + np.abs(worth) * sum(self._rates(sent, self.ids, amount))
+        cost = worth + np.abs(worth) * self._rate(sent, self.ids, amount)
         sold = np.where(amount < 0, cost, 0.0).sum(axis=1)
         left = (self.cash + self._credit(sent) - sold)[:, None] - np.cumsum(np.where(amount > 0, cost, 0.0), axis=1)
         self._refuse(new & (amount > 0) & (left < 0))
@@ -345,7 +349,7 @@ class _Block:
         amount = np.where(fills, self.live, 0.0)
         worth = np.where(fills, amount * price, 0.0)
         kinds = [np.abs(worth) * rate for rate in self._rates(row - 1, self.ids, amount)]
-        fee = sum(kinds)
+        fee = np.abs(worth) * self._rate(row - 1, self.ids, amount)
         self.cash -= np.where(amount < 0, worth + fee, 0.0).sum(axis=1)
         done = fills & (amount < 0)
         buys = fills & (amount > 0)
@@ -443,7 +447,7 @@ class _Block:
         promised = np.where(self.live > 0, self.live * price, 0.0).sum(axis=1)
         selling = (self.live < 0).any(axis=1)
         dust, lent = DUST * self.values[:, row], self._credit(row)
-        rate, parts = sum(self._rates(row, self.ids, missing)), self._part(row, missing)
+        rate, parts = self._rate(row, self.ids, missing), self._part(row, missing)
         for slot in np.flatnonzero(again.any(axis=0)):
             affordable = affordable_shares(
                 self.cash + lent - promised, price[:, slot], rate[:, slot],
