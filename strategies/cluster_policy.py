@@ -15,10 +15,12 @@ from clusterfolio.models.clustering import Ward
 from clusterfolio.models.windows import Windows
 from clusterfolio.strategies.allocation import Allocator
 from clusterfolio.strategies.cluster_stability import cluster_stability
-from clusterfolio.strategies.embedding import Embedded, EmbeddingConfig, PanelEmbedder
+from clusterfolio.strategies.diversification import log_returns
+from clusterfolio.strategies.embedding import ENCODED, Embedded, EmbeddingConfig, PanelEmbedder
 from clusterfolio.strategies.holding import Frictions, Holding
 from clusterfolio.strategies.liquidity import traded_a_day
 from clusterfolio.strategies.policy import Clusters, Decision, Held, PortfolioState
+from clusterfolio.strategies.returns_embedding import EmbeddedReturns
 from clusterfolio.strategies.risk.config import RiskConfig
 from clusterfolio.strategies.risk.embedding_stop import EmbeddingStop
 from clusterfolio.strategies.risk.rules import RiskRules, unscaled
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 #: Anchors of an alignment: windows that end in so many last rows of the earlier training span, one every so many bars.
 #: More than these many are thinned out evenly.
 ANCHOR_ROWS, ANCHOR_STRIDE, MOST_ANCHORS = 63, 5, 2048
+
+#: Share of the assets that one attends to from which on they are said to be few.
+FEW_SEEN = 0.1
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class ClusterPolicy:
     Args:
         encoder: turns windows of indicators into embeddings; fitted by ``fit``, or handed over fitted.
         clusterer: turns rows on the unit sphere into ``labels_`` and ``linkage_``.
-        embedding: which windows make up an asset's embedding.
+        embedding: what makes up an asset's embedding: windows of the encoder's, or returns.
         selection: who is eligible and who wins a cluster.
         allocate: what the names picked are weighed by; None = equally.
         features: how the indicators are computed.
@@ -176,32 +181,40 @@ class ClusterPolicy:
         eligible = [name for name in panel.tradable if name not in excluded]
         if not eligible:
             return Clusters(excluded=excluded, notes=("no asset is eligible: all in cash",))
-        embeddings = embedded.rows(eligible)
+        drawn_from = self.drawn_from(panel, embedded)
+        embeddings = drawn_from.rows(eligible)
         self.clusterer.fit(embeddings.to_numpy())
         labels = pd.Series(self.clusterer.labels_, index=embeddings.index)
-        notes = _unjudged(traded, eligible)
-        if len(eligible) < self.clusterer.n_clusters:
-            notes = (
-                *notes,
-                f"{len(eligible)} eligible assets are fewer than the {self.clusterer.n_clusters} clusters asked for: "
-                "each is its own cluster",
-            )
+        notes = (*_unjudged(traded, eligible), *few(len(eligible), self.clusterer.n_clusters, drawn_from.config))
         return Clusters(
             labels=labels,
             embeddings=embeddings,
             classes=panel.assets.loc[eligible, "asset_class"],
             uncertainty=None if embedded.uncertainty is None else embedded.uncertainty[eligible],
-            stability=self._stability(embedded, labels),
+            stability=self._stability(drawn_from, labels),
+            encoded=None if drawn_from is embedded else embedded.rows(eligible),
             linkage=self.clusterer.linkage_,
             excluded=excluded,
             notes=notes,
         )
 
-    def _stability(self, embedded: Embedded, labels: pd.Series) -> pd.Series | None:
+    def _stability(self, drawn_from: Embedded | EmbeddedReturns, labels: pd.Series) -> pd.Series | None:
         """How firm each name's cluster is, where a rule asks."""
         if not (self.allocate or Allocator()).config.membership:
             return None
-        return labels.map(cluster_stability(embedded, labels, self.clusterer)["stability"])
+        return labels.map(cluster_stability(drawn_from, labels, self.clusterer)["stability"])
+
+    def drawn_from(self, panel: Panel, embedded: Embedded | None = None) -> Embedded | EmbeddedReturns:
+        """What the clusters at the close of the panel's last day are drawn from; the panel has features.
+
+        Args:
+            embedded: the encoder's embeddings of that day, where they are known already.
+        """
+        config = self.embedding or EmbeddingConfig()
+        if config.kind in ENCODED:
+            return embedded or self.embedder_.embed(panel)
+        seed = getattr(self.encoder, "random_state", 0)
+        return EmbeddedReturns(log_returns(panel).iloc[-config.span :], config, self.clusterer.n_clusters, seed)
 
     def hold(self, clusters: Clusters, panel: Panel, state: PortfolioState) -> Held:
         """What these clusters come to at the close of the panel's last day; see ``strategies.holding``."""
@@ -284,6 +297,25 @@ def _unjudged(traded: pd.Series | None, eligible: list[str]) -> tuple[str, ...]:
         return ()
     some = ", ".join(without[:5]) + (" ..." if len(without) > 5 else "")
     return (f"no volume is ever stated of {some}: selection.liquidity_floor does not judge them",)
+
+
+def few(n_assets: int, n_clusters: int, config: EmbeddingConfig) -> list[str]:
+    """What is to be said where there are few assets for so many clusters, or for attention across assets.
+
+    >>> few(60, 20, EmbeddingConfig())
+    []
+    >>> few(30, 20, EmbeddingConfig())
+    ['30 eligible assets are few for attention across assets: each attends to about 4 of them']
+    """
+    if n_assets < n_clusters:
+        return [
+            f"{n_assets} eligible assets are fewer than the {n_clusters} clusters asked for: each is its own cluster"
+        ]
+    seen = config.spread(n_assets)
+    if config.attention_layers and config.kind not in ("last", "svd", "pca") and seen > FEW_SEEN:
+        seen = round(seen * n_assets)
+        return [f"{n_assets} eligible assets are few for attention across assets: each attends to about {seen} of them"]
+    return []
 
 
 def anchor_windows(panel: Panel, lookback: int) -> Windows:

@@ -1,42 +1,39 @@
 """How firmly a cluster stands: the clustering is done again on resampled stretches of the embedding.
 
 Bootstrap over what the embedding is made of, not over the assets: an asset's row is cut into stretches of neighbouring
-dimensions, which in a trajectory are neighbouring weeks; as many stretches are drawn with replacement, the same for all
-assets, and the rows they make are reduced and clustered as the decision's were. Suzuki and Shimodaira ("pvclust",
-Bioinformatics 22, 2006) resample the variables like this, Künsch (Annals of Statistics 17, 1989) in blocks, since
-neighbours depend on one another. A cluster's figure is Hennig's ("Cluster-wise assessment of cluster stability",
-Computational Statistics & Data Analysis 52, 2007): the mean over resamples of the largest Jaccard coefficient that any
-of the new clusters has with it. In his words, from 0.75 a cluster is stable, between 0.6 and 0.75 it shows a pattern
-whose borders are doubtful, and below 0.6 it should not be trusted.
+dimensions, which in a trajectory are neighbouring weeks, and returns into stretches of neighbouring days; as many
+stretches are drawn with replacement, the same for all assets, and what they make is reduced and clustered as the
+decision's was. Suzuki and Shimodaira ("pvclust", Bioinformatics 22, 2006) resample the variables like this, Künsch
+(Annals of Statistics 17, 1989) in blocks, since neighbours depend on one another. A cluster's figure is Hennig's
+("Cluster-wise assessment of cluster stability", Computational Statistics & Data Analysis 52, 2007): the mean over
+resamples of the largest Jaccard coefficient that any of the new clusters has with it. In his words, from 0.75 a cluster
+is stable, between 0.6 and 0.75 it shows a pattern whose borders are doubtful, and below 0.6 it should not be trusted.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from sklearn.base import ClusterMixin, clone
 
-from clusterfolio.models.clustering import unit_sphere
 from clusterfolio.strategies.embedding import Embedded
+from clusterfolio.strategies.returns_embedding import EmbeddedReturns
 
 #: Times the clustering is done again; the standard error of a figure is then at most 0.5 / sqrt(RESAMPLES).
 RESAMPLES = 8
 
-#: Stretches a row is cut into: months of a two-year trajectory.
-STRETCHES = 25
-
 
 def cluster_stability(
-    embedded: Embedded, labels: pd.Series, clusterer: ClusterMixin, n_resamples: int = RESAMPLES, random_state: int = 0
+    embedded: Embedded | EmbeddedReturns,
+    labels: pd.Series,
+    clusterer: ClusterMixin,
+    n_resamples: int = RESAMPLES,
+    random_state: int = 0,
 ) -> pd.DataFrame:
     """How far each cluster comes back when the clustering is done again on resampled embeddings.
 
     Args:
-        embedded: the embeddings the clusters were drawn from. How it reduces its rows must depend on their inner
-            products only, as a singular value decomposition does.
+        embedded: the embeddings the clusters were drawn from.
         labels: cluster by symbol, drawn from ``embedded.rows(labels.index)``.
         clusterer: what drew them; cloned, so that what it has learned is kept.
 
@@ -44,32 +41,12 @@ def cluster_stability(
         Index cluster; ``stability``: mean best Jaccard coefficient, 0 to 1; ``pairs_together``: share of its pairs of
         members that are in one cluster again, NaN for a cluster of one.
     """
-    names = list(labels.index)
-    drawn = []
-    for rows in resampled_rows(embedded.joined.loc[names].to_numpy(dtype=np.float64), n_resamples, random_state):
-        again = replace(embedded, joined=pd.DataFrame(rows, index=names)).rows(names)
-        drawn.append(recurrence(labels.to_numpy(), clone(clusterer).fit(again.to_numpy()).labels_))
+    drawn = [
+        recurrence(labels.to_numpy(), clone(clusterer).fit(rows).labels_)
+        for rows in embedded.resampled(list(labels.index), n_resamples, random_state)
+    ]
     found = np.mean(drawn, axis=0)
     return pd.DataFrame(found, pd.Index(np.unique(labels), name="cluster"), ["stability", "pairs_together"])
-
-
-def resampled_rows(rows: np.ndarray, n_resamples: int, random_state: int) -> Iterator[np.ndarray]:
-    """Rows of unit length made of stretches drawn with replacement, ``n_resamples`` times; float32, which is faster.
-
-    Only their inner products are those of the drawn dimensions: a stretch drawn twice weighs twice, and the sum of the
-    stretches' inner products is split up again (Cholesky), which is far cheaper than thousands of dimensions.
-
-    Args:
-        rows: ``(n_assets, n_dims)``, finite.
-    """
-    stretches = np.array_split(rows, min(STRETCHES, rows.shape[1]), axis=1)
-    products = np.stack([part @ part.T for part in stretches])
-    rng = np.random.default_rng(random_state)
-    for counts in rng.multinomial(len(stretches), np.full(len(stretches), 1 / len(stretches)), size=n_resamples):
-        product = np.tensordot(counts.astype(np.float64), products, axes=1)
-        # A product of fewer dimensions than assets has no Cholesky factor but for a hair more on its diagonal.
-        hair = max(1e-9 * np.trace(product) / len(product), 1e-300)
-        yield unit_sphere(np.linalg.cholesky(product + hair * np.eye(len(product)))).astype(np.float32)
 
 
 def recurrence(labels: np.ndarray, again: np.ndarray) -> np.ndarray:

@@ -1,9 +1,13 @@
-"""One embedding per asset from its windows: the last one, or the joined ones of a span at common dates."""
+"""One embedding per asset from its windows: the last one, or the joined ones of a span at common dates.
+
+Those drawn from returns alone are in ``strategies.returns_embedding``.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,20 +24,33 @@ if TYPE_CHECKING:
     from clusterfolio.models.reference import WindowPCA
 
 
+#: Kinds of embedding that are the encoder's, and those of returns that need no training.
+ENCODED = ("last", "trajectory")
+OF_RETURNS = ("returns", "svd", "pca", "search", "learned")
+
+#: Stretches that rows are cut into to be resampled: months of a two-year trajectory.
+STRETCHES = 25
+
+
 @dataclass(frozen=True)
 class EmbeddingConfig:
-    """Which windows make up an asset's embedding at a decision.
+    """What makes up an asset's embedding at a decision, from which the clusters are drawn.
 
     Attributes:
-        kind: "last" = the window that ends now; "trajectory" = the windows of `span` business days, one every
-            `step` at dates common to all assets, joined: what moves together lies together.
-        span: business days the trajectory reaches back.
-        step: business days between its windows.
-        attention_layers: layers of attention across assets that trajectories pass through
+        kind: of the encoder: "last" = the window that ends now; "trajectory" = the windows of `span` business days, one
+            every `step` at dates common to all assets, joined: what moves together lies together. Of the returns of
+            `span` sessions, beside which the encoder's is shown: "returns" = standardised and passed through attention;
+            "svd", "pca" = their strongest directions, without and with the market's mean taken off; "search" = clusters
+            searched for what is promised of them (`models/promise.py`); "learned" = one layer of attention with values
+            learned for the same (`models/promise_layer.py`).
+        span: days the embedding reaches back.
+        step: business days between a trajectory's windows.
+        attention_layers: layers of attention across assets that trajectories and returns pass through
             (`models/cross_attention.py`); 0 = none.
         attention_spread: share of the assets that one of them attends to.
-        components: length of the embedding: strongest common directions of the trajectories that are kept; 0 = all.
-        max_gap: share of the trajectory's windows an asset may lack (late listing, halts).
+        attention_least: assets that it attends to at least, in a market too small for that share.
+        components: length of the embedding: strongest common directions that are kept; 0 = all.
+        max_gap: share of a trajectory's windows an asset may lack (late listing, halts).
     """
 
     kind: str = "trajectory"
@@ -41,19 +58,24 @@ class EmbeddingConfig:
     step: int = 5
     attention_layers: int = 3
     attention_spread: float = 0.0125
+    attention_least: int = 4
     components: int = 64
     max_gap: float = 0.25
 
     def __post_init__(self):
-        if self.kind not in ("last", "trajectory"):
-            raise ValueError(f"embedding.kind: got {self.kind!r}, expected 'last' or 'trajectory'")
+        if self.kind not in ENCODED + OF_RETURNS:
+            raise ValueError(f"embedding.kind: got {self.kind!r}, expected one of {', '.join(ENCODED + OF_RETURNS)}")
         if not 1 <= self.step <= self.span:
             raise ValueError(f"embedding.step: got {self.step}, expected 1..{self.span} (embedding.span)")
-        for name in ("attention_layers", "components"):
+        for name in ("attention_layers", "attention_least", "components"):
             if getattr(self, name) < 0:
                 raise ValueError(f"embedding.{name}: got {getattr(self, name)}, expected 0 or more")
         if not 0 < self.attention_spread <= 1:
             raise ValueError(f"embedding.attention_spread: got {self.attention_spread}, expected a share of 1")
+
+    def spread(self, n_assets: int) -> float:
+        """The share of so many assets that one of them attends to."""
+        return max(self.attention_spread, min(self.attention_least / n_assets, 1.0))
 
 
 @dataclass(frozen=True)
@@ -84,8 +106,14 @@ class Embedded:
         if config.kind == "last" or not (config.attention_layers or config.components):
             return chosen
         joined = chosen.to_numpy()
-        products = cross_attention(joined @ joined.T, config.attention_layers, config.attention_spread)
+        products = cross_attention(joined @ joined.T, config.attention_layers, config.spread(len(chosen)))
         return pd.DataFrame(unit_sphere(coordinates(products, config.components or len(chosen))), index=chosen.index)
+
+    def resampled(self, symbols: list[str], n_resamples: int, random_state: int) -> Iterator[np.ndarray]:
+        """``rows`` again, of stretches of neighbouring dimensions drawn with replacement, the same for all assets."""
+        joined = self.joined.loc[symbols].to_numpy(dtype=np.float64)
+        for again in resampled_rows(joined, n_resamples, random_state):
+            yield replace(self, joined=pd.DataFrame(again, index=symbols)).rows(symbols).to_numpy()
 
 
 class PanelEmbedder:
@@ -192,3 +220,22 @@ def latest_windows(windows: Windows, n_assets: int, rows: np.ndarray, max_age: i
         fresh = (at >= 0) & (rows - ends[np.maximum(at, 0)] <= max_age) if len(ends) else np.zeros(len(rows), bool)
         found[asset, fresh] = bounds[asset] + at[fresh]
     return found
+
+
+def resampled_rows(rows: np.ndarray, n_resamples: int, random_state: int) -> Iterator[np.ndarray]:
+    """Rows of unit length made of stretches drawn with replacement, ``n_resamples`` times; float32, which is faster.
+
+    Only their inner products are those of the drawn dimensions: a stretch drawn twice weighs twice, and the sum of the
+    stretches' inner products is split up again (Cholesky), which is far cheaper than thousands of dimensions.
+
+    Args:
+        rows: ``(n_assets, n_dims)``, finite.
+    """
+    stretches = np.array_split(rows, min(STRETCHES, rows.shape[1]), axis=1)
+    products = np.stack([part @ part.T for part in stretches])
+    rng = np.random.default_rng(random_state)
+    for counts in rng.multinomial(len(stretches), np.full(len(stretches), 1 / len(stretches)), size=n_resamples):
+        product = np.tensordot(counts.astype(np.float64), products, axes=1)
+        # A product of fewer dimensions than assets has no Cholesky factor but for a hair more on its diagonal.
+        hair = max(1e-9 * np.trace(product) / len(product), 1e-300)
+        yield unit_sphere(np.linalg.cholesky(product + hair * np.eye(len(product)))).astype(np.float32)

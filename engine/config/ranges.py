@@ -40,7 +40,7 @@ RANGES = {
     },
     "embedding": {
         "span": "[1, 10000]", "step": "[1, 10000]", "attention_layers": "[0, 100]", "attention_spread": "(0, 1]",
-        "components": "[0, 100000]", "max_gap": "[0, 1]",
+        "attention_least": "[0, 100000]", "components": "[0, 100000]", "max_gap": "[0, 1]",
     },
     "clustering": {"n_clusters": "[1, 100000]"},
     "selection": {

@@ -111,6 +111,8 @@ def of_decision(decision: Any, panel: Panel) -> dict[str, Items]:
     for stage in STAGES:
         if stage in OF_DECISION and getattr(decision, OF_DECISION[stage], None) is not None:
             items[stage] = {OF_DECISION[stage]: table(getattr(decision, OF_DECISION[stage]))}
+    if getattr(decision, "encoded", None) is not None:
+        items["embedding"]["encoded"] = table(decision.encoded)
     excluded = getattr(decision, "excluded", None)
     if excluded is not None:
         begun = panel.symbols[panel.close.notna().to_numpy().any(axis=0)]

@@ -75,6 +75,8 @@ def write_tables(
     write_table(folder / "clusters.csv", clusters_table(result.decisions).set_index("date"))
     write_table(folder / "symbols.csv", verdicts.drop(columns="remarks", errors="ignore").rename_axis("symbol"))
     embeddings_table(result.decisions).to_parquet(folder / "embeddings.parquet", index=False)
+    if any(decision.encoded is not None for decision in result.decisions):
+        embeddings_table(result.decisions, "encoded").to_parquet(folder / "encoded.parquet", index=False)
     write_table(folder / "stability.csv", stability(result.decisions).set_index("date"))
 
 
@@ -150,14 +152,19 @@ def _beside(decision: Decision) -> dict[str, np.ndarray]:
     return found
 
 
-def embeddings_table(decisions: list[Decision]) -> pd.DataFrame:
-    """The last decision's embeddings: columns date, symbol, e0, e1, ..., float32, unit length."""
+def embeddings_table(decisions: list[Decision], which: str = "embeddings") -> pd.DataFrame:
+    """The last decision's embeddings: columns date, symbol, e0, e1, ..., float32, unit length.
+
+    Args:
+        which: of a ``Decision``: "embeddings" = what was clustered; "encoded" = the encoder's own, where it is another.
+    """
     last = next((d for d in reversed(decisions) if len(d.labels)), None)
-    if last is None:
+    rows = None if last is None else getattr(last, which)
+    if last is None or rows is None:
         return pd.DataFrame(columns=["date", "symbol"])
-    values = last.embeddings.to_numpy(dtype=np.float32)
+    values = rows.to_numpy(dtype=np.float32)
     table = pd.DataFrame(values, columns=[f"e{i}" for i in range(values.shape[1])])
-    table.insert(0, "symbol", last.embeddings.index.astype(str))
+    table.insert(0, "symbol", rows.index.astype(str))
     table.insert(0, "date", last.asof)
     return table
 

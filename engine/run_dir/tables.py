@@ -40,6 +40,7 @@ class ReportInputs:
         clusters: columns ``date, symbol, cluster, sharpe, selected``, for every decision; no rows where none states
             clusters.
         embeddings: columns ``date, symbol, e0 ...``, for the last decision at least; no rows where there are none.
+        encoded: likewise, of the encoder's own embeddings; None where it is they that were clustered.
         stability: columns as in ``strategies.passports.continuity.stability``; None where the run recorded none.
         passports: columns as in ``strategies.passports.passport.passports``; None where the run recorded none.
         importance: columns as in ``passports.importance.importance_table``; None where the run recorded none.
@@ -59,6 +60,7 @@ class ReportInputs:
     run: dict
     clusters: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=CLUSTER_COLUMNS))
     embeddings: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=EMBEDDING_COLUMNS))
+    encoded: pd.DataFrame | None = None
     stability: pd.DataFrame | None = None
     passports: pd.DataFrame | None = None
     importance: pd.DataFrame | None = None
@@ -114,8 +116,9 @@ def _read_clusters(run_dir: Path) -> dict:
     """What a run left about its clusters; a file that is not there is left out."""
     tables = ("clusters", "stability", "passports", "importance")
     found = {name: _read_long(run_dir / f"{name}.csv") for name in tables if (run_dir / f"{name}.csv").is_file()}
-    if (run_dir / "embeddings.parquet").is_file():
-        found["embeddings"] = pd.read_parquet(run_dir / "embeddings.parquet")
+    for name in ("embeddings", "encoded"):
+        if (run_dir / f"{name}.parquet").is_file():
+            found[name] = pd.read_parquet(run_dir / f"{name}.parquet")
     return found
 
 

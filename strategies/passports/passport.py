@@ -151,7 +151,7 @@ def known_facts(decision: Decision, panel: Panel, policy: ClusterPolicy, random_
     """
     labels = decision.labels
     year = panel.session_returns().iloc[-SESSIONS_PER_YEAR:]
-    firm = cluster_stability(policy.embedder_.embed(panel), labels, policy.clusterer, random_state=random_state)
+    firm = cluster_stability(policy.drawn_from(panel), labels, policy.clusterer, random_state=random_state)
     return pd.concat(
         [
             roll(decision),

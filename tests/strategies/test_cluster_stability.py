@@ -1,30 +1,16 @@
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from clusterfolio.models.clustering import Ward, unit_sphere
-from clusterfolio.strategies.cluster_stability import STRETCHES, cluster_stability, recurrence, resampled_rows
-
-
-@dataclass(frozen=True)
-class Reduced:
-    """Embeddings as ``strategies.embedding.Embedded`` holds them: rows joined, and what is clustered of them."""
-
-    joined: pd.DataFrame
-    components: int
-
-    def rows(self, symbols):
-        chosen = self.joined.loc[symbols]
-        if not self.components:
-            return chosen
-        left, strength, _ = np.linalg.svd(chosen.to_numpy(), full_matrices=False)
-        return pd.DataFrame(unit_sphere((left * strength)[:, : self.components]), chosen.index)
+from clusterfolio.strategies.cluster_stability import cluster_stability, recurrence
+from clusterfolio.strategies.embedding import STRETCHES, Embedded, EmbeddingConfig, resampled_rows
 
 
 def embedded(rows, components=0):
-    return Reduced(pd.DataFrame(unit_sphere(rows), [f"S{i:02d}" for i in range(len(rows))]), components)
+    joined = pd.DataFrame(unit_sphere(rows), [f"S{i:02d}" for i in range(len(rows))])
+    config = EmbeddingConfig(attention_layers=0, components=components)
+    return Embedded(joined, pd.Series(True, joined.index), config)
 
 
 def drawn(found, n_clusters):

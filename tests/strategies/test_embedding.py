@@ -104,7 +104,10 @@ def test_latest_windows_against_a_search_by_hand():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"kind": "mean"}, "embedding.kind: got 'mean', expected 'last' or 'trajectory'"),
+        (
+            {"kind": "mean"},
+            "embedding.kind: got 'mean', expected one of last, trajectory, returns, svd, pca, search, learned",
+        ),
         ({"step": 600}, "embedding.step: got 600, expected 1..504"),
         ({"components": -1}, "embedding.components: got -1"),
         ({"attention_layers": -1}, "embedding.attention_layers: got -1, expected 0 or more"),

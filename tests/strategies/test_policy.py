@@ -9,8 +9,10 @@ from clusterfolio.models.clustering import Ward
 from clusterfolio.models.encoder import Encoder
 from clusterfolio.models.train_config import TrainConfig
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
+from clusterfolio.strategies.diversification import log_returns
 from clusterfolio.strategies.embedding import EmbeddingConfig
 from clusterfolio.strategies.policy import PortfolioState
+from clusterfolio.strategies.returns_embedding import EmbeddedReturns
 from clusterfolio.strategies.selection import SelectionConfig, top_sharpe_per_cluster
 from clusterfolio.strategies.sharpe import sharpe_ratios
 from clusterfolio.strategies.windows import panel_windows
@@ -149,3 +151,18 @@ def test_a_policy_neither_learns_from_nor_holds_what_is_no_member(panel):
     assert "A0" in early.labels and "B0" in early.labels
     assert "B0" not in late.labels
     assert late.excluded["B0"] == "no member of the universe on this day"
+
+
+@pytest.mark.parametrize("kind", ["search", "svd"])
+def test_clusters_of_returns_stand_beside_the_encoders_own_embedding(panel, decided, kind):
+    policy, of_encoder = decided
+    other = make_policy(embedding=EmbeddingConfig(kind=kind, span=150, step=5))
+    other.encoder = policy.encoder
+    decision = other.trained_on(*policy.train_span_).decide(panel, PortfolioState())
+    groups = decision.labels.groupby(decision.labels.index.str[0]).nunique()
+    assert groups.tolist() == [1, 1, 1] and decision.labels.nunique() == 3
+    pd.testing.assert_frame_equal(decision.encoded, of_encoder.embeddings, check_exact=True)
+    assert of_encoder.encoded is None
+    again = other.decide(panel.until(panel.dates[380]), PortfolioState())
+    known = EmbeddedReturns(log_returns(panel)[: panel.dates[380]].iloc[-150:], other.embedding, 3)
+    pd.testing.assert_frame_equal(again.embeddings, known.rows(list(again.labels.index)), check_exact=True)

@@ -14,6 +14,8 @@ from sklearn.manifold import TSNE
 from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.section import Section, without_clusters
 from clusterfolio.engine.run_dir.tables import ReportInputs
+from clusterfolio.models.clustering import Ward
+from clusterfolio.strategies.diversification import label_stability
 
 #: Fewer points than this are drawn on their principal components: t-SNE needs neighbours.
 LEAST_FOR_TSNE = 10
@@ -21,7 +23,7 @@ LEAST_FOR_TSNE = 10
 
 def build(inputs: ReportInputs) -> dict:
     """What the template shows."""
-    return {"lasting": lasting(inputs)}
+    return {"lasting": lasting(inputs), "encoder": beside_the_encoder(inputs)}
 
 
 def draw(inputs: ReportInputs) -> dict[str, Axes]:
@@ -30,18 +32,31 @@ def draw(inputs: ReportInputs) -> dict[str, Axes]:
     if inputs.stability is not None and len(inputs.stability) > 1:
         refits = [pd.Timestamp(fold["decides_from"]) for fold in (inputs.run.get("folds") or [])[1:]]
         drawn["stability"] = plot_stability(inputs.stability, refits)
-    embeddings, last = last_embeddings(inputs), inputs.last_clusters()
+    embeddings, last = last_embeddings(inputs, inputs.embeddings), inputs.last_clusters()
     if len(embeddings) > 1:
         labels, selected = last["cluster"].reindex(embeddings.index), list(last.index[last["selected"].astype(bool)])
         drawn["clusters"] = plot_clusters(embeddings, labels, selected)
         drawn["dendrogram"] = plot_dendrogram(embeddings, labels, selected)
+        encoded = last_embeddings(inputs, inputs.encoded)
+        if len(encoded) > 1:
+            named = labels.reindex(encoded.index)
+            drawn["encoder"] = plot_clusters(encoded, named, selected, of="What the encoder sees")
     return drawn
 
 
-def last_embeddings(inputs: ReportInputs) -> pd.DataFrame:
-    """The embedding at the last decision that has one, symbol × dimensions; only clustered assets."""
-    table = inputs.embeddings
-    if table.empty:
+def beside_the_encoder(inputs: ReportInputs) -> dict | None:
+    """How far the encoder's own embedding draws the same clusters: adjusted Rand index; None where it drew them."""
+    encoded, last = last_embeddings(inputs, inputs.encoded), inputs.last_clusters()
+    if len(encoded) < 2:
+        return None
+    labels = last["cluster"].reindex(encoded.index)
+    own = Ward(labels.nunique()).fit(encoded.to_numpy(dtype=float)).labels_
+    return {"adjusted_rand": label_stability(labels, pd.Series(own, encoded.index))}
+
+
+def last_embeddings(inputs: ReportInputs, table: pd.DataFrame | None) -> pd.DataFrame:
+    """The rows of such a table at the last decision that has some, symbol × dimensions; only clustered assets."""
+    if table is None or table.empty:
         return pd.DataFrame()
     table = table[table["date"] == table["date"].max()].set_index("symbol").drop(columns="date")
     return table[table.index.isin(inputs.last_clusters().index)]
@@ -56,15 +71,18 @@ def lasting(inputs: ReportInputs) -> dict | None:
     return {"compared": len(table), "adjusted_rand": table["adjusted_rand"].mean(), "moved": moved}
 
 
-def plot_clusters(embeddings: pd.DataFrame, labels: pd.Series, selected: list[str], ax: Axes | None = None) -> Axes:
+def plot_clusters(
+    embeddings: pd.DataFrame, labels: pd.Series, selected: list[str], ax: Axes | None = None, of: str = "Cluster map"
+) -> Axes:
     """The embedding in two dimensions, coloured by cluster, the selected names written out.
 
     Args:
         embeddings: symbol × dimensions.
         labels: cluster by symbol.
+        of: what the title begins with.
     """
     ax = ax or plots.new_axes(10, 7)
-    plots.style(ax, f"Cluster map: {len(embeddings)} assets in {labels.nunique()} clusters", "", grid=False)
+    plots.style(ax, f"{of}: {len(embeddings)} assets in {labels.nunique()} clusters", "", grid=False)
     points = project(embeddings)
     n_clusters = labels.max() + 1
     colors = [plots.cluster_color(labels[name], n_clusters) for name in points.index]
