@@ -11,7 +11,7 @@ import pandas as pd
 from clusterfolio.models.clustering import Ward, coordinates, unit_sphere
 from clusterfolio.models.cross_attention import cross_attention
 from clusterfolio.models.promise import expected_correlation, search
-from clusterfolio.strategies.baselines import classical
+from clusterfolio.strategies import classical
 from clusterfolio.strategies.embedding import STRETCHES, EmbeddingConfig
 
 #: Directions of the attended correlations that a search begins with.

@@ -14,9 +14,8 @@ import pandas as pd
 
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 from clusterfolio.models.clustering import Ward, unit_sphere
-from clusterfolio.strategies import optimised
+from clusterfolio.strategies import classical, optimised
 from clusterfolio.strategies.allocation import Allocator, Picks, equal_weight, inverse_volatility
-from clusterfolio.strategies.baselines import classical
 from clusterfolio.strategies.selection import top_sharpe_per_cluster
 
 #: Sessions that risk estimates and momentum look back over; the last month of them does not count for momentum.

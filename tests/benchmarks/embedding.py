@@ -40,7 +40,7 @@ from clusterfolio.models.encoder import Encoder
 from clusterfolio.models.reference import WindowPCA, untrained
 from clusterfolio.models.train_config import TrainConfig
 from clusterfolio.models.windows import Windows, make_windows
-from clusterfolio.strategies.baselines import classical
+from clusterfolio.strategies import classical
 from clusterfolio.strategies.cluster_policy import EncoderConfig
 from clusterfolio.strategies.diversification import label_stability, log_returns, measurable, measure
 from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder

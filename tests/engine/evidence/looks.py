@@ -7,7 +7,7 @@ import pandas as pd
 
 from clusterfolio.engine.evidence.claims import LEVEL, Record, count_trials, primary
 from clusterfolio.models.clustering import Ward, unit_sphere
-from clusterfolio.strategies.baselines.classical import correlation_rows
+from clusterfolio.strategies.classical import correlation_rows
 from tests.engine.evidence.resampled_worlds import best_of_each
 from tests.engine.evidence.verdict_worlds import MONTH, QUARTER, YEAR, average_member, hold, market
 

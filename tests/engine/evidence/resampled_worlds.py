@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from clusterfolio.engine.evidence.claims import Record
 from clusterfolio.models.clustering import Ward, unit_sphere
-from clusterfolio.strategies.baselines.classical import correlation_rows
+from clusterfolio.strategies.classical import correlation_rows
 from tests.engine.evidence.verdict_worlds import (
     MONTH,
     N_ASSETS,

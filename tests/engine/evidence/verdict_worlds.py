@@ -9,7 +9,7 @@ from clusterfolio.engine.evidence.claims import Record, weigh
 from clusterfolio.engine.evidence.exposure import average_name, exposure_of
 from clusterfolio.engine.evidence.verdict import verdict
 from clusterfolio.models.clustering import Ward, unit_sphere
-from clusterfolio.strategies.baselines.classical import correlation_rows
+from clusterfolio.strategies.classical import correlation_rows
 from tests.conftest import make_panel
 
 N_GROUPS, MEMBERS = 10, 6

@@ -8,7 +8,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import StandardScaler
 
 from clusterfolio.models.clustering import Ward, unit_sphere
-from clusterfolio.strategies.baselines import classical
+from clusterfolio.strategies import classical
 
 
 @pytest.fixture(scope="module")
