@@ -162,7 +162,7 @@ class _Moves:
     def gains(self) -> np.ndarray:
         """What the best move of each asset would add to the promise if it were the only one, ``(n_assets,)``."""
         found = np.zeros(self.n)
-        for home in np.flatnonzero(self.size > 1):
+        for home in np.flatnonzero(self.size > 1).tolist():
             assets = np.flatnonzero(self.labels == home)
             values = self._promises(assets, home)
             found[assets] = values.max(axis=1) - values[:, home]
