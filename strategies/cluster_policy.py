@@ -74,7 +74,7 @@ class ClusterPolicy:
     """
 
     #: Sections of the configuration that it is made from, and those of them that decide what it learns.
-    reads = (
+    reads: tuple[str, ...] = (
         "features",
         "inputs",
         "encoder",
@@ -86,7 +86,7 @@ class ClusterPolicy:
         "allocation",
         "risk",
     )
-    learns_from = ("features", "inputs", "encoder", "model")
+    learns_from: tuple[str, ...] = ("features", "inputs", "encoder", "model")
 
     def __init__(
         self,
@@ -169,10 +169,14 @@ class ClusterPolicy:
 
     def cluster(self, panel: Panel) -> Clusters:
         """Who may be held at the close of the panel's last day, in groups of what behaves alike."""
-        config = self.selection or SelectionConfig()
         asof = panel.dates[-1]
         if asof < self.train_span_[1]:
             raise ValueError(f"panel: it ends on {asof.date()}, before the encoder's training span does")
+        return self.clusters_on(panel)
+
+    def clusters_on(self, panel: Panel) -> Clusters:
+        """``cluster``, also of a day of the training span: what is learned from, and never decided on."""
+        config = self.selection or SelectionConfig()
         panel = with_features(panel, self.features or FeatureConfig())
         embedded = self.embedder_.embed(panel)
         returns = panel.session_returns()[panel.tradable]

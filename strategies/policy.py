@@ -39,8 +39,8 @@ class PortfolioState:
         cash: fraction in cash.
         entries: day each held name was bought.
         decided: day of the last decision; None = unknown.
-        values: of the account at the close of each session since the first decision, the last one's now; as far as
-            known.
+        values: of the account at the close of each decision's session, where a guard looks of each session since the
+            first, the last one's now; as far as known.
         memory: what the guard noted at its last look: plain values by name, as JSON has them.
     """
 

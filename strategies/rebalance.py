@@ -99,7 +99,7 @@ class RebalanceStrategy(bt.Strategy):
         self._decided: pd.Timestamp | None = None
         self._wanted: pd.Series | None = None  # what the last decision, or a guard after it, asked for
         self._memory: Mapping[str, Any] = {}  # the guard's
-        self._values: dict[pd.Timestamp, float] = {}  # of the account, by session; noted for a guard only
+        self._values: dict[pd.Timestamp, float] = {}  # of the account: at decisions, for a guard every session
         self._targets: dict[str, float] = {}  # shares wanted, names still being worked on
         self._live: dict[str, bt.Order] = {}
         self._reason: dict[str, str] = {}
@@ -175,7 +175,7 @@ class RebalanceStrategy(bt.Strategy):
         if self._due[0] < now:
             raise self._no_bar(self._due[0])
         self._decided = self._due.popleft()
-        self._note_value(now)
+        self._values[now] = self._value()
         decision = ask(self.p.policy_for(now), self._panel(now), self.state())
         self._wanted = decision.weights
         return decision

@@ -53,6 +53,8 @@ ALLOWED = {
     "torch": ("models/",),
     "pyfolio": ("engine/report/",),
     "matplotlib": ("engine/report/",),
+    "stable_baselines3": ("models/agents/",),
+    "gymnasium": ("models/agents/",),
     "skfolio": ("strategies/optimised.py",),
     "yfinance": ("feeds/sources/", "feeds/exogenous/"),
     "socket": ("feeds/sources/", "feeds/exogenous/", "engine/live/"),

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
-from clusterfolio.engine.config.policies import CLUSTER, policy_class, sections_read
+from clusterfolio.engine.config.policies import BUILT_IN, CLUSTER, policy_class, sections_read
 from clusterfolio.engine.config.run import RunConfig
 from clusterfolio.engine.folds.stored_policies import check_storable
 from clusterfolio.engine.folds.walk_forward import Fold, fold_seed, warm_training
 from clusterfolio.models.clustering import Ward
 from clusterfolio.models.encoder import Encoder
+from clusterfolio.strategies.agents.terms import Terms
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.policy import Policy, PolicyError
 
@@ -26,8 +29,8 @@ def make_policy(config: RunConfig, cash: pd.Series | None = None) -> Policy:
     Raises:
         PolicyError: it is no policy: it cannot be made, has no ``decide``, or learns and cannot be stored.
     """
-    if config.policy.name == CLUSTER:
-        return _cluster_policy(config, cash)
+    if config.policy.name in BUILT_IN:
+        return _built_in(config, cash)
     found = policy_class(config.policy.name)
     offered = {name: getattr(config, name) for name in sections_read(config.policy.name)}
     offered |= {"cash": cash, "random_state": config.engine.seed, "device": config.engine.device}
@@ -49,7 +52,8 @@ def learns_from(config: RunConfig) -> Sequence[str]:
     return getattr(found, "learns_from", sections_read(config.policy.name))
 
 
-def _cluster_policy(config: RunConfig, cash: pd.Series | None) -> ClusterPolicy:
+def _built_in(config: RunConfig, cash: pd.Series | None) -> ClusterPolicy:
+    """The published policy, or an agent in its place."""
     encoder = Encoder(
         encoder=config.encoder.name,
         config=config.model,
@@ -61,18 +65,20 @@ def _cluster_policy(config: RunConfig, cash: pd.Series | None) -> ClusterPolicy:
         exog=config.inputs.exog,
         statics=config.inputs.static_columns,
     )
-    return ClusterPolicy(
-        encoder,
-        Ward(config.clustering.n_clusters),
-        embedding=config.embedding,
-        selection=config.selection,
-        allocate=config.allocator,
-        risk=config.risk,
-        features=config.features,
-        cash=cash,
-        stride=config.encoder.stride,
-        frictions=config.frictions,
-    )
+    parts: dict[str, Any] = {
+        "encoder": encoder,
+        "clusterer": Ward(config.clustering.n_clusters),
+        "embedding": config.embedding,
+        "selection": config.selection,
+        "risk": config.risk,
+        "features": config.features,
+        "cash": cash,
+        "stride": config.encoder.stride,
+        "frictions": config.frictions,
+    }
+    if config.policy.name == CLUSTER:
+        return ClusterPolicy(**parts, allocate=config.allocator)
+    return policy_class(config.policy.name)(**parts, agent=config.agent, terms=Terms.of(config.trading))
 
 
 def make_fold_policy(config: RunConfig, cash: pd.Series, fold: Fold, warm: bool) -> Policy:
@@ -82,10 +88,6 @@ def make_fold_policy(config: RunConfig, cash: pd.Series, fold: Fold, warm: bool)
         warm: its training starts from another's.
     """
     seed = fold_seed(config.engine.seed, fold.number) if config.walk_forward.on else config.engine.seed
-    if config.policy.name != CLUSTER:
-        return make_policy(config.with_seed(seed), cash)
-    policy = _cluster_policy(config, cash)
-    policy.encoder.set_params(random_state=seed)
-    if warm:
-        policy.encoder.set_params(train=warm_training(config.train, config.walk_forward))
-    return policy
+    if warm and "train" in sections_read(config.policy.name):
+        config = replace(config, train=warm_training(config.train, config.walk_forward))
+    return make_policy(config.with_seed(seed), cash)

@@ -100,8 +100,12 @@ def _show_policies(table: pd.DataFrame, first: str) -> None:
 
 
 def _show_spread(table: pd.DataFrame, what: str) -> None:
-    for column, label, form in (("sharpe", "Sharpe ratio", ".2f"), ("total_return", "total return", ".1%")):
-        known = table[column].dropna()
+    import pandas as pd
+
+    for column, label, form in (
+        ("sharpe", "Sharpe ratio", ".2f"), ("total_return", "total return", ".1%"), ("turnover", "turnover", ".1f"),
+    ):  # fmt: skip
+        known = table.get(column, default=pd.Series(dtype=float)).dropna()
         if len(known) > 1:
             figures = (known.mean(), known.std(), known.min(), known.max())
             mean, spread, low, high = (format(figure, form).replace("%", " %") for figure in figures)

@@ -12,10 +12,16 @@ from clusterfolio.models.named import find_named
 #: The published policy: the best Sharpe ratio of each cluster of embeddings.
 CLUSTER = "cluster"
 
+#: Learning agents in its place, by name.
+AGENTS = {"ppo": "PPOPolicy", "dqn": "DQNPolicy"}
+
+#: Policies that come with the program; they are made of built parts, and each trains an encoder.
+BUILT_IN = (CLUSTER, *AGENTS)
+
 #: Sections that belong to a policy; one that does not read a section must not be given keys of it.
 OF_POLICIES = (
     "features", "inputs", "encoder", "model", "train", "embedding", "clustering", "selection", "allocation",
-    "risk",
+    "risk", "agent",
 )  # fmt: skip
 
 #: Arguments of a constructor that a run fills in by itself.
@@ -27,8 +33,9 @@ class PolicyConfig:
     """What decides, and what it is made with.
 
     Attributes:
-        name: "cluster" = the best Sharpe ratio of each cluster of embeddings, or "package.module:ClassName" for your
-            own: a class with decide(panel, state), whose constructor's arguments are further keys of this section.
+        name: "cluster" = the best Sharpe ratio of each cluster of embeddings; "ppo" or "dqn" = a learning agent in
+            place of that choice (the extra `rl`; section [agent]); or "package.module:ClassName" for your own: a class
+            with decide(panel, state), whose constructor's arguments are further keys of this section.
     """
 
     name: str = CLUSTER
@@ -49,8 +56,13 @@ def policy_class(name: str) -> type:
         from clusterfolio.strategies.cluster_policy import ClusterPolicy
 
         return ClusterPolicy
+    if name in AGENTS:
+        from clusterfolio.strategies.agents import policy
+
+        return getattr(policy, AGENTS[name])
     if ":" not in name:
-        raise ValueError(f"policy.name: got {name!r}, expected '{CLUSTER}' or 'package.module:ClassName'")
+        names = ", ".join(repr(one) for one in BUILT_IN)
+        raise ValueError(f"policy.name: got {name!r}, expected {names} or 'package.module:ClassName'")
     found = find_named(name, "policy.name")
     if not callable(found):
         raise ValueError(f"policy.name: {name!r} is {type(found).__name__}, expected a class")
@@ -77,10 +89,10 @@ def make_policy_config(values: Mapping[str, Any]) -> PolicyConfig:
     name = own.pop("name", CLUSTER)
     if not isinstance(name, str):
         raise ValueError(f"policy.name: got {name!r}, expected a text")
-    if name == CLUSTER:
+    if name in BUILT_IN:
         if own:
-            raise ValueError(f"unknown key policy.{next(iter(own))}; policy '{CLUSTER}' has its keys in sections")
-        return PolicyConfig()
+            raise ValueError(f"unknown key policy.{next(iter(own))}; policy '{name}' has its keys in sections")
+        return PolicyConfig(name)
     taken = inspect.signature(policy_class(name)).parameters.values()
     known = [p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in OF_POLICIES]
     if not any(p.kind is p.VAR_KEYWORD for p in taken):

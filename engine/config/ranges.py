@@ -62,6 +62,12 @@ RANGES = {
         "name_volatility": "[0, 100]", "max_drawdown": "[0, 1)", "drawdown_exposure": "[0, 1)",
         "drawdown_sessions": "[1, 10000]",
     },
+    "agent": {
+        "risk_aversion": "[0, 1000]", "adaptation": "(0, 1]", "components": "[0, 65536]", "temperature": "(0, 1000000]",
+        "cap": "(0, 1]", "hidden": "[1, 65536]", "passes": "[1, 1000000]", "environments": "[1, 100000]",
+        "copies": "[1, 1000]",
+        "horizon": "[1, 10000]", "days_apart": "[1, 10000]", "discount": "[0, 1)", "learning_rate": "(0, 1000]",
+    },
     "trading": {
         "rebalance": "[1, 10000]", "capital": "(0, 1e15]", "cash_buffer": "[0, 1)", "cost_multiplier": "[0, 1000]",
         "financing_spread": "[0, 1]", "spread_scaling": "[0, 4]", "impact": "[0, 100]", "volume_cap": "[0, 100]",

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import tomli_w
 
-from clusterfolio.engine.config.policies import CLUSTER, PolicyConfig, make_policy_config, refuse_unread
+from clusterfolio.engine.config.policies import PolicyConfig, make_policy_config, refuse_unread
 from clusterfolio.engine.config.sections import DataConfig, DatesConfig, EngineConfig, SignificanceConfig
 from clusterfolio.engine.config.settings import _build, _meanings, _plain
 from clusterfolio.engine.config.trust import foreign
@@ -20,6 +20,7 @@ from clusterfolio.feeds.exogenous.macro import CashConfig
 from clusterfolio.feeds.features import FeatureConfig
 from clusterfolio.feeds.quality import QualityConfig
 from clusterfolio.feeds.sources.simulated import SimulatedConfig
+from clusterfolio.models.agents.config import AgentConfig
 from clusterfolio.models.clustering import ClusteringConfig
 from clusterfolio.models.encoder import encoder_class, takes_input
 from clusterfolio.models.networks.transformer import TransformerConfig
@@ -66,6 +67,7 @@ class RunConfig:
     cash: CashConfig = field(default_factory=CashConfig)
     allocation: AllocationConfig = field(default_factory=AllocationConfig)
     risk: RiskConfig = field(default_factory=RiskConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
     trading: TradingConfig = field(default_factory=TradingConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     significance: SignificanceConfig = field(default_factory=SignificanceConfig)
@@ -120,7 +122,7 @@ def make_config(settings: dict, trust: bool = True) -> RunConfig:
     model = settings.get("model", {})
     built["model"] = dict(model) if "encoder.name" in unseen else _model(built, model)
     config = RunConfig(**built)
-    if config.policy.name != CLUSTER and "policy.name" not in unseen:
+    if "policy.name" not in unseen:
         refuse_unread(config.policy.name, vars(config), vars(RunConfig()))
     return config
 

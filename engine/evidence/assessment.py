@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.config.policies import CLUSTER
+from clusterfolio.engine.config.policies import BUILT_IN
 from clusterfolio.engine.evidence import anatomy
 from clusterfolio.engine.evidence import statistics as st
 from clusterfolio.engine.evidence.caveats import data_caveats, of_survivors
@@ -130,7 +130,7 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
         "currency": tables.run["currency"],
         "comparator": comparator_of(run, exposure),
         "trained": (run.folder / MODEL_DIR).is_dir(),
-        "encoder": tables.run.get("policy") == CLUSTER,
+        "encoder": tables.run.get("policy") in BUILT_IN,
         "luck": {kind: places(tables.gross, cash, luck) for kind, luck in lucks.items()},
         "parts": parts(record, against, lucks, tables.run["benchmark"]),
         "baselines_left_out": against.left_out,

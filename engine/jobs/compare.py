@@ -16,8 +16,8 @@ import pandas as pd
 
 from clusterfolio.engine.assembly.plan import plan_folds
 from clusterfolio.engine.assembly.policy import make_fold_policy
-from clusterfolio.engine.config.policies import CLUSTER
-from clusterfolio.engine.config.run import make_config, to_dict
+from clusterfolio.engine.config.policies import BUILT_IN, CLUSTER, PolicyConfig
+from clusterfolio.engine.config.run import RunConfig, make_config, to_dict
 from clusterfolio.engine.config.trust import check_trust
 from clusterfolio.engine.evidence.assessment import BASELINES_FILE, best_first, policy_table
 from clusterfolio.engine.evidence.divisible import in_divisible_shares
@@ -46,15 +46,16 @@ from clusterfolio.engine.trading.metrics import cash_per_session, performance
 from clusterfolio.feeds.features import with_features
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.feeds.writing import finite, restored, write_json, write_table
-from clusterfolio.strategies.baselines.fitted import FITTED
+from clusterfolio.strategies.baselines.fitted import FITTED, HEURISTIC
 from clusterfolio.strategies.baselines.rules import RULES
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
 
 #: Of a run directory: where finished parts are kept, and the tables made of them beside ``BASELINES_FILE``.
 KEPT, RETURNS_FILE, SEEDS_FILE, OFFSETS_FILE = "compare", "baseline_returns.csv", "seeds.csv", "offsets.csv"
 
-#: What is said of every seed and every offset.
+#: What is said of every offset, and of every seed.
 FIGURES = ("total_return", "cagr", "volatility", "sharpe", "max_drawdown")
+SEED_FIGURES = (*FIGURES, "turnover")
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,7 @@ def compare_run(
     """
     wanted = known_names(names)
     cannot = {name: why for name, why in cannot_be_compared(run.panel, run.decisions).items() if name in wanted}
-    if run.config.policy.name != CLUSTER:
-        cannot |= {name: "the run's policy has no encoder to stand in for" for name in wanted if name in FITTED}
+    cannot |= {name: why for name, why in cannot_be_fitted(run.config).items() if name in wanted}
     if n_seeds > 1 or n_offsets > 1 or any(name in FITTED and name not in cannot for name in wanted):
         check_trust(run.folder, to_dict(run.config), trust)
         run = replace(run, config=make_config(to_dict(run.config)))  # now with the classes that it names
@@ -121,6 +121,13 @@ def compare_run(
         write_table(run.folder / OFFSETS_FILE, rows)
         findings = replace(findings, offsets=rows)
     return findings
+
+
+def cannot_be_fitted(config: RunConfig) -> dict[str, str]:
+    """Baselines that are fitted and cannot stand beside a run's policy, and why."""
+    if config.policy.name not in BUILT_IN:
+        return dict.fromkeys(FITTED, "the run's policy has no encoder to stand in for")
+    return {HEURISTIC: "it is the strategy"} if config.policy.name == CLUSTER else {}
 
 
 def known_names(names: Sequence[str] | None) -> list[str]:
@@ -194,7 +201,8 @@ class FittedFolds:
         """The policy that decides on a day; days come in order."""
         fold = fold_for(self.planned, now)
         if fold is not self.fold:
-            like = make_fold_policy(self.run.config, self.run.cash, fold, False)
+            heuristic = replace(self.run.config, policy=PolicyConfig())  # an agent has the sections of the heuristic
+            like = make_fold_policy(heuristic, self.run.cash, fold, False)
             policy = self.kind(**vars(like))
             self.fold, self.policy = fold, policy.fit(self.panel.until(fold.train_end), fold.train_start)
         return self.policy
@@ -215,7 +223,8 @@ def seeds(run: FinishedRun, n_seeds: int, workers: int, reporter: Reporter) -> t
     """The same run trained with other seeds, each a run directory and a trial in the ledger; and their picks' overlap.
 
     Returns:
-        A row per seed: total_return, cagr, volatility, sharpe, max_drawdown and error (empty where there is none).
+        A row per seed: total_return, cagr, volatility, sharpe, max_drawdown, turnover and error (empty where there is
+        none).
     """
     config = run.config
     settings = to_dict(replace(config, significance=replace(config.significance, on=False)))
@@ -226,7 +235,7 @@ def seeds(run: FinishedRun, n_seeds: int, workers: int, reporter: Reporter) -> t
         trials.append(Trial(f"seed-{seed}", merged, {"engine.seed": seed}))
     folder = run.folder / KEPT / "seeds"
     swept = run_sweep(trials, folder, workers, False, reporter)
-    rows = swept.rename(columns={"engine.seed": "seed"}).set_index("seed").reindex(columns=[*FIGURES, "error"])
+    rows = swept.rename(columns={"engine.seed": "seed"}).set_index("seed").reindex(columns=[*SEED_FIGURES, "error"])
     mine = pd.DataFrame({**run.tables.metrics["strategy"], "error": ""}, index=[own]).reindex(columns=rows.columns)
     table = pd.concat([mine.rename_axis("seed"), rows])
     return table, overlap([run.folder, *[folder / name for name in swept["trial"]]])

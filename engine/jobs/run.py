@@ -177,7 +177,7 @@ def write_clusters(
     Args:
         policy: the one that decided last.
     """
-    if not isinstance(policy, ClusterPolicy):
+    if not isinstance(policy, ClusterPolicy) or not any(len(decision.labels) for decision in decisions):
         return
     artifacts.write_passports(folder, passports(decisions, notes.known, panel))
     artifacts.write_importance(folder, importance_table(policy, panel, decisions[-1]))

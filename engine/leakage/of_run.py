@@ -22,7 +22,7 @@ from clusterfolio.engine.assembly.market import (
 )
 from clusterfolio.engine.assembly.plan import plan_folds, test_dates
 from clusterfolio.engine.assembly.prepare import prepare
-from clusterfolio.engine.config.policies import CLUSTER
+from clusterfolio.engine.config.policies import BUILT_IN
 from clusterfolio.engine.config.run import RunConfig
 from clusterfolio.engine.folds.walk_forward import fold_for
 from clusterfolio.engine.leakage.check import ROUNDING, WAYS, Inputs, called, draw_days, examine
@@ -40,6 +40,7 @@ from clusterfolio.strategies.policy import Policy
 
 #: A training that is long enough to show a leak: what is learned depends on its data from the first step on.
 SHORT = {"epochs": 1, "windows_per_epoch": 512, "holdout_windows": 256}
+SHORT_AGENT = {"passes": 2, "environments": 8}
 
 
 def check_run(
@@ -56,7 +57,7 @@ def check_run(
             configuration's own, with a short training (``SHORT``).
     """
     reporter = reporter or Silent()
-    config = replace(config, train=replace(config.train, **SHORT))
+    config = replace(config, train=replace(config.train, **SHORT), agent=replace(config.agent, **SHORT_AGENT))
     reporter.stage("load")
     raw = read_source(config, universe_symbols(config))
     with TemporaryDirectory(prefix="clusterfolio-leakage-") as folder:
@@ -73,7 +74,7 @@ def check_run(
 
         reporter.stage("check")
         changes = [*WAYS, *(["published"] if histories.published else [])]
-        own = make_policy is not None or config.policy.name != CLUSTER
+        own = make_policy is not None or config.policy.name not in BUILT_IN
         tolerance = ROUNDING if own else 0.0
         report = examine(histories.build, days, span, changes, config.trading, tolerance, reporter.advance)
     if not histories.published:

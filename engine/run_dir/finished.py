@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.engine.assembly.market import load_market
-from clusterfolio.engine.config.policies import CLUSTER
+from clusterfolio.engine.config.policies import BUILT_IN
 from clusterfolio.engine.config.run import RunConfig, make_config
 from clusterfolio.engine.config.settings import read_toml
 from clusterfolio.engine.run_dir import artifacts
@@ -86,7 +86,7 @@ def reopen(run_dir: Path) -> FinishedRun:
 
 def _rules(config: RunConfig) -> Guard | None:
     """The rules of [risk], which need no code of a run's own; None where one of them needs the trained encoder."""
-    own = config.policy.name == CLUSTER and not config.risk.embedding_stop
+    own = config.policy.name in BUILT_IN and not config.risk.embedding_stop
     return guard_of(RiskRules(config.risk)) if own else None
 
 

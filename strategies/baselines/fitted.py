@@ -25,5 +25,12 @@ class UntrainedPolicy(ClusterPolicy):
         self.encoder = untrained(self.encoder, windows)
 
 
+#: The published policy, beside an agent that decides in its place.
+HEURISTIC = "best of each cluster"
+
 #: Baselines that are fitted on a training span, by the name they have in tables.
-FITTED: dict[str, type[ClusterPolicy]] = {"window PCA clusters": WindowPCAPolicy, "untrained encoder": UntrainedPolicy}
+FITTED: dict[str, type[ClusterPolicy]] = {
+    "window PCA clusters": WindowPCAPolicy,
+    "untrained encoder": UntrainedPolicy,
+    HEURISTIC: ClusterPolicy,
+}

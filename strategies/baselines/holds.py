@@ -16,4 +16,5 @@ HOLDS = {
     "random asset per cluster": "one asset by lot from each of the strategy's clusters",
     "window PCA clusters": "best Sharpe ratio of each cluster of the windows' principal components",
     "untrained encoder": "best Sharpe ratio of each cluster that the encoder draws before its training",
+    "best of each cluster": "the published policy: best Sharpe ratio of each cluster that the trained encoder draws",
 }

@@ -41,6 +41,8 @@ NUMBERS = numbers()
 def configured(encoder: str, section: str, key: str, value) -> dict:
     settings = {"encoder": {"name": encoder}}
     settings.setdefault(section, {})[key] = value
+    if section == "agent":
+        settings["policy"] = {"name": "ppo"}  # which reads it
     return to_dict(make_config(settings))[section]
 
 
