@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.engine.assembly.market import load_market
-from clusterfolio.engine.config.policies import BUILT_IN
+from clusterfolio.engine.config.policies import BUILT_IN, CLUSTER
 from clusterfolio.engine.config.run import RunConfig, make_config
 from clusterfolio.engine.config.settings import read_toml
 from clusterfolio.engine.run_dir import artifacts
