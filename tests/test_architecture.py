@@ -61,6 +61,7 @@ ALLOWED = {
     "urllib": ("feeds/sources/", "feeds/exogenous/", "engine/live/"),
     "requests": ("feeds/sources/", "feeds/exogenous/", "engine/live/"),
     "alpaca": ("engine/live/alpaca_wire.py",),
+    "ib_async": ("engine/live/ibkr.py",),
     "websockets": ("engine/live/alpaca_stream.py",),
     "feedparser": ("feeds/exogenous/",),
     "vaderSentiment": ("feeds/exogenous/sentiment.py",),

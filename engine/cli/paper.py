@@ -51,7 +51,8 @@ def paper_faults() -> Iterator[None]:
 def _account_options(command):
     for option in reversed((
         click.argument("run_dir", type=click.Path(path_type=Path)),
-        click.option("--venue", default="local", show_default=True, help="Where: local (no account needed) or alpaca."),
+        click.option("--venue", default="local", show_default=True, help="Where: local (no account "
+                     "needed), alpaca or ibkr (experimental)."),
         click.option("--home", type=click.Path(path_type=Path), metavar="DIR",
                      help="Folder of journal and kill file; default RUN_DIR.paper/VENUE."),
     )):  # fmt: skip

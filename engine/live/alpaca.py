@@ -23,6 +23,7 @@ from clusterfolio.engine.live.alpaca_activities import read_activities
 from clusterfolio.engine.live.alpaca_bars import DATA, AlpacaBars
 from clusterfolio.engine.live.alpaca_stream import TradeStream
 from clusterfolio.engine.live.alpaca_wire import PAPER, PAPER_STREAM, Budget, Client, Declined, Keys
+from clusterfolio.engine.live.moments import check_moment
 from clusterfolio.engine.live.venue import (
     Account,
     Activity,
@@ -279,19 +280,8 @@ class AlpacaVenue:
             now, days = self.clock().now, self.calendar(request.session - dt.timedelta(days=14), request.session)
         except Unavailable as error:
             raise NotAccepted(f"not sent: {error}", final=False, retry_after=error.retry_after) from error
-        if len(days) < 2 or days[-1].day != request.session:
-            raise NotAccepted(f"{request.session} is no session of the venue", final=True)
-        first, last = days[-2].closes + self._margin, days[-1].closes - self._margin
-        if opening:
-            evening = dt.datetime.combine(days[-2].day, EVENING, decoding.NEW_YORK)
-            first, last = max(first, evening), days[-1].opens - LAST_CALL - self._margin
-        if now > last:
-            raise NotAccepted(f"too late for {request.session}: it would fill on another session", final=True)
-        if now < first:
-            what = f"too early for {'the auction' if opening else 'the session'} of {request.session}"
-            when = f"{first.astimezone(decoding.NEW_YORK):%A %H:%M} in New York"
-            seconds = (first - now).total_seconds()
-            raise NotAccepted(f"{what}: orders are taken from {when}", final=False, retry_after=seconds)
+        auction = (EVENING, LAST_CALL) if opening else None
+        check_moment(request, now, days, margin=self._margin, auction=auction)
 
     def cancel(self, order: VenueOrder) -> None:
         """Ask for the rest of an order not to fill."""

@@ -10,7 +10,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from clusterfolio.engine.live.alpaca_decoding import NEW_YORK, Fields
+from clusterfolio.engine.live.alpaca_decoding import Fields
+from clusterfolio.engine.live.moments import NEW_YORK
 from clusterfolio.engine.live.venue import ZERO, Activity, ActivityKind
 
 #: What Alpaca calls what changes an account, by how the name begins; the first that fits. Others are ``OTHER``.

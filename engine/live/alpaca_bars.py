@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from clusterfolio.engine.live.alpaca_decoding import NEW_YORK, Fields
+from clusterfolio.engine.live.alpaca_decoding import Fields
 from clusterfolio.engine.live.alpaca_wire import Budget, Client, Keys
+from clusterfolio.engine.live.moments import NEW_YORK
 from clusterfolio.engine.live.venue import Unreadable
 from clusterfolio.feeds.live import Hub
 

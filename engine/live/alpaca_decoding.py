@@ -10,8 +10,8 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
-from zoneinfo import ZoneInfo
 
+from clusterfolio.engine.live.moments import NEW_YORK
 from clusterfolio.engine.live.venue import (
     ZERO,
     Account,
@@ -25,9 +25,6 @@ from clusterfolio.engine.live.venue import (
     VenueOrder,
     VenuePosition,
 )
-
-#: The exchange's time, in which the calendar states its hours.
-NEW_YORK = ZoneInfo("America/New_York")
 
 #: Steps and least value of an order in parts of a share.
 STEP, LEAST = Decimal("0.000000001"), Decimal(1)

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from clusterfolio.engine.live.market import RunMarket
 from clusterfolio.engine.live.paper_options import PaperOptions
 from clusterfolio.engine.live.status import read_status
+from clusterfolio.engine.live.venue import Venue
+from clusterfolio.engine.live.venues import VENUES, broker
 from clusterfolio.engine.progress import Reporter
 from clusterfolio.strategies.order_list import quotes_of
 
 
 def doctor(options: PaperOptions, reporter: Reporter) -> list[tuple[str, str, str]]:
     """What would be traded, where and on which prices; nothing is written. Rows of (what, finding, trouble)."""
+    if options.venue not in VENUES:
+        raise ValueError(f"--venue: got {options.venue!r}, available: {', '.join(VENUES)}")
     market = RunMarket(options.run_dir, options.folder, options.paths, options.trust, reporter)
     last = market.panel.dates[-1]
     new = "" if options.journal_file.is_file() else "no account yet; `paper once` opens it"
@@ -28,14 +32,11 @@ def doctor(options: PaperOptions, reporter: Reporter) -> list[tuple[str, str, st
     other = quotes.index[(quotes["unit"] != "shares") & quotes.index.isin(market.panel.tradable)]
     if len(other):
         rows.append(("not traded", f"{len(other)} currency pairs", ", ".join(other[:5])))
-    return rows + (_at_alpaca(market.names()) if options.venue == "alpaca" else [])
+    return rows if options.venue == "local" else rows + _at_broker(broker(options, market, True), market.names())
 
 
-def _at_alpaca(names: Sequence[str]) -> list[tuple[str, str, str]]:
+def _at_broker(venue: Venue, names: Sequence[str]) -> list[tuple[str, str, str]]:
     """What the venue says of account, hours and symbols; asked for reading only."""
-    from clusterfolio.engine.live.alpaca import AlpacaVenue
-
-    venue = AlpacaVenue.from_environment(read_only=True)
     try:
         venue.connect(30.0)
         account, clock, known = venue.account(), venue.clock(), venue.assets(names)

@@ -13,7 +13,7 @@ from clusterfolio.engine.live.local import LocalVenue
 from clusterfolio.engine.live.market import RunMarket, RunQuotes, calendar_sessions, decimal
 from clusterfolio.engine.live.paper_options import PaperOptions
 from clusterfolio.engine.live.terms import Time
-from clusterfolio.engine.live.venue import Venue
+from clusterfolio.engine.live.venue import Session, Venue
 
 #: Seconds before the next open from which on bars that are missing are given up: at once, where none can come as the
 #: venue's own time passes.
@@ -83,18 +83,45 @@ def _alpaca(
     options: PaperOptions, market: RunMarket, journal: Journal, dry: bool
 ) -> tuple[Venue, Time, dict[str, float]]:
     """Alpaca's paper account, keys from the environment; a day's bars are asked for half an hour after its close."""
-    from clusterfolio.engine.live.alpaca import AlpacaVenue
+    clock = _begun(options, market, journal)
+    return broker(options, market, dry), clock, {"bars_delay": 1800.0}
 
+
+def _ibkr(
+    options: PaperOptions, market: RunMarket, journal: Journal, dry: bool
+) -> tuple[Venue, Time, dict[str, float]]:
+    """Interactive Brokers' paper account, by the gateway on this machine."""
+    clock = _begun(options, market, journal)
+    return broker(options, market, dry), clock, {"bars_delay": 1800.0, "poll": 15.0}
+
+
+def _begun(options: PaperOptions, market: RunMarket, journal: Journal) -> WallTime:
+    """A broker's account begins on the last close before now."""
     if options.start is not None:
         raise ValueError("--start: for the local venue; a broker's account begins on the last close before now")
     if market.panel.currency != "USD":
-        raise ValueError(f"--venue alpaca: its account is in USD, the run's in {market.panel.currency} (data.currency)")
+        raise ValueError(f"--venue {options.venue}: it trades in USD, the run's currency is {market.panel.currency} "
+                         "(data.currency)")  # fmt: skip
     clock = WallTime()
     if journal.meta("start") is None:
         today = clock.now().date()
         past = calendar_sessions(market.calendar, today - dt.timedelta(days=10), today)
         journal.identify(start=str(next(s.day for s in reversed(past) if s.closes <= clock.now())))
-    return AlpacaVenue.from_environment(read_only=dry, prices=options.venue_prices), clock, {"bars_delay": 1800.0}
+    return clock
+
+
+def broker(options: PaperOptions, market: RunMarket, read_only: bool) -> Venue:
+    """A broker's venue as the environment says, not yet connected."""
+    if options.venue == "alpaca":
+        from clusterfolio.engine.live.alpaca import AlpacaVenue
+
+        return AlpacaVenue.from_environment(read_only=read_only, prices=options.venue_prices)
+    from clusterfolio.engine.live.ibkr import IbkrVenue
+
+    def sessions(first: dt.date, last: dt.date) -> list[Session]:
+        return calendar_sessions(market.calendar, first, last)
+
+    return IbkrVenue.from_environment(sessions, read_only=read_only)
 
 
 #: Where one can trade, by the name that ``--venue`` takes: makes the venue (``dry``: for reading only), the time that
@@ -103,4 +130,5 @@ def _alpaca(
 VENUES: dict[str, Callable[[PaperOptions, RunMarket, Journal, bool], tuple[Venue, Time, dict[str, float]]]] = {
     "local": _local,
     "alpaca": _alpaca,
+    "ibkr": _ibkr,
 }

@@ -1,8 +1,10 @@
 """Paper trading as a user meets it: a finished run, two commands, and the same again after a stop."""
 
+import contextlib
 import json
 import re
 import shutil
+import socket
 
 import pandas as pd
 import pytest
@@ -177,6 +179,18 @@ def test_an_account_that_was_never_reached_is_not_there(finished, home, monkeypa
     at = ("--venue", "alpaca", *home)
     invoke("paper", "once", finished, *QUIET, *at, code=2)
     assert "never reached" in invoke("paper", "status", finished, *at, code=2).output
+
+
+def test_without_a_gateway_it_says_where_it_looked(finished, home, monkeypatch):
+    pytest.importorskip("ib_async")
+    monkeypatch.delenv("IBKR_PORT", raising=False)
+    with socket.socket() as taken:  # nobody listens there
+        with contextlib.suppress(OSError):
+            taken.bind(("127.0.0.1", 4002))
+        said = invoke("paper", "once", finished, *QUIET, "--venue", "ibkr", *home, code=6).output
+    assert "127.0.0.1:4002" in said
+    monkeypatch.setenv("IBKR_PORT", "4001")
+    assert "paper trading: 4002" in invoke("paper", "once", finished, *QUIET, "--venue", "ibkr", *home, code=2).output
 
 
 def test_what_is_wrong_is_said(finished, home, tmp_path):
