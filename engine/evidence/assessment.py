@@ -14,6 +14,7 @@ from clusterfolio.engine.evidence import anatomy
 from clusterfolio.engine.evidence import statistics as st
 from clusterfolio.engine.evidence.caveats import data_caveats, of_survivors
 from clusterfolio.engine.evidence.claims import FEWEST_SESSIONS, Record, primary, weigh
+from clusterfolio.engine.evidence.cost_curves import cost_curves
 from clusterfolio.engine.evidence.divisible import in_divisible_shares, whole_shares
 from clusterfolio.engine.evidence.exposure import Exposure, random_names
 from clusterfolio.engine.evidence.luck import (
@@ -148,6 +149,7 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
     if tables.run.get("guard_every") and run.guard is None and exposure is None:
         caveats = [*caveats, UNGUARDED]
     caveats = [*caveats, *fewer_portfolios(run, lucks), *whole_shares(account, run)]
+    evidence["curves"] = cost_curves(run, cash)
     evidence["rules"] = beside_constant_exposure(run, cash)
     if evidence["rules"] is not None:
         caveats = [*caveats, delevered(evidence["rules"])]

@@ -15,6 +15,7 @@ from clusterfolio.engine.evidence.rivals import Comparison, states_clusters
 from clusterfolio.engine.ledger.ledger import Ledger, LedgerError
 from clusterfolio.engine.run_dir.finished import FinishedRun
 from clusterfolio.engine.trading.vectorised import Targets, simulate
+from clusterfolio.feeds.panel import Panel
 from clusterfolio.strategies.baselines.rules import CLASSICAL
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,14 @@ def average_member(run: FinishedRun) -> pd.Series | None:
 
 def traded_to(run: FinishedRun, weights: dict[pd.Timestamp, pd.Series]) -> pd.Series:
     """Daily return before costs of one portfolio with these target weights by day; shares may be split."""
+    panel, targets, days = targets_of(run, weights)
+    trading = replace(run.config.trading, costs=False, fractional=True)
+    found = simulate(panel, targets, days, trading, run.guard, run.cash)
+    return pd.Series(found.gross[0], found.sessions)
+
+
+def targets_of(run: FinishedRun, weights: dict[pd.Timestamp, pd.Series]) -> tuple[Panel, Targets, pd.DatetimeIndex]:
+    """One portfolio with these target weights by day, as ``simulate`` takes it, in as much of the panel as it needs."""
     width, held = max(len(row) for row in weights.values()), {name for row in weights.values() for name in row.index}
     looks = run.guard is not None and run.panel.features is not None  # which a selection of columns would drop
     panel = run.panel if looks else run.panel.select([run.panel.benchmark, *sorted(held - {run.panel.benchmark})])
@@ -94,9 +103,7 @@ def traded_to(run: FinishedRun, weights: dict[pd.Timestamp, pd.Series]) -> pd.Se
     for number, row in enumerate(weights.values()):
         picks[0, number, : len(row)] = panel.symbols.get_indexer(row.index)
         shares[0, number, : len(row)] = row.to_numpy()
-    trading = replace(run.config.trading, costs=False, fractional=True)
-    found = simulate(panel, Targets(picks, shares), pd.DatetimeIndex(list(weights)), trading, run.guard, run.cash)
-    return pd.Series(found.gross[0], found.sessions)
+    return panel, Targets(picks, shares), pd.DatetimeIndex(list(weights))
 
 
 def other_trials(facts: dict, ledger: Ledger) -> tuple[pd.DataFrame, bool]:

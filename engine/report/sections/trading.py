@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.run_dir.tables import ReportInputs
 from clusterfolio.engine.trading.costs import KINDS, OF_TRADES
@@ -25,7 +26,55 @@ def build(inputs: ReportInputs) -> dict:
         "trades": transaction_summary(inputs.transactions),
         "money": gross_to_net(inputs),
         "unfilled": inputs.run.get("unfilled") or [],
+        "curves": curves_of(inputs),
+        "break_even": break_even_words(inputs),
     }
+
+
+def curves_of(inputs: ReportInputs) -> dict | None:
+    """What the run would have earned at other costs and in other sizes; None where that was not worked out."""
+    return (inputs.evidence or {}).get("curves")
+
+
+def break_even_words(inputs: ReportInputs) -> str:
+    """At which multiple of the costs the lead over cash and over the benchmark is gone, in a sentence; "" = unknown."""
+    found = curves_of(inputs)
+    if found is None:
+        return ""
+    most = found["costs"][-1]["multiple"]
+    names = {"cash": "cash", "benchmark": inputs.run["benchmark"]}
+    said = []
+    for key, multiple in found["break_even"].items():
+        if multiple is None:
+            said.append(f"over {names[key]} at more than {most:g} times the stated costs")
+        elif multiple > 0:
+            said.append(f"over {names[key]} at {multiple:.1f} times the stated costs")
+        else:
+            said.append(f"over {names[key]} at no cost: there is none")
+    return f"The lead is gone {', and '.join(said)}."
+
+
+def draw(inputs: ReportInputs) -> dict:
+    """The two curves, where they are known."""
+    found = curves_of(inputs)
+    if found is None:
+        return {}
+    currency = inputs.run["currency"]
+    pictures = {
+        "cost_curve": ("Net of more or less cost", "Costs, times the stated ones", "costs", "multiple", "linear"),
+        "capacity_curve": ("Net in larger accounts", f"Starting capital ({currency})", "sizes", "capital", "log"),
+    }
+    drawn = {}
+    for name, (title, below, rows, across, scale) in pictures.items():
+        ax = plots.new_axes(5, 2.8)
+        plots.style(ax, title, "Sharpe ratio")
+        known = [row for row in found[rows] if row["sharpe"] is not None]
+        points = [row[across] for row in known], [row["sharpe"] for row in known]
+        ax.plot(*points, color=plots.STRATEGY, marker="o", ms=4, lw=1.4)
+        ax.set_xscale(scale)
+        ax.set_xlabel(below, fontsize=9, color=plots.MUTED)
+        drawn[name] = ax
+    return drawn
 
 
 def gross_to_net(inputs: ReportInputs) -> list[tuple[str, float]]:
@@ -69,5 +118,6 @@ def kind_of(reason: str) -> str:
 
 
 SECTION = Section(
-    "trading", "Costs, turnover and transactions", Path(__file__).with_suffix(".html"), build, menu="Costs and trades"
-)
+    "trading", "Costs, turnover and transactions", Path(__file__).with_suffix(".html"), build, draw,
+    menu="Costs and trades",
+)  # fmt: skip
