@@ -44,6 +44,10 @@ CREATE TABLE updates (number INTEGER PRIMARY KEY, client_id TEXT NOT NULL, event
 Filler = Callable[[VenueOrder, dt.datetime], Decimal]
 
 
+#: ``(symbol, value, session) -> money`` that a trade of so much money costs.
+Fee = Callable[[str, Decimal, dt.date], Decimal]
+
+
 class LocalBook:
     """What the account has and what was ordered, and matching at a session's opens; its time is moved by the venue.
 
@@ -52,7 +56,7 @@ class LocalBook:
         quotes: the bars it is fed.
         start: where its time begins if the file is new: the close of a session.
         cash: what the account begins with.
-        rates: cost by symbol as a fraction of the traded value; missing = 0.
+        fee: what a trade costs, by symbol, value and session; None = nothing.
         dividends, interest: whether the account is paid them.
         filler: how much of an order fills; None = all.
         durable: wait for the disk at every commit.
@@ -67,7 +71,7 @@ class LocalBook:
         start: dt.datetime,
         cash: Decimal,
         currency: str = "USD",
-        rates: Mapping[str, Decimal] | None = None,
+        fee: Fee | None = None,
         dividends: bool = True,
         interest: bool = True,
         filler: Filler | None = None,
@@ -75,7 +79,7 @@ class LocalBook:
         dry: bool = False,
     ):
         self._quotes = quotes
-        self._rates = dict(rates or {})
+        self._fee = fee or (lambda symbol, value, session: ZERO)
         self._dividends, self._interest = dividends, interest
         self._filler = filler
         self._db = sqlite3.connect(":memory:" if dry else str(path), isolation_level=None, timeout=10.0)
@@ -194,7 +198,7 @@ class LocalBook:
 
     def _fill(self, db, order: VenueOrder, amount: Decimal, price: Decimal, at: dt.datetime) -> None:
         value = (amount * price).quantize(CENT)
-        fee = (value * self._rates.get(order.symbol, ZERO)).quantize(CENT)
+        fee = self._fee(order.symbol, value, order.session).quantize(CENT)
         if order.side is Side.BUY and value + fee > Decimal(self._fact("cash")):
             self._end(db, order.client_id, OrderState.REJECTED, "insufficient buying power")
             return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable
+from decimal import Decimal
+from functools import lru_cache
 
 import pandas as pd
 
@@ -13,7 +15,8 @@ from clusterfolio.engine.live.local import LocalVenue
 from clusterfolio.engine.live.market import RunMarket, RunQuotes, calendar_sessions, decimal
 from clusterfolio.engine.live.paper_options import PaperOptions
 from clusterfolio.engine.live.terms import Time
-from clusterfolio.engine.live.venue import Session, Venue
+from clusterfolio.engine.live.venue import ZERO, Session, Venue
+from clusterfolio.engine.trading.costs import costs_of
 
 #: Seconds before the next open from which on bars that are missing are given up: at once, where none can come as the
 #: venue's own time passes.
@@ -50,6 +53,23 @@ class LocalTime:
         self._venue.advance(until)
 
 
+def fees_of(market: RunMarket) -> Callable[[str, Decimal, dt.date], Decimal]:
+    """What the run charges a trade on a session, by what was known at the close before."""
+
+    @lru_cache(maxsize=4)
+    def charges(session: dt.date, last: pd.Timestamp) -> pd.DataFrame:
+        panel = market.panel.until(pd.Timestamp(session) - pd.Timedelta(days=1))
+        return costs_of(panel, panel, market.config.trading).charges(panel.dates[-1], panel.close.ffill().iloc[-1])
+
+    def fee(symbol: str, value: Decimal, session: dt.date) -> Decimal:
+        table = charges(session, market.panel.dates[-1])  # newer prices are another table
+        if symbol not in table.index:
+            return ZERO
+        return value * decimal(table.loc[symbol, "rate"] + table.loc[symbol, "impact"] * float(value) ** 0.5)
+
+    return fee
+
+
 def _local(
     options: PaperOptions, market: RunMarket, journal: Journal, dry: bool
 ) -> tuple[Venue, Time, dict[str, float]]:
@@ -67,13 +87,11 @@ def _local(
         raise ValueError(f"--start: this account began on {known}; a new --home begins anew")
     begin = pd.Timestamp(known) if known else begin
     journal.identify(start=str(begin.date()))
-    config, assets = market.config.trading, market.panel.assets
-    costs = (assets["commission_bps"] + assets["half_spread_bps"]) * config.cost_multiplier / 1e4
-    rates = {str(name): decimal(cost) for name, cost in costs.items()} if config.costs else {}
+    config = market.config.trading
     closes = calendar_sessions(market.calendar, begin.date(), begin.date())[0].closes
     venue = LocalVenue(
         options.folder / "venue.sqlite", RunQuotes(market), start=closes, cash=decimal(config.capital),
-        currency=market.panel.currency, rates=rates, dividends=options.dividends,
+        currency=market.panel.currency, fee=fees_of(market), dividends=options.dividends,
         interest=options.interest, dry=dry,
     )  # fmt: skip
     return venue, LocalTime(venue), {"bars_delay": 0.0, "bars_guard": NEVER, "poll": 600.0}
