@@ -21,8 +21,9 @@ from clusterfolio.strategies.holding import Frictions, Holding
 from clusterfolio.strategies.liquidity import traded_a_day
 from clusterfolio.strategies.policy import Clusters, Decision, Held, PortfolioState
 from clusterfolio.strategies.returns_embedding import EmbeddedReturns
+from clusterfolio.strategies.risk.centre_stop import CentreStop
 from clusterfolio.strategies.risk.config import RiskConfig
-from clusterfolio.strategies.risk.embedding_stop import EmbeddingStop
+from clusterfolio.strategies.risk.embedding_stop import EmbeddingStop, origin_of
 from clusterfolio.strategies.risk.rules import RiskRules, unscaled
 from clusterfolio.strategies.selection import SelectionConfig, ineligible
 from clusterfolio.strategies.windows import panel_windows
@@ -165,6 +166,8 @@ class ClusterPolicy:
         """Embed, cluster, pick and weigh on what the panel holds; its last row is the day decided on."""
         panel = with_features(panel, self.features or FeatureConfig())
         clusters = self.cluster(panel)
+        if self.risk is not None and self.risk.centre_stop:
+            self._labels[id(origin_of(panel)), panel.dates[-1]] = origin_of(panel), clusters.labels
         return Decision.of(panel.dates[-1], clusters, self.hold(clusters, panel, state))
 
     def cluster(self, panel: Panel) -> Clusters:
@@ -239,10 +242,19 @@ class ClusterPolicy:
     def guard(self, weights: pd.Series, panel: Panel, state: PortfolioState) -> tuple:
         """What the risk rules make of weights at the close of the panel's last day (``strategies.risk.rules``)."""
         risk = self.risk or RiskConfig()
-        if not risk.embedding_stop:
+        if not risk.looks_at_embeddings:
             return RiskRules(risk).guard(weights, panel, state)
         panel = with_features(panel, self.features or FeatureConfig())
-        return RiskRules(risk, self.embedding_stop_).guard(weights, panel, state)
+        return RiskRules(risk, self.embedding_stop_, self.centre_stop_).guard(weights, panel, state)
+
+    def labels_on(self, panel: Panel) -> pd.Series:
+        """The clusters at the close of the panel's last day; those of a decision are remembered."""
+        panel = with_features(panel, self.features or FeatureConfig())
+        origin = origin_of(panel)  # kept beside its answer: no other table can come to bear its identity
+        key = id(origin), panel.dates[-1]
+        if key not in self._labels:
+            self._labels[key] = origin, self.cluster(panel).labels
+        return self._labels[key][1]
 
     @property
     def holding(self) -> Holding:
@@ -290,8 +302,12 @@ class ClusterPolicy:
     def release(self) -> None:
         """Forget the embeddings that are remembered; they can be computed again."""
         self.embedder_ = PanelEmbedder(self.encoder, self.embedding or EmbeddingConfig())
-        quantile = 0.0 if self.risk is None else self.risk.embedding_stop
-        self.embedding_stop_ = EmbeddingStop(self.encoder, self.train_span_, quantile) if quantile else None
+        risk = self.risk or RiskConfig()
+        self._labels: dict[tuple[int, pd.Timestamp], tuple[np.ndarray, pd.Series]] = {}
+        self.embedding_stop_, self.centre_stop_ = None, None
+        if risk.looks_at_embeddings:
+            self.embedding_stop_ = EmbeddingStop(self.encoder, self.train_span_, risk.embedding_stop)
+            self.centre_stop_ = CentreStop(self.embedding_stop_, self.labels_on, risk.centre_stop)
 
 
 def _unjudged(traded: pd.Series | None, eligible: list[str]) -> tuple[str, ...]:

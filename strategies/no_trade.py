@@ -42,10 +42,9 @@ def banded(
 ) -> np.ndarray:
     """Weights for accounts that trade to the edge of the band only, ``(n, n_slots)``; they sum to at most 1.
 
-    What is inside its band stays as it is. What is outside goes to the nearer edge, and further into its band as far as
-    the sum is to be that of the targets: names that are bought anyway take what is missing, names that are sold anyway
-    give up what is too much; the rest is cash. Where all together is more than there is, or a class more than its cap,
-    names give way that are furthest above their targets.
+    What is inside its band stays as it is, and what is outside goes to the nearer edge. A name that is bought anew
+    takes what is missing of the sum of the targets, within its band; the rest is cash. Where all together is more than
+    there is, or a class more than its cap, names give way that are furthest above their targets.
 
     Args:
         target: at least 0, summing to at most 1, under the caps, ``(n, n_slots)``; 0 = none, or not to be held.
@@ -57,8 +56,8 @@ def banded(
     >>> target, half = np.array([[0.5, 0.3]]), np.full((1, 2), 0.05)
     >>> banded(target, np.array([[0.52, 0.28]]), half)  # both inside
     array([[0.52, 0.28]])
-    >>> banded(target, np.array([[0.60, 0.26]]), half).round(3)  # to 0.55, less 0.01 by which both are above 0.8
-    array([[0.54, 0.26]])
+    >>> banded(target, np.array([[0.60, 0.26]]), half)  # the first to its edge
+    array([[0.55, 0.26]])
     >>> banded(target, np.zeros((1, 2)), half)  # bought anew: the targets
     array([[0.5, 0.3]])
     """
@@ -66,22 +65,17 @@ def banded(
     low = np.where(wanted, np.maximum(target - half, 0.0), 0.0)
     high = np.where(wanted, np.minimum(target + half, np.maximum(name_cap, target)), 0.0)
     found = np.where(wanted, np.clip(held, low, high), 0.0)
-    total = target.sum(axis=1)
-    buying = wanted & ((held < low) | (held <= 0))  # what is not held is bought, however wide its band
-    found = _moved(found, np.where(buying, high, found), total)
-    found = _moved(found, np.where(wanted & (held > high), low, found), total)
+    found = _filled(found, np.where(wanted & (held <= 0), high - found, 0.0), target.sum(axis=1))
     if kinds is not None and class_cap < 1.0:
         for kind in range(kinds.max(initial=-1) + 1):
             found = _cut(found, np.where(kinds == kind, found - low, 0.0), target, class_cap, kinds == kind)
     return _cut(found, found - low, target, 1.0, np.ones_like(wanted))
 
 
-def _moved(weights: np.ndarray, towards: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Weights moved towards others, all by one part of the way, until they sum to the total or have arrived."""
-    missing, way = total - weights.sum(axis=1), (towards - weights).sum(axis=1)
-    useful = way * missing > 0
-    part = np.where(useful, np.minimum(missing / np.where(useful, way, 1.0), 1.0), 0.0)
-    return weights + part[:, None] * (towards - weights)
+def _filled(weights: np.ndarray, room: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Weights that sum to the total, as far as there is room above them, in proportion to it."""
+    missing, most = np.maximum(total - weights.sum(axis=1), 0.0), room.sum(axis=1)
+    return weights + np.minimum(missing / np.where(most > 0, most, 1.0), 1.0)[:, None] * room
 
 
 def _cut(weights: np.ndarray, room: np.ndarray, target: np.ndarray, limit: float, those: np.ndarray) -> np.ndarray:

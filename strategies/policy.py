@@ -368,7 +368,7 @@ def check_weights(weights: pd.Series, panel: Panel, said: str, most: float = 1.0
     """Refuse weights that cannot be traded; ``said`` begins the sentence, ``most`` is what they may sum to."""
     if len(weights) and not pd.api.types.is_numeric_dtype(weights):
         raise PolicyError(f"{said} returned weights of type {weights.dtype}; expected numbers")
-    unknown = weights.index.difference(panel.symbols)
+    unknown = [name for name in weights.index if name not in panel.symbols]  # asked thousands of times
     if len(unknown) or not weights.index.is_unique:
         wrong = unknown[0] if len(unknown) else weights.index[weights.index.duplicated()][0]
         raise PolicyError(

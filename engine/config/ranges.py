@@ -56,7 +56,8 @@ RANGES = {
     },
     "risk": {
         "stop": "[0, 1)", "trailing_stop": "[0, 1)", "atr_stop": "[0, 1000]", "atr_sessions": "[1, 10000]",
-        "take_profit": "[0, 1000]", "embedding_stop": "[0, 1)", "stop_every": "[1, 10000]", "cool_down": "[0, 10000]",
+        "take_profit": "[0, 1000]", "embedding_stop": "[0, 1)", "centre_stop": "[0, 1)", "stop_every": "[1, 10000]",
+        "cool_down": "[0, 10000]",
         "volatility_target": "[0, 10]", "half_life": "[1, 10000]", "feedback": "[0, 1000]", "persistence": "[0, 1)",
         "max_exposure": "(0, 10]", "exposure_band": "[0, 1]", "volatility_every": "[1, 10000]",
         "name_volatility": "[0, 100]", "max_drawdown": "[0, 1)", "drawdown_exposure": "[0, 1)",

@@ -48,9 +48,9 @@ POLICY_COLUMNS = ("total_return", "cagr", "volatility", "sharpe", "max_drawdown"
 #: The name of the strategy among those it is compared with.
 STRATEGY = "this strategy"
 
-#: Random portfolios that a guard looks at, or that an optimiser weighs, are asked one by one: of each kind so many that
-#: over all decisions no more than this often is asked, and no fewer than these.
-ASKED, FEWEST_PORTFOLIOS = 500, 30
+#: Random portfolios that a guard looks at, or that an optimiser weighs, are asked one by one. Of each kind so many
+#: are drawn that no more than so many looks are taken, or so many portfolios weighed, and no fewer than the least.
+LOOKS, WEIGHED, FEWEST_PORTFOLIOS = 5000, 500, 10
 
 UNGUARDED = (
     "Guard",
@@ -190,10 +190,13 @@ def random_portfolios(run: FinishedRun, cash: pd.Series, exposure: Exposure | No
 
 def portfolios_of(run: FinishedRun) -> int:
     """How many random portfolios of each kind are drawn: fewer where each is looked at, or weighed, on its own."""
-    asked = run.config.significance.portfolios
-    if run.guard is None and run.config.trading.allocate in ALONE:
-        return asked
-    return min(asked, max(FEWEST_PORTFOLIOS, ASKED // len(run.decisions)))
+    asked, n = run.config.significance.portfolios, len(run.decisions)
+    if run.guard is not None:
+        sessions = int((run.panel.sessions > run.decisions[0].asof).sum())
+        asked = min(asked, LOOKS // (n + sessions // run.guard.guard_every))
+    if run.config.trading.allocate not in ALONE:
+        asked = min(asked, WEIGHED // n)
+    return min(run.config.significance.portfolios, max(FEWEST_PORTFOLIOS, asked))
 
 
 def fewer_portfolios(run: FinishedRun, lucks: dict[str, Luck]) -> list[tuple[str, str]]:

@@ -32,6 +32,7 @@ from clusterfolio.engine.leakage.trace import (
     of_decision,
     of_fit,
     of_guard,
+    of_holder,
     of_panel,
     of_series,
 )
@@ -247,9 +248,11 @@ def _trace(inputs: Inputs, day: pd.Timestamp, span: tuple) -> tuple[dict[str, It
         return items, Failure(stage, error)
     known = inputs.panel.until(day)
     items |= of_decision(decision, known)
-    under_rules = of_guard(policy, decision, known)
-    if under_rules is not None:
-        items["weights"] = items.get("weights", {}) | {"weights under the guard": under_rules}
+    try:
+        more = of_holder(policy, decision, known) | (of_guard(policy, decision, known) or {})
+    except Exception as error:
+        return items, Failure("weights", error)
+    items["weights"] = items.get("weights", {}) | more
     return items, decision
 
 

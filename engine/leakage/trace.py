@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 
 from clusterfolio.feeds.features import FEATURES
 from clusterfolio.feeds.panel import FIELDS, MARKET, Panel
-from clusterfolio.strategies.policy import PortfolioState, guard_of, guarded
+from clusterfolio.strategies.policy import PortfolioState, ask, guard_of, guarded
 
 #: In the order of the pipeline: what differs first is where the difference comes from.
 STAGES = (
@@ -26,6 +26,12 @@ OF_DECISION = {
 
 #: Sessions for which an account that a guard is shown has held what was decided.
 HELD_FOR = 63
+
+#: Sessions after a decision at which it is shown again, about: a look of weekly rules.
+LOOKED_AFTER = 5
+
+#: What an account holds of other names than those picked.
+HELD_OF_OTHERS = 0.9
 
 #: Names of learned values that scale what goes in.
 SCALING = ("center_", "scale_")
@@ -120,9 +126,9 @@ def of_decision(decision: Any, panel: Panel) -> dict[str, Items]:
     return items
 
 
-def of_guard(policy: Any, decision: Any, panel: Panel) -> pd.DataFrame | None:
-    """What the policy's guard makes of a decision's weights in an account that has held them for a quarter; None
-    without a guard.
+def of_guard(policy: Any, decision: Any, panel: Panel) -> Items | None:
+    """What the policy's guard makes of a decision's weights in an account that has held them for a quarter, at the
+    decision and at a look after it; None without a guard.
     """
     guard = guard_of(policy)
     if guard is None or not len(decision.weights):
@@ -133,7 +139,26 @@ def of_guard(policy: Any, decision: Any, panel: Panel) -> pd.DataFrame | None:
     entries = dict.fromkeys(names, closes.index[0])
     cash = 1.0 - float(decision.weights.sum())
     state = PortfolioState(decision.weights, cash, entries, panel.dates[-1], values)
-    return table(guarded(guard, decision.weights, panel, state).weights)
+    first = guarded(guard, decision.weights, panel, state)
+    passed = guard.guard_every * max(1, LOOKED_AFTER // guard.guard_every)  # a look of the slower rules too
+    earlier = panel.sessions[max(0, len(panel.sessions) - 1 - passed)]
+    later = guarded(guard, decision.weights, panel, replace(state, decided=earlier, memory=first.memory))
+    return {"weights under the guard": table(first.weights), "weights under the guard, later": table(later.weights)}
+
+
+def of_holder(policy: Any, decision: Any, panel: Panel) -> Items:
+    """What the policy decides for an account that holds other names than those it picked without one: of the names it
+    knows the last ones, as many, equally; nothing where it knows no other.
+    """
+    labels = getattr(decision, "labels", None)
+    known = [] if labels is None else [name for name in labels.index if name not in set(decision.weights.index)]
+    held = sorted(known)[-max(1, len(decision.weights)) :]
+    if not held:
+        return {}
+    weights = pd.Series(HELD_OF_OTHERS / len(held), held)
+    entries = dict.fromkeys(held, panel.sessions[-HELD_FOR:][0])
+    state = PortfolioState(weights, 1.0 - HELD_OF_OTHERS, entries, panel.dates[-1])
+    return {"weights of an account that holds others": table(ask(policy, panel, state).weights)}
 
 
 def learned(thing: Any, seen: set[int], path: str = "", depth: int = 4) -> Iterator[tuple[str, Any]]:

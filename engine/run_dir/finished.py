@@ -86,7 +86,7 @@ def reopen(run_dir: Path) -> FinishedRun:
 
 def _rules(config: RunConfig) -> Guard | None:
     """The rules of [risk], which need no code of a run's own; None where one of them needs the trained encoder."""
-    own = config.policy.name in BUILT_IN and not config.risk.embedding_stop
+    own = config.policy.name in BUILT_IN and not config.risk.looks_at_embeddings
     return guard_of(RiskRules(config.risk)) if own else None
 
 

@@ -20,6 +20,8 @@ class RiskConfig:
         take_profit: when its close lies this fraction above the price it was bought at.
         embedding_stop: when its embedding has moved further from the one at its entry than this quantile (0.99) of such
             moves on the training span; looked at every `volatility_every` sessions.
+        centre_stop: when its embedding lies further from the middle of its cluster, those that were in it at the last
+            decision, than this quantile (0.99) of such distances on the training span; looked at as `embedding_stop`.
         stop_every: sessions from one look of stops and circuit breaker to the next; what they leave is left at the next
             open.
         cool_down: sessions after a stop in which the name is not bought again; its part stays in cash.
@@ -45,6 +47,7 @@ class RiskConfig:
     atr_sessions: int = 20
     take_profit: float = 0.0
     embedding_stop: float = 0.0
+    centre_stop: float = 0.0
     stop_every: int = 1
     cool_down: int = 21
     volatility_target: float = 0.0
@@ -61,7 +64,7 @@ class RiskConfig:
     drawdown_sessions: int = 63
 
     def __post_init__(self):
-        for name in ("stop", "trailing_stop", "max_drawdown", "embedding_stop", "persistence"):
+        for name in ("stop", "trailing_stop", "max_drawdown", "embedding_stop", "centre_stop", "persistence"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"risk.{name}: got {getattr(self, name)}, expected 0 <= {name} < 1")
         for name in ("atr_stop", "take_profit", "volatility_target", "feedback", "exposure_band", "name_volatility"):
@@ -85,6 +88,11 @@ class RiskConfig:
         return bool(self.stop or self.trailing_stop or self.atr_stop or self.take_profit)
 
     @property
+    def looks_at_embeddings(self) -> bool:
+        """Whether a stop looks at embeddings, and so needs the encoder."""
+        return bool(self.embedding_stop or self.centre_stop)
+
+    @property
     def scales(self) -> bool:
         """Whether weights are scaled by a volatility."""
         return bool(self.volatility_target or self.name_volatility)
@@ -100,6 +108,6 @@ class RiskConfig:
         cadences = []
         if self.stops or self.max_drawdown:
             cadences.append(self.stop_every)
-        if self.scales or self.embedding_stop:
+        if self.scales or self.looks_at_embeddings:
             cadences.append(self.volatility_every)
         return math.gcd(*cadences)

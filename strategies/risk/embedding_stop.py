@@ -62,7 +62,7 @@ class EmbeddingStop:
 
     def limit(self, panel: Panel) -> float:
         """The distance above which a name is left."""
-        origin = _origin(panel)
+        origin = origin_of(panel)
         if id(origin) not in self._limit:
             moves = self.usual_moves(panel)
             found = float(np.quantile(moves, self.quantile)) if len(moves) else np.inf
@@ -81,7 +81,7 @@ class EmbeddingStop:
 
     def embed(self, panel: Panel, day: pd.Timestamp) -> np.ndarray:
         """Every asset's newest window at the close of a day, ``(n_assets, embed_dim)``; NaN where it has none."""
-        origin = _origin(panel)  # kept beside its answer: no other table can come to bear its identity
+        origin = origin_of(panel)  # kept beside its answer: no other table can come to bear its identity
         key = id(origin), day
         if key not in self._known:
             self._known[key] = origin, self._embed(panel, day)
@@ -111,7 +111,7 @@ def _features(panel: Panel) -> Features:
     return panel.features
 
 
-def _origin(panel: Panel) -> np.ndarray:
+def origin_of(panel: Panel) -> np.ndarray:
     """The table of features that a panel cut at a day is a view of."""
     values = _features(panel).values
     return values if values.base is None else values.base

@@ -31,12 +31,26 @@ def session_returns(panel: Panel, names: Sequence[str], sessions: int) -> np.nda
     return np.nan_to_num(closes[1:] / closes[:-1] - 1.0)
 
 
-def since(panel: Panel, name: str, day: pd.Timestamp) -> tuple[np.ndarray, float]:
-    """A name's closes from ``day`` on, without days on which it had none, and its open on that day (NaN = none)."""
-    first = int(panel.dates.searchsorted(day))
-    closes = _values(panel.close, panel, [name], first)[:, 0]
-    opens = _values(panel.open, panel, [name], first)[:1, 0]
-    return closes[np.isfinite(closes)], float(opens[0]) if len(opens) else np.nan
+def since(
+    panel: Panel, names: Sequence[str], days: Sequence[pd.Timestamp]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each name its last close, its highest since the day it was bought, and that day's open, ``(n_names,)`` each.
+
+    NaN where it has had no close since; the open of a day without one is the first close after it.
+    """
+    rows = panel.dates.searchsorted(pd.DatetimeIndex(days))
+    first = int(rows.min())
+    closes = _values(panel.close, panel, names, first)
+    closes[np.arange(first, first + len(closes))[:, None] < rows] = np.nan
+    known = np.isfinite(closes)
+    some = known.any(axis=0)
+    columns = np.arange(len(names))
+    newest, oldest = len(closes) - 1 - known[::-1].argmax(axis=0), known.argmax(axis=0)
+    last, high = closes[newest, columns], np.where(known, closes, -np.inf).max(axis=0, initial=-np.inf)
+    opens = _values(panel.open, panel, names, first)
+    entry = opens[np.minimum(rows - first, len(opens) - 1), columns]
+    entry = np.where(np.isfinite(entry) & (entry > 0), entry, closes[oldest, columns])
+    return np.where(some, last, np.nan), np.where(some, np.maximum(high, entry), np.nan), entry
 
 
 def bars(panel: Panel, name: str, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -49,7 +63,8 @@ def bars(panel: Panel, name: str, count: int) -> tuple[np.ndarray, np.ndarray, n
 
 
 def _values(frame: pd.DataFrame, panel: Panel, names: Sequence[str], first: int) -> np.ndarray:
-    return frame.to_numpy()[first:, panel.symbols.get_indexer(list(names))].astype(float)
+    columns = [panel.symbols.get_loc(name) for name in names]  # get_indexer would make an index of the names first
+    return frame.to_numpy()[first:, columns].astype(float)
 
 
 def _carried(closes: np.ndarray) -> np.ndarray:

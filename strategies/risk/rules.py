@@ -8,9 +8,9 @@ the account's state; what cannot be (how long a name stays out, the peak, the fe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,13 +19,23 @@ from clusterfolio.feeds.panel import Panel
 from clusterfolio.strategies.policy import PortfolioState, changed_names
 from clusterfolio.strategies.risk import recent, volatility
 from clusterfolio.strategies.risk.config import RiskConfig
-from clusterfolio.strategies.risk.stops import percent, stopped, true_range
+from clusterfolio.strategies.risk.stops import fired, percent, true_range
 
 #: A name's own scale changes between decisions when it would by more than this part.
 NAME_BAND = 0.1
 
 #: ``(panel, entries) -> reasons`` by symbol of the names that an embedding stop leaves.
 EmbeddingStop = Callable[[Panel, Mapping[str, pd.Timestamp]], dict[str, str]]
+
+
+class CentreStop(Protocol):
+    """See ``strategies.risk.centre_stop``."""
+
+    def peers(self, panel: Panel, names: Sequence[str]) -> dict[str, list[str]]:
+        """The others of each name's cluster."""
+
+    def __call__(self, panel: Panel, peers: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """Why names are to be left."""
 
 
 @dataclass
@@ -40,6 +50,7 @@ class Noted:
         correction: of the feedback.
         peak: highest value of the account that counts.
         tripped: the day on which the circuit breaker cut the exposure, "" = it has not.
+        peers: by symbol, who else was in its cluster at the decision, where a stop looks at them.
     """
 
     base: dict[str, float] = field(default_factory=dict)
@@ -49,6 +60,7 @@ class Noted:
     correction: float = 0.0
     peak: float = 0.0
     tripped: str = ""
+    peers: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, memory: Mapping[str, Any]) -> Noted:
@@ -64,14 +76,19 @@ class RiskRules:
 
     Args:
         config: which rules, with which values.
-        embedding_stop: the embedding stop, where ``config.embedding_stop`` asks for it.
+        embedding_stop, centre_stop: the stops that look at embeddings, where ``config`` asks for them.
     """
 
-    def __init__(self, config: RiskConfig, embedding_stop: EmbeddingStop | None = None):
+    def __init__(
+        self, config: RiskConfig, embedding_stop: EmbeddingStop | None = None, centre_stop: CentreStop | None = None
+    ):
         if config.embedding_stop and embedding_stop is None:
             raise ValueError("risk.embedding_stop: it needs a policy with an encoder")
+        if config.centre_stop and centre_stop is None:
+            raise ValueError("risk.centre_stop: it needs a policy with an encoder and clusters")
         self.config = config
         self.embedding_stop = embedding_stop
+        self.centre_stop = centre_stop
 
     @property
     def guard_every(self) -> int:
@@ -97,6 +114,8 @@ class RiskRules:
             self._leave(noted, panel, state, reasons, slow=passed % self.config.volatility_every == 0)
         if fresh:
             self._keep_out(noted, panel, reasons)
+            if self.centre_stop is not None and self.config.centre_stop:
+                noted.peers = self.centre_stop.peers(panel, list(noted.base))
         if passed % self.config.volatility_every == 0:
             self._scale_names(noted, panel, reasons, fresh)
             self._scale_all(noted, panel, state, reasons, fresh)
@@ -111,26 +130,40 @@ class RiskRules:
     def _leave(self, noted: Noted, panel: Panel, state: PortfolioState, reasons: dict[str, str], slow: bool) -> None:
         """Stops: names leave until a later decision, and until they have cooled down."""
         held = {name: day for name, day in state.entries.items() if noted.base.get(name)}
-        fired: dict[str, str] = {}
+        leaving: dict[str, str] = {}
         if self.config.stops:
-            fired = {name: self._stopped(panel, name, day) for name, day in held.items()}
-        if self.embedding_stop is not None and self.config.embedding_stop and slow and held:
-            fired = self.embedding_stop(panel, held) | {name: why for name, why in fired.items() if why}
-        for name, why in fired.items():
+            leaving = self._stopped(panel, held)
+        if slow and held:
+            leaving = self._by_embedding(noted, panel, held) | {name: why for name, why in leaving.items() if why}
+        for name, why in leaving.items():
             if why:
                 del noted.base[name]
                 noted.out[name] = str(panel.dates[-1].date())
                 reasons[name] = why
 
-    def _stopped(self, panel: Panel, name: str, day: pd.Timestamp) -> str:
-        closes, entry = recent.since(panel, name, day)
-        if not len(closes):
-            return ""
-        average = np.nan
-        if self.config.atr_stop:
-            ranges = true_range(*recent.bars(panel, name, self.config.atr_sessions + 1))
-            average = float(ranges.mean()) if len(ranges) == self.config.atr_sessions else np.nan
-        return stopped(closes, entry if entry > 0 else closes[0], average, self.config)
+    def _by_embedding(self, noted: Noted, panel: Panel, held: Mapping[str, pd.Timestamp]) -> dict[str, str]:
+        """Which names a stop on their embeddings leaves, and why."""
+        reasons: dict[str, str] = {}
+        if self.centre_stop is not None and self.config.centre_stop:
+            reasons = self.centre_stop(panel, {name: noted.peers[name] for name in held if name in noted.peers})
+        if self.embedding_stop is not None and self.config.embedding_stop:
+            reasons |= self.embedding_stop(panel, held)
+        return reasons
+
+    def _stopped(self, panel: Panel, held: Mapping[str, pd.Timestamp]) -> dict[str, str]:
+        """Which names a stop on their prices leaves, and why."""
+        reasons, names = {}, list(held)
+        if not names:
+            return reasons
+        for name, close, high, entry in zip(names, *recent.since(panel, names, list(held.values())), strict=True):
+            average = self._average_range(panel, name) if self.config.atr_stop else np.nan
+            if close == close:
+                reasons[name] = fired(float(close), float(high), float(entry), average, self.config)
+        return reasons
+
+    def _average_range(self, panel: Panel, name: str) -> float:
+        ranges = true_range(*recent.bars(panel, name, self.config.atr_sessions + 1))
+        return float(ranges.mean()) if len(ranges) == self.config.atr_sessions else np.nan
 
     def _keep_out(self, noted: Noted, panel: Panel, reasons: dict[str, str]) -> None:
         """A decision's names that have not cooled down stay in cash."""

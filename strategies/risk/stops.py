@@ -25,20 +25,17 @@ def true_range(high: np.ndarray, low: np.ndarray, close: np.ndarray) -> np.ndarr
     return np.maximum(high[1:], close[:-1]) - np.minimum(low[1:], close[:-1])
 
 
-def stopped(closes: np.ndarray, entry: float, average_range: float, config: RiskConfig) -> str:
-    """Why a name is to be left at its newest close, in a line; "" = it stays. The first rule that fires is named.
+def fired(close: float, high: float, entry: float, average_range: float, config: RiskConfig) -> str:
+    """Why a name is to be left at its close, in a line; "" = it stays. The first rule that fires is named.
 
     Args:
-        closes: from the day it was bought on, the newest last, ``(n_sessions,)``.
+        high: its highest close since it was bought, or the price it was bought at where that is higher.
         entry: the price it was bought at.
         average_range: its average true range; NaN = not known.
 
-    >>> stopped(np.array([100.0, 91.0]), 100.0, np.nan, RiskConfig(stop=0.08))
-    'stop, 9.0 % > 8.0 % under its entry'
-    >>> stopped(np.array([100.0, 120.0, 107.0]), 100.0, 4.0, RiskConfig(atr_stop=3.0))
+    >>> fired(107.0, 120.0, 100.0, 4.0, RiskConfig(atr_stop=3.0))
     'ATR stop, 3.2 > 3.0 ranges under its high'
     """
-    close, high = closes[-1], max(float(np.max(closes)), entry)
     loss, fall, gain = 1.0 - close / entry, 1.0 - close / high, close / entry - 1.0
     if 0 < config.stop <= loss:
         return f"stop, {percent(loss)} > {percent(config.stop)} under its entry"
@@ -49,3 +46,12 @@ def stopped(closes: np.ndarray, entry: float, average_range: float, config: Risk
     if 0 < config.take_profit <= gain:
         return f"take-profit, {percent(gain)} > {percent(config.take_profit)} above its entry"
     return ""
+
+
+def stopped(closes: np.ndarray, entry: float, average_range: float, config: RiskConfig) -> str:
+    """The same from a name's closes, from the day it was bought on, the newest last, ``(n_sessions,)``.
+
+    >>> stopped(np.array([100.0, 91.0]), 100.0, np.nan, RiskConfig(stop=0.08))
+    'stop, 9.0 % > 8.0 % under its entry'
+    """
+    return fired(float(closes[-1]), max(float(np.max(closes)), entry), entry, average_range, config)

@@ -8,6 +8,7 @@ import pytest
 
 from clusterfolio.feeds.features import with_features
 from clusterfolio.strategies.policy import PortfolioState, guarded
+from clusterfolio.strategies.risk.centre_stop import CentreStop
 from clusterfolio.strategies.risk.config import RiskConfig
 from clusterfolio.strategies.risk.embedding_stop import EmbeddingStop
 from clusterfolio.strategies.risk.rules import RiskRules
@@ -105,3 +106,57 @@ def test_no_later_feature_reaches_it(panel):
 def test_without_an_encoder_it_is_refused():
     with pytest.raises(ValueError, match="embedding_stop: it needs a policy with an encoder"):
         RiskRules(RiskConfig(embedding_stop=0.99))
+
+
+# From the middle of the cluster ------------------------------------------------------------------------------------
+
+
+def centre_stop_of(panel, quantile=0.99, labels=None):
+    return CentreStop(stop_of(panel), lambda known: pd.Series(0, list("ABCDE")) if labels is None else labels, quantile)
+
+
+def test_the_limit_is_the_quantile_of_distances_from_the_others_on_the_training_span(panel):
+    stop = centre_stop_of(panel, labels=pd.Series([0, 0, 0, 1, 2], list("ABCDE")))
+    usual = []
+    for day in panel.sessions[50:251:10]:
+        where = stop.embeddings.embed(panel, day)[:3]
+        usual += [
+            np.linalg.norm(where[i] - np.median(where[[j for j in range(3) if j != i]], axis=0)) for i in range(3)
+        ]
+    assert stop.limit(panel) == pytest.approx(np.quantile(usual, 0.99))
+    assert stop.peers(panel, ["A", "D", "X"]) == {"A": ["B", "C"], "D": []}
+
+
+def test_what_no_longer_behaves_as_its_cluster_is_left_and_a_cluster_may_move_as_a_whole(panel):
+    rules = RiskRules(RiskConfig(centre_stop=0.99), centre_stop=centre_stop_of(panel))
+    weights = pd.Series(0.2, list("ABCDE"))
+    for row, left in ((345, []), (380, ["E"])):  # E has turned wild in between
+        fresh = panel.until(panel.dates[row - 5])
+        noted = guarded(rules, weights, fresh, PortfolioState(decided=fresh.dates[-1]))
+        assert noted.memory["peers"]["E"] == list("ABCD") and not noted.reasons
+        state = PortfolioState(
+            entries=dict.fromkeys("ABCDE", fresh.dates[-1]), decided=fresh.dates[-1], memory=noted.memory
+        )
+        found = guarded(rules, weights, panel.until(panel.dates[row]), state)
+        assert sorted(found.reasons) == left and all(why.startswith("centre stop, ") for why in found.reasons.values())
+    # All five wilder: nobody is away from the others more than usual, seen against their own scale.
+    calm = centre_stop_of(panel)
+    values = panel.features.values.copy()
+    values[360:] = values[360:, [0]] * 10
+    wild = replace(panel, features=replace(panel.features, values=values))
+    assert not calm(wild.until(panel.dates[380]), calm.peers(wild, list("ABCDE")))
+    assert RiskRules(RiskConfig(centre_stop=0.99), centre_stop=calm).guard_every == 5
+
+
+def test_no_later_feature_reaches_the_centre_stop(panel):
+    values = panel.features.values.copy()
+    values[381:] *= 7
+    other = replace(panel, features=replace(panel.features, values=values))
+    day, peers = panel.dates[380], centre_stop_of(panel).peers(panel, list("ABCDE"))
+    found = [centre_stop_of(one)(one.until(day), peers) for one in (panel, other)]
+    assert found[0] == found[1] and list(found[0]) == ["E"]
+
+
+def test_without_clusters_a_centre_stop_is_refused():
+    with pytest.raises(ValueError, match="centre_stop: it needs a policy with an encoder and clusters"):
+        RiskRules(RiskConfig(centre_stop=0.99))
