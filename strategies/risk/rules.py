@@ -152,7 +152,8 @@ class RiskRules:
 
     def _stopped(self, panel: Panel, held: Mapping[str, pd.Timestamp]) -> dict[str, str]:
         """Which names a stop on their prices leaves, and why."""
-        reasons, names = {}, list(held)
+        reasons: dict[str, str] = {}
+        names = list(held)
         if not names:
             return reasons
         for name, close, high, entry in zip(names, *recent.since(panel, names, list(held.values())), strict=True):
