@@ -2,8 +2,10 @@
 
     python -m tests.engine.live.simulation --days 2000 --seed 1
 
-A crash drops everything the runner holds in memory, before or after any commit of the journal and any call of the
-venue; the journal's file and the venue go on. Counts by fault are printed; the same seed replays the same days.
+Two lists: after the faults of the first the target is reached; those of the second halt, and a person who comes the
+next morning puts them right. A crash drops everything the runner holds in memory, before or after any commit of the
+journal and any call of the venue; the journal's file and the venue go on. Counts by fault are printed; the same seed
+replays the same days. It exits with 1 where something is wrong.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import random
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -23,7 +26,17 @@ from clusterfolio.engine.live.journal import Journal
 from clusterfolio.engine.live.records import IntentState
 from clusterfolio.engine.live.runner import Runner
 from clusterfolio.engine.live.terms import Halted
-from clusterfolio.engine.live.venue import NotAccepted, OrderState, Unanswered, Unavailable
+from clusterfolio.engine.live.venue import (
+    NotAccepted,
+    OrderState,
+    Session,
+    Side,
+    Unanswered,
+    Unavailable,
+    Unreadable,
+    VenueOrder,
+    VenuePosition,
+)
 from tests.engine.live.worlds import VenueTime, World, local_venue, settings
 
 #: Chance of each fault where it can happen. After all of them the target must be reached.
@@ -46,6 +59,19 @@ RECOVERABLE = {
 }
 
 
+#: Chance of each at a connection. Each of them must halt, by name, and nothing else may.
+UNRECOVERABLE = {
+    "a foreign position": "are not ours",
+    "a position that is gone": "no activity of the venue says why",
+    "a foreign order": "a foreign order",
+    "an order stated otherwise": "the venue has",
+    "a blocked account": "has blocked account",
+    "a session of the venue alone": "calendar: the venue is open on",
+    "an answer that is not understood": "not understood",
+}
+STRIKES = 0.002
+
+
 class Crash(BaseException):
     """The process dies here."""
 
@@ -55,7 +81,7 @@ class Fate:
 
     def __init__(self, seed: int, chances=None):
         self.random = random.Random(seed)
-        self.chances = dict(RECOVERABLE if chances is None else chances)
+        self.chances = {**RECOVERABLE, **dict.fromkeys(UNRECOVERABLE, STRIKES)} if chances is None else dict(chances)
         self.counts: Counter = Counter()
         self.on = True
 
@@ -94,6 +120,7 @@ class FaultyVenue:
         self.on_the_way: list[tuple[dt.datetime, object]] = []
         self.down_until = self.away_until = inner.now
         self.old_positions: tuple[dt.datetime, list] | None = None
+        self.trouble = ""  # of the second list
         self.submitted: Counter = Counter()  # by client id: how often the venue was given an order it had already
 
     def _asked(self) -> None:
@@ -131,6 +158,8 @@ class FaultyVenue:
 
     def connect(self, timeout):
         self._asked()
+        if not self.trouble:
+            self.trouble = next((fault for fault in UNRECOVERABLE if self.fate.strikes(fault)), "")
         self.inner.connect(timeout)
 
     def close(self):
@@ -143,15 +172,30 @@ class FaultyVenue:
         return self.inner.now >= self.away_until and self.inner.stream_ready()
 
     def clock(self):
+        if self.trouble == "an answer that is not understood":
+            raise Unreadable("clock: got 'noon', not understood")
         return self._read(self.inner.clock)
 
     def calendar(self, first, last):
-        return self._read(lambda: self.inner.calendar(first, last))
+        found = self._read(lambda: self.inner.calendar(first, last))
+        sunday = next(d for d in (self.inner.now.date() + dt.timedelta(days=n) for n in range(7)) if d.weekday() == 6)
+        if self.trouble == "a session of the venue alone" and first <= sunday <= last:
+            noon = dt.datetime.combine(sunday, dt.time(12), dt.UTC)
+            found = sorted([*found, Session(sunday, noon, noon + dt.timedelta(hours=4))], key=lambda s: s.day)
+        return found
 
     def account(self):
-        return self._read(self.inner.account)
+        blocked = "for a reason" if self.trouble == "a blocked account" else ""
+        return replace(self._read(self.inner.account), blocked=blocked)
 
     def positions(self):
+        found = self._stated_positions()
+        if self.trouble == "a position that is gone":
+            return found[1:]
+        others = [VenuePosition("S5", Decimal(1_000_000))] if self.trouble == "a foreign position" else []
+        return [p for p in found if p.symbol not in {other.symbol for other in others}] + others
+
+    def _stated_positions(self):
         if self.old_positions is not None and self.inner.now < self.old_positions[0]:
             return self._read(lambda: self.old_positions[1])
         if self.fate.strikes("positions lag"):
@@ -161,10 +205,15 @@ class FaultyVenue:
     def _ids(self, order):
         """Of a venue that gives every order the same: ids are of no use to know one by."""
         self.fate.counts["venue ids used twice"] += order is not None
-        return order if order is None else replace(order, venue_id="1")
+        if order is None:
+            return None
+        more = 1 if self.trouble == "an order stated otherwise" else 0
+        return replace(order, venue_id="1", quantity=order.quantity + more)
 
     def open_orders(self):
-        return self._read(lambda: [self._ids(o) for o in self.inner.open_orders()])
+        foreign = VenueOrder("theirs", "2", "S0", Side.BUY, Decimal(3), Decimal(0), OrderState.OPEN)
+        others = [foreign] if self.trouble == "a foreign order" else []
+        return others + self._read(lambda: [self._ids(o) for o in self.inner.open_orders()])
 
     def orders(self, since):
         return self._read(lambda: [self._ids(o) for o in self.inner.orders(since)])
@@ -267,7 +316,8 @@ class Told:
     reached: int = 0
     named: int = 0
     dropped: int = 0
-    halts: list[str] = field(default_factory=list)
+    halts: list[str] = field(default_factory=list)  # without a fault of the second list
+    stopped: Counter = field(default_factory=Counter)  # by a fault of the second list, each by its reason
     doubled: int = 0
     refused_twins: int = 0
     seconds: float = 0.0
@@ -292,7 +342,11 @@ def simulate(days: int, seed: int, folder: Path, chances=None, **more) -> Told:
             fate.on = False
             journal = CrashingJournal(folder / "journal.sqlite", durable=False)
             if (halt := journal.state("halt")) is not None:
-                told.halts.append(halt["why"])
+                if faulty.trouble and UNRECOVERABLE[faulty.trouble] in halt["why"]:
+                    told.stopped[faulty.trouble] += 1
+                else:
+                    told.halts.append(halt["why"])
+                faulty.trouble = ""
                 journal.set_state("halt", None)
             fate.on = True
             runner = Runner(faulty, journal, world, clock, settings(**more), kill_file=folder / "KILL")
@@ -375,12 +429,16 @@ def main() -> None:
         f"{told.refused_twins} twins refused by the venue, {told.crashes} crashes, {told.seconds:.0f} s of CPU"
     )
     print(f"plans: {told.reached} reached their target, {told.named} short of it by name, {told.dropped} dropped")
-    print(f"halts: {len(told.halts)}")
-    for why in told.halts[:20]:
-        print("  ", why)
+    print(f"halts without a reason of the second list: {len(told.halts)}", *told.halts[:20], sep="\n   ")
     for fault in RECOVERABLE:
         print(f"  {told.faults[fault]:6}  {fault}")
+    print(
+        f"faults after which it halts, by name: {told.stopped.total()} of {sum(told.faults[f] for f in UNRECOVERABLE)}"
+    )
+    for fault in UNRECOVERABLE:
+        print(f"  {told.stopped[fault]:6} of {told.faults[fault]}  {fault}")
     print("problems:", told.problems[:10] or "none")
+    sys.exit(bool(told.problems or told.doubled or len(told.halts) > 0.01 * told.days))
 
 
 if __name__ == "__main__":

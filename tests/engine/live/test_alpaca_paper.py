@@ -13,7 +13,6 @@ from clusterfolio.engine.progress import Silent
 from tests.engine.live import loopback as lb
 from tests.engine.live.loopback import Loopback
 from tests.engine.live.worlds import close_of
-from tests.market_files import DATES, source_options
 from tests.test_commands import invoke
 
 BEGIN = dt.date(2024, 11, 29)  # a half day, before a weekend
@@ -24,14 +23,6 @@ class Listed:
 
     def __init__(self, market):
         self.quotes = lambda: RunQuotes(market)
-
-
-@pytest.fixture(scope="module")
-def finished(market, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "first"
-    policy = ("--policy", "tests.engine.live.own_policy:Momentum", "--set", "significance.on=false")
-    invoke("run", *source_options(market), *DATES, *policy, "--out", out, "--quiet", "--no-report")
-    return out
 
 
 @pytest.fixture(scope="module")

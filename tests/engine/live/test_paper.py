@@ -10,16 +10,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from tests.market_files import DATES, source_options
 from tests.test_commands import invoke
-
-
-@pytest.fixture(scope="module")
-def finished(market, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "first"
-    policy = ("--policy", "tests.engine.live.own_policy:Momentum", "--set", "significance.on=false")
-    invoke("run", *source_options(market), *DATES, *policy, "--out", out, "--quiet", "--no-report")
-    return out
 
 
 @pytest.fixture
