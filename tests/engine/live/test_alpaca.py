@@ -405,6 +405,7 @@ def test_a_split_comes_with_its_ratio(tmp_path):
 # Requests a minute
 
 
+@pytest.mark.acceptance
 def test_320_orders_against_an_enforced_200_a_minute(tmp_path):
     """All are taken, none is refused for coming too fast, and the questions in between wait for the orders."""
     names = [f"S{n}" for n in range(320)]

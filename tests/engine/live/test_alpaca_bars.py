@@ -126,6 +126,7 @@ def test_pages_are_followed_and_what_is_not_understood_is_refused_by_name(there,
         bars_of(there).daily(["S0"], first, last)
 
 
+@pytest.mark.acceptance
 def test_data_waits_for_its_turn_behind_orders(there, wide):
     """At 200 a minute of which 20 are kept for orders: no 429 however many bars are asked for."""
     bars, began = bars_of(there), there.monotonic()

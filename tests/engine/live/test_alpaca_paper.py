@@ -58,6 +58,7 @@ def told(what, account, *more, code=0):
     return json.loads(invoke("paper", what, *account, *quiet, *more, "--json", code=code).stdout)
 
 
+@pytest.mark.acceptance
 def test_plan_and_dry_run_write_nothing_and_are_what_is_sent(there, account):
     planned = told("plan", account)
     dry = told("once", account, "--dry-run")

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
+from clusterfolio.engine.live.paper import notifier
 from tests.test_commands import invoke
 
 
@@ -54,6 +55,7 @@ def test_a_first_day_takes_one_command_after_the_run_and_goes_on(finished, home,
         assert b"SECRETID" not in file.read_bytes() and b"very-secret" not in file.read_bytes()
 
 
+@pytest.mark.acceptance
 def test_what_decide_says_paper_orders(finished, home):
     planned = told("plan", finished, *QUIET, *home)
     day = planned["plan"]["decided"]
@@ -86,6 +88,7 @@ def test_a_dry_run_leaves_no_trace(finished, home):
     assert "no paper account here" in invoke("paper", "status", finished, *home, code=2).output
 
 
+@pytest.mark.acceptance
 def test_halt_and_resume(finished, home):
     before = told("once", finished, *QUIET, *home)["looked_at"]
     invoke("paper", "halt", finished, *home)
@@ -101,6 +104,7 @@ def test_halt_and_resume(finished, home):
     assert told("status", finished, *home)["held"] == {}
 
 
+@pytest.mark.acceptance
 def test_it_says_when_the_bars_end(finished, home):
     begin = pd.read_csv(finished / "benchmark.csv", index_col=0).index[-3]
     told("run", finished, *QUIET, *home, "--start", begin)
@@ -133,6 +137,7 @@ def test_a_session_without_its_bars_is_named_as_skipped_and_a_dry_run_says_the_s
     assert dry["plan"]["decided"] == after["looked_at"]
 
 
+@pytest.mark.acceptance
 def test_a_dry_run_on_a_first_day_without_its_bars_goes_on_as_once_does(finished, home, with_a_hole):
     _, hole, path = with_a_hole
     begin = ("--start", hole)
@@ -149,6 +154,18 @@ def test_a_limit_halts_and_is_named(finished, home):
     assert "unknown limit" in invoke("paper", "once", finished, *QUIET, *home, "--limit", "x=1", code=2).output
 
 
+def test_a_command_gets_an_event_as_json_and_its_failing_stops_nothing(tmp_path, caplog):
+    file, script = tmp_path / "events", tmp_path / "notify.sh"
+    script.write_text(f"cat >> {file}\n")
+    notifier(f"sh {script}")("halt", {"why": "a reason", "day": pd.Timestamp("2025-01-31").date()})
+    assert json.loads(file.read_text()) == {"event": "halt", "why": "a reason", "day": "2025-01-31"}
+    notifier("false")("day", {})
+    notifier("no-such-command")("day", {})
+    notifier("")("day", {})
+    assert caplog.text.count("--notify") == 2
+
+
+@pytest.mark.acceptance
 def test_each_event_is_given_to_a_command(finished, home, tmp_path):
     file, script = tmp_path / "events", tmp_path / "notify.sh"
     script.write_text(f"cat >> {file}; echo >> {file}\n")
@@ -157,6 +174,7 @@ def test_each_event_is_given_to_a_command(finished, home, tmp_path):
     assert {"plan", "order", "fill", "settled", "day"} <= set(events)
 
 
+@pytest.mark.acceptance
 def test_a_run_says_each_day_as_it_goes_and_another_process_is_told_to_wait(finished, home):
     with FileLock(home[1] / "lock"):
         assert "not now: " in invoke("paper", "once", finished, *QUIET, *home, code=6).output
@@ -180,8 +198,6 @@ def test_without_a_gateway_it_says_where_it_looked(finished, home, monkeypatch):
             taken.bind(("127.0.0.1", 4002))
         said = invoke("paper", "once", finished, *QUIET, "--venue", "ibkr", *home, code=6).output
     assert "127.0.0.1:4002" in said
-    monkeypatch.setenv("IBKR_PORT", "4001")
-    assert "paper trading: 4002" in invoke("paper", "once", finished, *QUIET, "--venue", "ibkr", *home, code=2).output
 
 
 def test_what_is_wrong_is_said(finished, home, tmp_path):

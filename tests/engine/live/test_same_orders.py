@@ -96,7 +96,10 @@ def same_orders_but_for_the_amount(found):
     assert (found.backtest["amount"] * found.paper["amount"] > 0).all()
 
 
-@pytest.mark.parametrize("whole", [True, False])
+SLOW = pytest.mark.acceptance
+
+
+@pytest.mark.parametrize("whole", [True, pytest.param(False, marks=SLOW)])
 def test_backtest_and_paper_order_the_same(tmp_path, whole):
     found = both(tmp_path, 30, whole, 4)
     assert len(found.backtest) > 20
@@ -108,7 +111,7 @@ def test_backtest_and_paper_order_the_same(tmp_path, whole):
 YIELDS = [(6, "S0", 0.01), (9, "S1", 0.008), (15, "S2", 0.01), (22, "S3", 0.005), (23, "S4", 0.02), (28, "S0", 0.01)]
 
 
-@pytest.mark.parametrize("paid", [True, False])
+@pytest.mark.parametrize("paid", [pytest.param(True, marks=SLOW), False])
 def test_dividends_and_interest_change_quantities_by_what_the_line_says(tmp_path, paid):
     """The backtest re-invests dividends and earns interest; a broker's paper account has neither."""
     found = both(tmp_path, 30, False, 4, YIELDS, rate=RATE, dividends=paid, interest=paid)
