@@ -4,10 +4,10 @@
     python -m tests.benchmarks.risk RUN_DIR --target 0.1 --chosen-on 2016 2020 --json risk.json
 
 Half-life, gain, persistence and band are chosen on the years of --chosen-on, by the largest relative error of one of
-them, among settings that move the exposure by no more than --turnover a year, and kept for all years. The functions are
-those of ``strategies.risk.volatility``, fed as the rule feeds them: with what the weights wanted would have earned.
-What is decided on a close is there a whole session later (the engine fills at the next open, which is sooner). Idle
-cash earns the cash rate; borrowed money costs it and --margin more; a change of the exposure costs --cost of it.
+them, among settings that move the exposure by no more than --turnover a year, and kept for all years. To choose, the
+functions of ``strategies.risk.volatility`` scale the run's own returns, net of costs: what is decided on a close is
+there a whole session later. What the choice comes to is then traded: the run's decisions under ``RiskRules``, on the
+vectorised path, with all costs, interest and what borrowed money costs.
 
 Beside it stands the constant exposure with the same volatility over all years: less falls less, whatever the rule.
 """
@@ -25,10 +25,13 @@ import pandas as pd
 
 from clusterfolio.engine.evidence.under_rules import against_constant
 from clusterfolio.engine.run_dir.finished import FinishedRun, reopen
+from clusterfolio.engine.trading.vectorised import Targets, simulate
 from clusterfolio.strategies.risk import volatility
+from clusterfolio.strategies.risk.config import RiskConfig
+from clusterfolio.strategies.risk.rules import RiskRules
 
 #: What is tried: half-life of the forecast, gain, persistence, band.
-HALF_LIVES, GAINS = (10, 21, 42, 63), (0.0, 1.0, 2.0, 5.0)
+HALF_LIVES, GAINS = (10, 21, 42, 63), (0.0, 1.0, 2.0, 5.0, 10.0)
 PERSISTENCES, BANDS = (0.0, 0.5, 0.8, 0.95), (0.0, 0.02, 0.05)
 
 #: Sessions from one look to the next.
@@ -116,6 +119,49 @@ def laid(returns: pd.Series, cash: pd.Series, past: list, setting: Setting, larg
     return tuple(pd.Series(values, returns.index) for values in found)
 
 
+class Noting(RiskRules):
+    """The rules, noting the exposure that they ask for by day."""
+
+    def __init__(self, config: RiskConfig):
+        super().__init__(config)
+        self.exposures: dict[pd.Timestamp, float] = {}
+
+    def guard(self, weights, panel, state):
+        """As the rules'."""
+        found = super().guard(weights, panel, state)
+        self.exposures[panel.dates[-1]] = found[2]["exposure"]
+        return found
+
+
+def traded(run: FinishedRun, setting: Setting | None, largest: float, target: float) -> tuple[pd.Series, pd.Series]:
+    """The run's decisions under the rules on the vectorised path, net of costs, and the exposure asked for by session.
+
+    Args:
+        setting: None = without rules, and an exposure of 1.
+    """
+    rules = None
+    if setting is not None:
+        rules = Noting(
+            RiskConfig(
+                volatility_target=target, half_life=setting.half_life, feedback=setting.gain, volatility_every=EVERY,
+                persistence=setting.persistence, exposure_band=setting.band, max_exposure=largest,
+            )
+        )  # fmt: skip
+    held = sorted({name for decision in run.decisions for name in decision.weights.index} - {run.panel.benchmark})
+    panel = run.panel.select([run.panel.benchmark, *held])
+    width = max(len(decision.weights) for decision in run.decisions)
+    picks, weights = np.full((1, len(run.decisions), width), -1), np.zeros((1, len(run.decisions), width))
+    for number, decision in enumerate(run.decisions):
+        picks[0, number, : len(decision.weights)] = panel.symbols.get_indexer(decision.weights.index)
+        weights[0, number, : len(decision.weights)] = decision.weights.to_numpy()
+    days = pd.DatetimeIndex([decision.asof for decision in run.decisions])
+    found = simulate(panel, Targets(picks, weights), days, run.config.trading, rules, run.cash)
+    net = pd.Series(found.net[0], found.sessions)
+    if rules is None:
+        return net, pd.Series(1.0, net.index)
+    return net, pd.Series(rules.exposures).sort_index().reindex(net.index, method="ffill")
+
+
 def main() -> None:
     """Print one table per largest exposure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -126,18 +172,19 @@ def main() -> None:
     parser.add_argument("--chosen-on", type=int, nargs=2, default=(2016, 2020))
     parser.add_argument("--largest", type=float, nargs="+", default=(1.0, 1.5))
     parser.add_argument("--turnover", type=float, default=3.0)
-    parser.add_argument("--margin", type=float, default=0.01, help="above the cash rate, a year")
-    parser.add_argument("--cost", type=float, default=0.0005, help="of what is traded")
+    parser.add_argument("--margin", type=float, default=0.015, help="to choose: of borrowed money, above the cash rate")
+    parser.add_argument("--cost", type=float, default=0.0005, help="to choose: of what is traded")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     run = reopen(asked.run)
-    returns = run.tables.returns["strategy"]
+    returns, _ = traded(run, None, 1.0, asked.target)
     cash = run.cash.reindex(returns.index, method="ffill").fillna(0.0)
     past, tables = pasts(run, returns.index), {}
+    tested = returns.index.year >= asked.chosen_on[0]
+    spread = run.config.trading.financing_spread
     for largest in asked.largest:
         setting = choose(returns, cash, past, largest, asked)
-        account, held = laid(returns, cash, past, setting, largest, asked)
-        tested = returns.index.year >= asked.chosen_on[0]
+        account, held = traded(run, setting, largest, asked.target)
         found = errors(account[tested], asked.target)
         tables[str(largest)] = {
             "setting": setting._asdict(),
@@ -146,7 +193,7 @@ def main() -> None:
             "within_15": int((found.abs() <= 0.15).sum()),
             "turnover": turnover(held[tested]),
             "exposure": float(held[tested].mean()),
-            **against_constant(account[tested], returns[tested], cash[tested]),
+            **against_constant(account[tested], returns[tested], cash[tested], spread),
         }
         print(f"largest exposure {largest}: {json.dumps(tables[str(largest)], indent=1)}")
     if asked.json:
