@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from clusterfolio.strategies.diversification import log_returns
 from clusterfolio.strategies.embedding import ENCODED, Embedded, EmbeddingConfig, PanelEmbedder
 from clusterfolio.strategies.holding import Frictions, Holding
 from clusterfolio.strategies.liquidity import traded_a_day
-from clusterfolio.strategies.policy import Clusters, Decision, Held, PortfolioState
+from clusterfolio.strategies.policy import Clusters, Decision, Held, PortfolioState, Resting
 from clusterfolio.strategies.returns_embedding import EmbeddedReturns
 from clusterfolio.strategies.risk.centre_stop import CentreStop
 from clusterfolio.strategies.risk.config import RiskConfig
@@ -255,6 +255,15 @@ class ClusterPolicy:
         if key not in self._labels:
             self._labels[key] = origin, self.cluster(panel).labels
         return self._labels[key][1]
+
+    @property
+    def rests(self) -> bool:
+        """Whether stops are orders that rest with the broker."""
+        return self.risk is not None and self.risk.rests
+
+    def resting(self, panel: Panel, state: PortfolioState) -> dict[str, Resting]:
+        """Stop and take-profit orders that rest until the next close (``strategies.risk.rules``)."""
+        return RiskRules(replace(self.risk or RiskConfig(), embedding_stop=0.0)).resting(panel, state)
 
     @property
     def holding(self) -> Holding:

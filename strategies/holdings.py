@@ -62,7 +62,8 @@ class Holdings:
 class PricedOnly:
     """A broker's filler that fills nothing at a price that is not a number: the order waits for the next bar.
 
-    backtrader would book the fill, and the cash would be NaN for good.
+    backtrader would book the fill, and the cash would be NaN for good. Nor does it fill a stop or a limit
+    on the bar that was there when the order was sent, as backtrader does where a feed has no newer one.
 
     Args:
         filler: what else limits a fill, ``(order, price, ago) -> shares``; None = nothing.
@@ -73,6 +74,7 @@ class PricedOnly:
 
     def __call__(self, order, price: float, ago: int) -> float:
         """How many shares of an order fill at this price."""
-        if not math.isfinite(price):
+        waits = order.exectype != order.Market and order.data.datetime[0] <= order.created.dt
+        if waits or not math.isfinite(price):
             return 0
         return abs(order.executed.remsize) if self.filler is None else self.filler(order, price, ago)

@@ -42,6 +42,7 @@ class PortfolioState:
         values: of the account at the close of each decision's session, where a guard looks of each session since the
             first, the last one's now; as far as known.
         memory: what the guard noted at its last look: plain values by name, as JSON has them.
+        left: since that look: day on which an order of the guard's that rested with the broker sold a name, by symbol.
     """
 
     weights: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
@@ -50,6 +51,7 @@ class PortfolioState:
     decided: pd.Timestamp | None = None
     values: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
     memory: Mapping[str, Any] = field(default_factory=dict)
+    left: dict[str, pd.Timestamp] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it, so that it survives a restart; ``from_plain`` takes it back.
@@ -65,6 +67,7 @@ class PortfolioState:
             "decided": None if self.decided is None else str(self.decided.date()),
             "values": {str(day.date()): float(value) for day, value in self.values.items()},
             "memory": dict(self.memory),
+            "left": {name: str(day.date()) for name, day in self.left.items()},
         }
 
     @classmethod
@@ -78,6 +81,7 @@ class PortfolioState:
             decided=None if stored["decided"] is None else pd.Timestamp(stored["decided"]),
             values=pd.Series(list(stored["values"].values()), days, dtype=float),
             memory=stored["memory"],
+            left={name: pd.Timestamp(day) for name, day in stored.get("left", {}).items()},
         )
 
 
@@ -225,9 +229,28 @@ class Learner(Policy, Protocol):
         """Take back what ``save`` wrote."""
 
 
+class Resting(NamedTuple):
+    """Orders that rest with the broker until the next close and sell all of a name; the first to be reached takes back
+    the other. A price is a part of the name's last close; NaN = no such order.
+
+    Attributes:
+        stop: sold when its price falls to this: there, or at the open where that is lower already.
+        limit: sold when its price rises to this: there, or at the open where that is higher already.
+        stop_reason, limit_reason: why, in a line.
+    """
+
+    stop: float = np.nan
+    limit: float = np.nan
+    stop_reason: str = ""
+    limit_reason: str = ""
+
+
 @runtime_checkable
 class Guard(Protocol):
     """A rule that looks at what is wanted when a decision is made, and every so many sessions after it.
+
+    Optional is ``resting(panel, state)``, orders that rest with the broker (``Resting`` by symbol held), which is asked
+    on every close where ``rests`` is true. A name that one of them sold stands in ``state.left`` at the next look.
 
     Attributes:
         guard_every: sessions from one look to the next, counted from the decision; 0 = never.
@@ -250,6 +273,11 @@ class Guard(Protocol):
             ``state.memory`` at the next look. It belongs to the account and not to the guard, which may look at
             several.
         """
+
+
+def rests(guard: Any) -> bool:
+    """Whether a guard has orders that rest with the broker."""
+    return bool(getattr(guard, "rests", False))
 
 
 def guard_of(policy: Any) -> Guard | None:

@@ -16,7 +16,16 @@ from clusterfolio.feeds.panel import STOPPED_AFTER
 from clusterfolio.strategies.bars import day_of, feed_names, has_bar, panel_from_feeds, since_priced
 from clusterfolio.strategies.holdings import Fill, Holdings, PricedOnly
 from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares, whole_lots
-from clusterfolio.strategies.policy import Decision, PortfolioState, ask, changed_names, guard_of, guarded
+from clusterfolio.strategies.policy import (
+    Decision,
+    PortfolioState,
+    Resting,
+    ask,
+    changed_names,
+    guard_of,
+    guarded,
+    rests,
+)
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +113,8 @@ class RebalanceStrategy(bt.Strategy):
         self._live: dict[str, bt.Order] = {}
         self._reason: dict[str, str] = {}
         self._parts: set[str] = set()  # names whose last order was for a part of what was missing
+        self._resting: dict[int, bt.Order] = {}  # by reference number, until the next close
+        self._left: dict[str, pd.Timestamp] = {}  # names that one of them sold, since the guard's last look
         self._since: pd.Timestamp | None = None  # when the current targets were set
         self._sessions = self.p.sessions
 
@@ -133,11 +144,13 @@ class RebalanceStrategy(bt.Strategy):
         now = self._day(self.datetime[0])
         if not self._complete(now):
             return
+        self._take_back()
         if self._due and self._due[0] <= now:
             decision = self._decide(now)
             self.decisions.append(decision)
             weights, ruled = self._look(now, decision.weights)
             self.rebalance(weights, {**getattr(decision, "reasons", {}), **ruled}, now)
+            self._rest(now)
             return
         if self._wanted is not None and guard_of(self.p.policy_for(now)) is not None:
             self._note_value(now)
@@ -150,6 +163,7 @@ class RebalanceStrategy(bt.Strategy):
         self._sell_stopped(now)
         if self._targets:
             self._work(now)
+        self._rest(now)
 
     def stop(self):
         """Name what still waits."""
@@ -193,6 +207,7 @@ class RebalanceStrategy(bt.Strategy):
         if guard is None:
             return weights, {}
         self._wanted, reasons, self._memory = guarded(guard, weights, self._panel(now), self.state())
+        self._left.clear()
         if changed_names(self._wanted, weights):
             self.guarded.append((now, self._wanted, reasons))
         return self._wanted, reasons
@@ -210,7 +225,7 @@ class RebalanceStrategy(bt.Strategy):
         weights = pd.Series({name: self._worth(name) / value for name in self.holdings.shares}, dtype=float)
         values = pd.Series(self._values, dtype=float)
         cash, entries = self.broker.getcash() / value, dict(self.holdings.entries)
-        return PortfolioState(weights, cash, entries, self._decided, values, self._memory)
+        return PortfolioState(weights, cash, entries, self._decided, values, self._memory, dict(self._left))
 
     def rebalance(self, weights: pd.Series, reasons: dict[str, str], now: pd.Timestamp) -> None:
         """Set the target shares from the weights and send the orders, sells first.
@@ -323,6 +338,49 @@ class RebalanceStrategy(bt.Strategy):
             data=data, size=abs(amount), price=price, exectype=bt.Order.Market, reason=self._reason[name]
         )
 
+    def _rest(self, now: pd.Timestamp) -> None:
+        """Let the guard's orders rest until the next close, for what no other order is about to sell.
+
+        They are sent last: their fills pay for no buy of the same day, and the broker counts on none of them.
+        """
+        policy: Any = self.p.policy_for(now) if self._wanted is not None else None
+        if not rests(policy):
+            return
+        for name, order in policy.resting(self._panel(now), self.state()).items():
+            live = self._live.get(name)
+            shares = self.holdings[name] + (min(live.executed.remsize, 0.0) if live is not None else 0.0)
+            if shares > SETTLED * self.holdings[name]:
+                self._rest_one(name, shares, order)
+
+    def _rest_one(self, name: str, shares: float, order: Resting) -> None:
+        data, price, stop = self._by_name[name], self._price(name), None
+        if order.stop > 0:
+            stop = self.sell(data, shares, order.stop * price, exectype=bt.Order.Stop, reason=order.stop_reason)
+            self._resting[stop.ref] = stop
+        if order.limit > 0:
+            limit = self.sell(
+                data, shares, order.limit * price, exectype=bt.Order.Limit, oco=stop, reason=order.limit_reason
+            )
+            self._resting[limit.ref] = limit
+
+    def _take_back(self) -> None:
+        """Orders that rested during the session; prices move, and so do they."""
+        for order in list(self._resting.values()):
+            if order.alive():
+                self.cancel(order)
+        self._resting.clear()
+
+    def _sold(self, order) -> None:
+        """An order that rested was carried out: nothing else is wanted of the name, and what is left of it goes."""
+        name = order.data._name
+        self._left[name] = self._day(order.executed.dt)
+        if name in self._live:
+            self.cancel(self._live.pop(name))
+        self._targets.pop(name, None)
+        self._reason[name] = dict.get(order.info, "reason", OTHER)
+        if self.holdings[name]:
+            self._targets[name] = 0.0
+
     def _sell_stopped(self, now: pd.Timestamp) -> None:
         for name in list(self.holdings.shares):
             if self._stopped(name, now) and self._reason.get(name) != STOPPED:
@@ -367,6 +425,10 @@ class RebalanceStrategy(bt.Strategy):
         for part in order.executed.iterpending():  # what was filled since the last notice
             why = dict.get(order.info, "reason", OTHER)
             self.holdings.add(Fill(self._day(part.dt), name, part.size, part.price, part.comm, why))
+        if order.ref in self._resting:
+            if order.executed.size:
+                self._sold(order)
+            return
         if order.status == bt.Order.Completed:
             if self._reason.get(name) != SENT_AGAIN and name not in self._parts:
                 self._targets.pop(name, None)

@@ -122,6 +122,11 @@ def make_config(settings: dict, trust: bool = True) -> RunConfig:
     model = settings.get("model", {})
     built["model"] = dict(model) if "encoder.name" in unseen else _model(built, model)
     config = RunConfig(**built)
+    if config.risk.rests and config.trading.fractional:
+        raise ValueError(
+            'risk.stop_orders: got "resting", which takes whole shares: brokers let no order for a fraction rest; set '
+            "trading.fractional = false"
+        )
     if "policy.name" not in unseen:
         refuse_unread(config.policy.name, vars(config), vars(RunConfig()))
     return config

@@ -15,7 +15,7 @@ from clusterfolio.engine.trading.vectorised import Targets, simulate
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 from clusterfolio.strategies.baselines.policies import Baseline, Listed, Recorded
 from clusterfolio.strategies.baselines.rules import RULES, SLOW, unavailable
-from clusterfolio.strategies.policy import Decision, Guard, PortfolioState, largest_exposure
+from clusterfolio.strategies.policy import Decision, Guard, PortfolioState, largest_exposure, rests
 
 #: Told ``(done, total, text)``.
 Advance = Callable[[int, int, str], None]
@@ -88,6 +88,8 @@ class Replay:
         self.guard_every = guard.guard_every if guard else 0
         self.guard = guard.guard if guard else None
         self.max_exposure = largest_exposure(guard)
+        self.rests = rests(guard)
+        self.resting = getattr(guard, "resting", None)
 
     def fit(self, panel: Panel, start: pd.Timestamp | None = None) -> Replay:
         """Nothing to learn."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 
@@ -18,7 +18,16 @@ from clusterfolio.engine.parallel import run_all
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.models.distributed import current_team, join, leave, started_by_torchrun
 from clusterfolio.models.training import Progress, serve
-from clusterfolio.strategies.policy import Guard, Policy, PortfolioState, largest_exposure, learns, named_failures
+from clusterfolio.strategies.policy import (
+    Guard,
+    Policy,
+    PortfolioState,
+    Resting,
+    largest_exposure,
+    learns,
+    named_failures,
+    rests,
+)
 
 #: ``(fold, warm) -> the policy to train for it``.
 PolicyFactory = Callable[[Fold, bool], Policy]
@@ -179,6 +188,15 @@ class FoldGuard:
         """What the policy of the panel's last day makes of the weights."""
         policy = self.policies[fold_for(self.planned, panel.dates[-1]).number]
         return cast(Guard, policy).guard(weights, panel, state)
+
+    @property
+    def rests(self) -> bool:
+        """The policies' own."""
+        return rests(self.policies[self.planned[-1].number])
+
+    def resting(self, panel: Panel, state: PortfolioState) -> dict[str, Resting]:
+        """The orders of that policy's guard that rest with the broker."""
+        return cast(Any, self.policies[fold_for(self.planned, panel.dates[-1]).number]).resting(panel, state)
 
 
 class FitProgress:

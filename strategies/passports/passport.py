@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,11 @@ from clusterfolio.strategies.policy import (
     Guard,
     Policy,
     PortfolioState,
+    Resting,
     ask,
     largest_exposure,
     named_failures,
+    rests,
 )
 
 #: Fewest sessions a correlation is taken over.
@@ -104,6 +106,15 @@ class NotedPolicy:
         """The policy's own."""
         with named_failures(self.policy, f"guard() on {panel.dates[-1].date()}"):
             return cast(Guard, self.policy).guard(weights, panel, state)
+
+    @property
+    def rests(self) -> bool:
+        """The policy's own."""
+        return rests(self.policy)
+
+    def resting(self, panel: Panel, state: PortfolioState) -> dict[str, Resting]:
+        """The policy's own."""
+        return cast(Any, self.policy).resting(panel, state)
 
     def decide(self, panel: Panel, state: PortfolioState) -> Decision:
         """The policy's own decision."""

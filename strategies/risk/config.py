@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 FORECASTS = ("ewma", "garch")
 
+#: How a stop or a take-profit is carried out.
+STOP_ORDERS = ("close", "resting")
+
 
 @dataclass(frozen=True)
 class RiskConfig:
@@ -22,6 +25,9 @@ class RiskConfig:
             moves on the training span; looked at every `volatility_every` sessions.
         centre_stop: when its embedding lies further from the middle of its cluster, those that were in it at the last
             decision, than this quantile (0.99) of such distances on the training span; looked at as `embedding_stop`.
+        stop_orders: "close" = stops and take-profit are looked at on the close, and what they leave is left at the next
+            open; "resting" = they are orders that rest with the broker for whole shares, and are carried out during the
+            session at their price, or at the open where that is worse (a stop) or better (a take-profit).
         stop_every: sessions from one look of stops and circuit breaker to the next; what they leave is left at the next
             open.
         cool_down: sessions after a stop in which the name is not bought again; its part stays in cash.
@@ -48,6 +54,7 @@ class RiskConfig:
     take_profit: float = 0.0
     embedding_stop: float = 0.0
     centre_stop: float = 0.0
+    stop_orders: str = "close"
     stop_every: int = 1
     cool_down: int = 21
     volatility_target: float = 0.0
@@ -75,6 +82,13 @@ class RiskConfig:
                 raise ValueError(f"risk.{name}: got {getattr(self, name)}, expected at least 1")
         if self.cool_down < 0:
             raise ValueError(f"risk.cool_down: got {self.cool_down}, expected 0 or more sessions")
+        if self.stop_orders not in STOP_ORDERS:
+            raise ValueError(f"risk.stop_orders: got {self.stop_orders!r}, expected one of {', '.join(STOP_ORDERS)}")
+        if self.rests and not self.stops:
+            raise ValueError(
+                'risk.stop_orders: got "resting", but nothing is to rest; set risk.stop, trailing_stop, atr_stop or '
+                "take_profit"
+            )
         if self.forecast not in FORECASTS:
             raise ValueError(f"risk.forecast: got {self.forecast!r}, expected one of {', '.join(FORECASTS)}")
         if not 0 < self.max_exposure < math.inf:
@@ -91,6 +105,11 @@ class RiskConfig:
     def looks_at_embeddings(self) -> bool:
         """Whether a stop looks at embeddings, and so needs the encoder."""
         return bool(self.embedding_stop or self.centre_stop)
+
+    @property
+    def rests(self) -> bool:
+        """Whether stops are orders that rest with the broker."""
+        return self.stop_orders == "resting"
 
     @property
     def scales(self) -> bool:

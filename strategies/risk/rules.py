@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.feeds.panel import Panel
-from clusterfolio.strategies.policy import PortfolioState, changed_names
+from clusterfolio.strategies.policy import PortfolioState, Resting, changed_names
 from clusterfolio.strategies.risk import recent, volatility
 from clusterfolio.strategies.risk.config import RiskConfig
-from clusterfolio.strategies.risk.stops import fired, percent, true_range
+from clusterfolio.strategies.risk.stops import fired, percent, resting, true_range
 
 #: A name's own scale changes between decisions when it would by more than this part.
 NAME_BAND = 0.1
@@ -100,6 +100,11 @@ class RiskRules:
         """Largest sum of the weights."""
         return self.config.largest
 
+    @property
+    def rests(self) -> bool:
+        """Whether stops are orders that rest with the broker."""
+        return self.config.rests
+
     def guard(
         self, weights: pd.Series, panel: Panel, state: PortfolioState
     ) -> tuple[pd.Series, dict[str, str], dict[str, Any]]:
@@ -110,6 +115,7 @@ class RiskRules:
         reasons: dict[str, str] = {}
         if fresh:
             noted.base = {name: float(weight) for name, weight in weights.items() if weight != 0}
+        self._gone(noted, state)
         if passed % self.config.stop_every == 0:
             self._leave(noted, panel, state, reasons, slow=passed % self.config.volatility_every == 0)
         if fresh:
@@ -127,11 +133,22 @@ class RiskRules:
         said = {name: reasons.get(name, reasons.get("", "risk rules")) for name in changed}
         return (found if changed else weights), said, vars(noted)
 
+    def resting(self, panel: Panel, state: PortfolioState) -> dict[str, Resting]:
+        """The stop and take-profit orders that rest until the next close; see ``Guard``."""
+        known = self._known(panel, state.entries)
+        return {name: resting(*found, self.config) for name, found in known.items()}
+
+    def _gone(self, noted: Noted, state: PortfolioState) -> None:
+        """Names that a resting order sold since the last look stay out as those that a stop left."""
+        for name, day in state.left.items():
+            noted.base.pop(name, None)
+            noted.out[name] = str(day.date())
+
     def _leave(self, noted: Noted, panel: Panel, state: PortfolioState, reasons: dict[str, str], slow: bool) -> None:
         """Stops: names leave until a later decision, and until they have cooled down."""
         held = {name: day for name, day in state.entries.items() if noted.base.get(name)}
         leaving: dict[str, str] = {}
-        if self.config.stops:
+        if self.config.stops and not self.config.rests:
             leaving = self._stopped(panel, held)
         if slow and held:
             leaving = self._by_embedding(noted, panel, held) | {name: why for name, why in leaving.items() if why}
@@ -152,15 +169,19 @@ class RiskRules:
 
     def _stopped(self, panel: Panel, held: Mapping[str, pd.Timestamp]) -> dict[str, str]:
         """Which names a stop on their prices leaves, and why."""
-        reasons: dict[str, str] = {}
+        return {name: fired(*known, self.config) for name, known in self._known(panel, held).items()}
+
+    def _known(self, panel: Panel, held: Mapping[str, pd.Timestamp]) -> dict[str, tuple[float, float, float, float]]:
+        """Close, high, entry price and average true range of the names that have a close since they were bought."""
+        found: dict[str, tuple[float, float, float, float]] = {}
         names = list(held)
         if not names:
-            return reasons
+            return found
         for name, close, high, entry in zip(names, *recent.since(panel, names, list(held.values())), strict=True):
             average = self._average_range(panel, name) if self.config.atr_stop else np.nan
             if close == close:
-                reasons[name] = fired(float(close), float(high), float(entry), average, self.config)
-        return reasons
+                found[name] = float(close), float(high), float(entry), average
+        return found
 
     def _average_range(self, panel: Panel, name: str) -> float:
         ranges = true_range(*recent.bars(panel, name, self.config.atr_sessions + 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from clusterfolio.strategies.policy import Resting
 from clusterfolio.strategies.risk.config import RiskConfig
 
 
@@ -55,3 +56,28 @@ def stopped(closes: np.ndarray, entry: float, average_range: float, config: Risk
     'stop, 9.0 % > 8.0 % under its entry'
     """
     return fired(float(closes[-1]), max(float(np.max(closes)), entry), entry, average_range, config)
+
+
+def resting(close: float, high: float, entry: float, average_range: float, config: RiskConfig) -> Resting:
+    """The orders that carry out the same rules during the next session; of several stops the nearest.
+
+    Args:
+        close, high, entry, average_range: as of ``fired``.
+
+    >>> resting(120.0, 125.0, 100.0, np.nan, RiskConfig(stop=0.1, trailing_stop=0.1)).stop
+    0.9375
+    """
+    stops = {}
+    if config.stop:
+        stops[entry * (1.0 - config.stop)] = f"stop order, {percent(config.stop)} under its entry"
+    if config.trailing_stop:
+        of_high = f"trailing stop order, {percent(config.trailing_stop)} under its high"
+        stops[high * (1.0 - config.trailing_stop)] = of_high
+    if config.atr_stop and average_range > 0:
+        stops[high - config.atr_stop * average_range] = f"ATR stop order, {config.atr_stop:.1f} ranges under its high"
+    stop = max((price for price in stops if price > 0), default=np.nan)
+    found = Resting(stop / close, stop_reason=stops.get(stop, ""))
+    if not config.take_profit:
+        return found
+    reason = f"take-profit order, {percent(config.take_profit)} above its entry"
+    return found._replace(limit=entry * (1.0 + config.take_profit) / close, limit_reason=reason)
