@@ -317,13 +317,17 @@ class RebalanceStrategy(bt.Strategy):
 
     def _part(self, name: str, amount: float, now: pd.Timestamp) -> float:
         """As much of what is missing as one day's order may be for."""
+        part = amount if self._reason[name] == STOPPED else self._let_through(name, amount, now)
         self._parts.discard(name)
-        if self.p.at_most is None or self._reason[name] == STOPPED:
-            return amount
-        most = self.p.at_most(name, now)
+        if part != amount:
+            self._parts.add(name)
+        return part
+
+    def _let_through(self, name: str, amount: float, now: pd.Timestamp) -> float:
+        """As much of an order as the cap on a day's volume lets through."""
+        most = math.inf if self.p.at_most is None else self.p.at_most(name, now)
         if abs(amount) <= most:
             return amount
-        self._parts.add(name)
         part = math.copysign(most, amount)
         return part if self.p.fractional else float(whole_lots(part, self._lot(name, now)))
 
@@ -350,9 +354,11 @@ class RebalanceStrategy(bt.Strategy):
             live = self._live.get(name)
             shares = self.holdings[name] + (min(live.executed.remsize, 0.0) if live is not None else 0.0)
             if shares > SETTLED * self.holdings[name]:
-                self._rest_one(name, shares, order)
+                self._rest_one(name, self._let_through(name, shares, now), order)
 
     def _rest_one(self, name: str, shares: float, order: Resting) -> None:
+        if shares == 0:
+            return  # less than a lot is let through a day
         data, price, stop = self._by_name[name], self._price(name), None
         if order.stop > 0:
             stop = self.sell(data, shares, order.stop * price, exectype=bt.Order.Stop, reason=order.stop_reason)
@@ -373,10 +379,11 @@ class RebalanceStrategy(bt.Strategy):
     def _sold(self, order) -> None:
         """An order that rested was carried out: nothing else is wanted of the name, and what is left of it goes."""
         name = order.data._name
-        self._left[name] = self._day(order.executed.dt)
+        self._left[name] = self._since = self._day(order.executed.dt)
         if name in self._live:
             self.cancel(self._live.pop(name))
         self._targets.pop(name, None)
+        self._parts.discard(name)
         self._reason[name] = dict.get(order.info, "reason", OTHER)
         if self.holdings[name]:
             self._targets[name] = 0.0

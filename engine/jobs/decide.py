@@ -23,7 +23,16 @@ from clusterfolio.feeds.panel import Panel
 from clusterfolio.feeds.symbols import MONEY
 from clusterfolio.feeds.writing import restored
 from clusterfolio.strategies.order_list import order_list, quotes_of
-from clusterfolio.strategies.policy import Decision, Policy, PortfolioState, ask, guard_of, guarded, largest_exposure
+from clusterfolio.strategies.policy import (
+    Decision,
+    Policy,
+    PortfolioState,
+    ask,
+    guard_of,
+    guarded,
+    largest_exposure,
+    rests,
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,11 @@ def _under_rules(
     for name, why in found.reasons.items():
         together.setdefault(why, []).append(name)
     said = [f"{', '.join(names)}: {why}" for why, names in together.items()]
+    if rests(guard):
+        said.append(
+            "risk.stop_orders: orders that rest with the broker are not in this list; place them once the buys have "
+            "filled, by the price they filled at"
+        )
     unknown = "risk rules that look at when a name was bought, or at the account's past, had nothing to look at here"
     return found.weights, (*said, unknown)
 

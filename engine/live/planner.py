@@ -28,6 +28,7 @@ from clusterfolio.strategies.policy import (
     changed_names,
     guard_of,
     largest_exposure,
+    rests,
 )
 from clusterfolio.strategies.rebalance import STOPPED, RebalanceStrategy
 
@@ -131,6 +132,7 @@ def ask_strategy(
             return Recorded(decided[1])
         policy = policy_for(moment)
         check_cash_only(largest_exposure(guard_of(policy)))
+        check_market_orders(policy)
         return policy
 
     cerebro.addstrategy(
@@ -169,6 +171,19 @@ def check_cash_only(exposure: float) -> None:
         raise ValueError(
             f"risk.max_exposure: the run holds up to {exposure:g} times the account's value on borrowed money, and "
             "paper trading spends cash only; make a run with --set risk.max_exposure=1 for it"
+        )
+
+
+def check_market_orders(policy: Policy) -> None:
+    """Refuse a policy whose guard has orders that rest with the broker: no venue here is sent any.
+
+    Raises:
+        ValueError: it has.
+    """
+    if rests(policy):
+        raise ValueError(
+            "risk.stop_orders: the run lets stop orders rest with the broker, and paper trading sends orders for the "
+            "next open only; make a run with --set risk.stop_orders=close for it"
         )
 
 

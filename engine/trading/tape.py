@@ -23,7 +23,7 @@ class Tape:
 
     Attributes:
         days: every day on which any asset has a bar, terminal bars included.
-        open: where there is a bar.
+        open, high, low: where there is a bar.
         close: the last one known.
         bar: whether there is one, with an open to fill at.
         silent: sessions since the last one.
@@ -43,6 +43,8 @@ class Tape:
 
     days: pd.DatetimeIndex
     open: np.ndarray
+    high: np.ndarray
+    low: np.ndarray
     close: np.ndarray
     bar: np.ndarray
     silent: np.ndarray
@@ -69,9 +71,11 @@ def read_tape(panel: Panel, first: pd.Timestamp, trading: TradingConfig, cash: p
     stops = terminal_bars(cut)
     days = cut.dates[cut.close.notna().any(axis=1)].union(pd.DatetimeIndex(stops["date"].unique()))
     close = _with_spare(cut.close[names].reindex(days).to_numpy(dtype=float), np.nan)
-    opens = _with_spare(cut.open[names].reindex(days).to_numpy(dtype=float), np.nan)
+    opens, highs, lows = (
+        _with_spare(frame[names].reindex(days).to_numpy(dtype=float), np.nan) for frame in (cut.open, cut.high, cut.low)
+    )
     at = days.get_indexer(stops["date"]), names.get_indexer(stops["symbol"])
-    close[at] = opens[at] = stops["price"].to_numpy()
+    close[at] = opens[at] = highs[at] = lows[at] = stops["price"].to_numpy()
     bar = np.isfinite(close)
     last = np.maximum.accumulate(np.where(bar, np.arange(len(days))[:, None], -1), axis=0)
     count = panel.sessions.searchsorted(days, side="right")
@@ -93,7 +97,8 @@ def read_tape(panel: Panel, first: pd.Timestamp, trading: TradingConfig, cash: p
     flows = cash_flows(cash, trading, first, days[session])
     interest, financing = (np.array([by.get(day, 0.0) for day in days]) for by in (flows.rates, flows.financing))
     return Tape(
-        days, opens[began:], close[began:], fills[began:], silent[began:].astype(np.int32), listed,
+        days, opens[began:], highs[began:], lows[began:], close[began:], fills[began:],
+        silent[began:].astype(np.int32), listed,
         np.append(costs.commission[order], 0.0), spread, impact, most if trading.volume_cap else None, interest,
         financing, _by_day(traded.dividends, names, days, 0.0), _by_day(traded.lots, names, days, 1.0), session,
         count[began:], column,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from clusterfolio.engine.trading.costs import KINDS, OF_TRADES
 from clusterfolio.engine.trading.tape import Tape, read_tape
 from clusterfolio.feeds.panel import STOPPED_AFTER, Panel
 from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares, whole_lots
-from clusterfolio.strategies.policy import Guard, PortfolioState, changed_names, guarded, largest_exposure
+from clusterfolio.strategies.policy import Guard, PortfolioState, changed_names, guarded, largest_exposure, rests
 from clusterfolio.strategies.rebalance import DUST, GIVE_UP_AFTER, REACHED
 
 #: Portfolios in memory at a time.
@@ -213,6 +213,7 @@ class _Block:
                 self._look(row)
                 self._sell_stopped(row)
                 self._work(row)
+            self._rest(row)
             row = self._pass_quiet_days(row + 1)
         return self._results()
 
@@ -237,6 +238,9 @@ class _Block:
 
     def _look(self, row: int) -> None:
         """Ask what is wanted between decisions: nothing, where no guard looks."""
+
+    def _rest(self, row: int) -> None:
+        """Let orders rest until the next close: none, where no guard has any."""
 
     def _results(self) -> tuple[np.ndarray, ...]:
         session = self.tape.session
@@ -486,14 +490,57 @@ class _Guarded(_Block):
         self.entries: dict[str, pd.Timestamp] = {}
         self.wanted = pd.Series(dtype=float)
         self.decided = -1
+        self.resting: dict[int, tuple[float, float, float]] = {}  # by column: shares, stop and limit price
+        self.left: dict[str, pd.Timestamp] = {}
 
     def _fill(self, row: int) -> None:
-        waiting = self.live.any()
+        waiting = self.live.any() or self.resting
         super()._fill(row)
         if not waiting:
             return
+        for column, order in self.resting.items():
+            self._carry_out(row, column, *order)
+        self.resting = {}
         held = {self.names[at] for at in self.ids[0][self.shares[0] != 0]}
         self.entries = {name: self.entries.get(name, self.tape.days[row]) for name in held}
+
+    def _rest(self, row: int) -> None:
+        """The guard's orders for what no other is about to sell."""
+        if not rests(self.guard) or not self.shares.any():
+            return
+        for name, order in cast(Any, self.guard).resting(self._cut(row), self._state(row)).items():
+            column = int(self.names.get_loc(name))
+            slot = int(np.searchsorted(self.ids[0], column))
+            held, close = self.shares[0, slot], self.tape.close[row, column]
+            shares = held + min(self.live[0, slot], 0.0)
+            if shares > SETTLED * held:
+                free = np.zeros(self.ids.shape)
+                free[0, slot] = shares
+                shares = float(self._part(row, free)[0, slot])
+            if shares > 0:
+                self.resting[column] = shares, order.stop * close, order.limit * close
+
+    def _carry_out(self, row: int, column: int, shares: float, stop: float, limit: float) -> None:
+        """Sell where the day's bar reaches the stop or, if not that, the limit; what is left goes at the next open."""
+        opened, high, low = self.tape.open[row, column], self.tape.high[row, column], self.tape.low[row, column]
+        if opened <= stop or low <= stop:
+            price = opened if opened <= stop else stop
+        elif opened >= limit or high >= limit:
+            price = opened if opened >= limit else limit
+        else:
+            return
+        slot = int(np.searchsorted(self.ids[0], column))
+        worth = shares * price
+        kinds = [worth * float(rate[0]) for rate in self._rates(row - 1, np.array([column]), np.array([shares]))]
+        self.cash[0] += worth - sum(kinds)
+        self.costs[0, row] += sum(kinds)
+        for kind, paid in zip(OF_TRADES, kinds, strict=True):
+            self.by_kind[0, KINDS.index(kind)] += paid
+        self.traded[0] += worth
+        self.shares[0, slot] -= shares
+        self.live[0, slot], self.reason[0, slot] = 0.0, REBALANCE
+        self.target[0, slot] = 0.0 if self.shares[0, slot] else np.nan
+        self.left[self.names[column]], self.since = self.tape.days[row], row
 
     def _decide(self, row: int, picks: np.ndarray, weights: np.ndarray) -> None:
         chosen = picks[0] != self.spare
@@ -536,6 +583,8 @@ class _Guarded(_Block):
             setattr(self, name, np.insert(getattr(self, name), at, value, axis=1))
 
     def _next_turn(self, row: int) -> int:
+        if self.resting:
+            return row
         looks = self._looks(row, len(self.tape.days))
         return min(super()._next_turn(row), int(looks[0]) if len(looks) else len(self.tape.days))
 
@@ -548,25 +597,32 @@ class _Guarded(_Block):
         return rows[self.tape.session[first:last] & (since % self.guard.guard_every == 0) & (rows > self.decided)]
 
     def _ask(self, row: int) -> None:
-        value = float(self.values[0, row])
-        if value <= 0:  # lost: there is nothing to look at, and what is held is sold
+        if self.values[0, row] <= 0:  # lost: there is nothing to look at, and what is held is sold
             self.wanted = pd.Series(dtype=float)
             return
+        self.wanted, _, self.memory = guarded(self.guard, self.wanted, self._cut(row), self._state(row))
+        self.left = {}
+
+    def _cut(self, row: int) -> Panel:
+        if row not in self.cuts:
+            self.cuts[row] = self.panel.until(self.tape.days[row])
+        return self.cuts[row]
+
+    def _state(self, row: int) -> PortfolioState:
+        value = float(self.values[0, row])
         held = self.shares[0] != 0
         worth = (self.shares[0] * self.tape.close[row][self.ids[0]])[held]
         first = self.decisions[0]
         sessions = np.flatnonzero(self.tape.session[first : row + 1]) + first
-        state = PortfolioState(
+        return PortfolioState(
             weights=pd.Series(worth / value, self.names[self.ids[0][held]]),
             cash=float(self.cash[0]) / value,
             entries=dict(self.entries),
             decided=self.tape.days[self.decided],
             values=pd.Series(self.values[0, sessions], self.tape.days[sessions]),
             memory=self.memory,
+            left=self.left,
         )
-        if row not in self.cuts:
-            self.cuts[row] = self.panel.until(self.tape.days[row])
-        self.wanted, _, self.memory = guarded(self.guard, self.wanted, self.cuts[row], state)
 
     def _want(self, row: int) -> None:
         picks, weights = self.names.get_indexer(self.wanted.index)[None], self.wanted.to_numpy(dtype=float)[None]

@@ -81,6 +81,18 @@ def test_a_run_on_borrowed_money_is_refused_in_one_sentence(finished, home, tmp_
     assert "risk.max_exposure: the run holds up to 1.5 times the account's value on borrowed money" in said
 
 
+def test_a_run_whose_stops_rest_is_refused_in_one_sentence(finished, home, tmp_path):
+    resting = tmp_path / "resting"
+    shutil.copytree(finished, resting)
+    config = (resting / "config.toml").read_text().replace("fractional = true", "fractional = false")
+    config = re.sub(r"\[policy\][^[]*", '[policy]\nname = "cluster"\n\n', config).replace(
+        "\nstop = 0.0", "\nstop = 0.1"
+    )
+    (resting / "config.toml").write_text(config.replace('stop_orders = "close"', 'stop_orders = "resting"'))
+    said = " ".join(invoke("paper", "once", resting, *QUIET, *home, code=2).output.split())
+    assert "risk.stop_orders: the run lets stop orders rest with the broker" in said
+
+
 def test_a_dry_run_leaves_no_trace(finished, home):
     shown = invoke("paper", "once", finished, "--dry-run", *QUIET, *home).output
     assert "for the open of" in shown

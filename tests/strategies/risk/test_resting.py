@@ -8,6 +8,7 @@ import pytest
 
 from clusterfolio.engine.trading.backtest import run_backtest
 from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.engine.trading.vectorised import Targets, simulate
 from clusterfolio.strategies.policy import Decision
 from clusterfolio.strategies.risk.config import RiskConfig
 from clusterfolio.strategies.risk.rules import RiskRules
@@ -124,36 +125,58 @@ def test_only_whole_shares_may_rest_and_something_must():
     assert make_config(settings | {"trading": {"fractional": False}}).risk.rests
 
 
-# Both clocks -------------------------------------------------------------------------------------------------------
+# Both clocks and the vectorised path ---------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=range(3))
-def market(request):
-    closes = random_closes(330, SYMBOLS, seed=request.param, volatility=0.02)
-    closes.iloc[180:215, 2] = np.nan  # silent for long
-    closes.iloc[130:330:7, 3] = np.nan  # holidays of its own
-    rng = np.random.default_rng(request.param)
+@pytest.fixture(scope="module")
+def market():
+    closes = random_closes(170, SYMBOLS, seed=1, volatility=0.02)
+    closes.iloc[80:115, 2] = np.nan  # silent for long
+    closes.iloc[50::7, 3] = np.nan  # holidays of its own
+    rng = np.random.default_rng(1)
     panel = make_panel(closes, closes.shift(1) * np.exp(rng.normal(0, 0.01, closes.shape)), commission_bps=2.0)
     wide = np.exp(np.abs(rng.normal(0, 0.01, (2, *closes.shape))))
     panel = replace(panel, high=panel.high * wide[0], low=panel.low / wide[1])
-    days = panel.sessions[[120, 140, 160, 200, 240, 280]]
-    chosen = {day: pd.Series(0.3, sorted(rng.choice(list(SYMBOLS), 3, replace=False))) for day in days}
-    return panel, days, chosen
+    days = panel.sessions[[40, 60, 90, 120, 145]]
+    return panel, {day: pd.Series(0.3, sorted(rng.choice(list(SYMBOLS), 3, replace=False))) for day in days}
+
+
+def run_on(clock, market, rule, trading=WHOLE):
+    panel, chosen = market
+    policy = Told(chosen, RESTING[rule])
+    return run_backtest(panel, lambda now: policy, pd.DatetimeIndex(list(chosen)), trading, clock)
 
 
 @pytest.mark.parametrize("rule", RESTING)
-def test_both_clocks_agree_exactly(market, rule):
-    panel, days, chosen = market
-    found = {}
-    for clock in ("shared", "stock"):
-        policy = Told(chosen, RESTING[rule])
-        found[clock] = run_backtest(
-            panel, lambda now, policy=policy: policy, days, TradingConfig(fractional=False), clock
-        )
-    ours, theirs = found["shared"], found["stock"]
+def test_both_clocks_agree_exactly_and_the_vectorised_path_to_the_cent(market, rule):
+    ours, theirs = run_on("shared", market, rule), run_on("stock", market, rule)
     assert ours.clock == "shared" and theirs.clock == "stock, as asked for"
     pd.testing.assert_frame_equal(ours.transactions, theirs.transactions, check_exact=True)
     pd.testing.assert_frame_equal(ours.positions, theirs.positions, check_exact=True)
     assert ours.unfilled == theirs.unfilled
     assert ours.transactions["reason"].str.contains("order, ").any()
     assert (ours.positions.drop(columns="cash") >= 0).all(axis=None), "an order sold more than was held"
+    agrees(market, rule, ours, WHOLE)
+
+
+def test_they_agree_under_a_volume_cap_and_costs_of_every_kind(market):
+    trading = TradingConfig(fractional=False, capital=2e6, volume_cap=0.1, spread_scaling=1.0, impact=1.0)
+    ours, theirs = (run_on(clock, market, "bracket", trading=trading) for clock in ("shared", "stock"))
+    pd.testing.assert_frame_equal(ours.transactions, theirs.transactions, check_exact=True)
+    assert ours.transactions["reason"].str.contains("order, ").sum() > 3
+    agrees(market, "bracket", ours, trading)
+
+
+def test_random_portfolios_have_the_same_orders_for_divisible_shares(market):
+    trading = TradingConfig()
+    agrees(market, "everything", run_on("shared", market, "everything", trading), trading)
+
+
+def agrees(market, rule, result, trading):
+    panel, chosen = market
+    picks = np.array([[panel.symbols.get_indexer(names.index) for names in chosen.values()]])
+    targets = Targets(picks, np.full(picks.shape, 0.3))
+    found = simulate(panel, targets, pd.DatetimeIndex(list(chosen)), trading, RiskRules(RESTING[rule]))
+    np.testing.assert_allclose(found.net[0], result.returns["strategy"], atol=1e-10)
+    np.testing.assert_allclose(found.gross[0], result.gross, atol=1e-10)
+    assert found.value[0] == pytest.approx(result.value.iloc[-1], abs=0.01)
