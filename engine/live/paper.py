@@ -18,7 +18,7 @@ from clusterfolio.engine.live.journal import Journal
 from clusterfolio.engine.live.local import EndOfBars
 from clusterfolio.engine.live.market import RunMarket
 from clusterfolio.engine.live.paper_options import PaperOptions
-from clusterfolio.engine.live.planner import check_cash_only
+from clusterfolio.engine.live.planner import check_cash_only, check_market_orders
 from clusterfolio.engine.live.records import Intent, Plan
 from clusterfolio.engine.live.runner import Runner
 from clusterfolio.engine.live.status import intent_facts, status_of, write_days
@@ -121,6 +121,7 @@ def open_paper(
         raise ValueError(f"--venue: got {options.venue!r}, available: {', '.join(VENUES)}")
     market = RunMarket(options.run_dir, options.folder, options.paths, options.trust, reporter)
     check_cash_only(market.config.risk.largest)
+    check_market_orders(market.config.risk.rests)
     options.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(options.folder / "lock")
     try:

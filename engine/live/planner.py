@@ -132,7 +132,7 @@ def ask_strategy(
             return Recorded(decided[1])
         policy = policy_for(moment)
         check_cash_only(largest_exposure(guard_of(policy)))
-        check_market_orders(policy)
+        check_market_orders(rests(policy))
         return policy
 
     cerebro.addstrategy(
@@ -174,13 +174,13 @@ def check_cash_only(exposure: float) -> None:
         )
 
 
-def check_market_orders(policy: Policy) -> None:
+def check_market_orders(resting: bool) -> None:
     """Refuse a policy whose guard has orders that rest with the broker: no venue here is sent any.
 
     Raises:
         ValueError: it has.
     """
-    if rests(policy):
+    if resting:
         raise ValueError(
             "risk.stop_orders: the run lets stop orders rest with the broker, and paper trading sends orders for the "
             "next open only; make a run with --set risk.stop_orders=close for it"
