@@ -15,7 +15,7 @@ from clusterfolio.strategies.risk.rules import RiskRules
 from tests.conftest import make_panel, random_closes
 
 SYMBOLS = "ABCDEF"
-WHOLE = TradingConfig(fractional=False, costs=False)
+WHOLE, DEAR = TradingConfig(fractional=False, costs=False), TradingConfig(fractional=False)
 
 RESTING = {
     "stop": RiskConfig(stop=0.05, stop_orders="resting"),
@@ -141,7 +141,7 @@ def market():
     return panel, {day: pd.Series(0.3, sorted(rng.choice(list(SYMBOLS), 3, replace=False))) for day in days}
 
 
-def run_on(clock, market, rule, trading=WHOLE):
+def run_on(clock, market, rule, trading=DEAR):
     panel, chosen = market
     policy = Told(chosen, RESTING[rule])
     return run_backtest(panel, lambda now: policy, pd.DatetimeIndex(list(chosen)), trading, clock)
@@ -156,11 +156,11 @@ def test_both_clocks_agree_exactly_and_the_vectorised_path_to_the_cent(market, r
     assert ours.unfilled == theirs.unfilled
     assert ours.transactions["reason"].str.contains("order, ").any()
     assert (ours.positions.drop(columns="cash") >= 0).all(axis=None), "an order sold more than was held"
-    agrees(market, rule, ours, WHOLE)
+    agrees(market, rule, ours, DEAR)
 
 
 def test_they_agree_under_a_volume_cap_and_costs_of_every_kind(market):
-    trading = TradingConfig(fractional=False, capital=2e6, volume_cap=0.1, spread_scaling=1.0, impact=1.0)
+    trading = TradingConfig(fractional=False, volume_cap=0.1, spread_scaling=1.0, impact=1.0)
     ours, theirs = (run_on(clock, market, "bracket", trading=trading) for clock in ("shared", "stock"))
     pd.testing.assert_frame_equal(ours.transactions, theirs.transactions, check_exact=True)
     assert ours.transactions["reason"].str.contains("order, ").sum() > 3
