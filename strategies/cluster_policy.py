@@ -263,7 +263,7 @@ class ClusterPolicy:
 
     def resting(self, panel: Panel, state: PortfolioState) -> dict[str, Resting]:
         """Stop and take-profit orders that rest until the next close (``strategies.risk.rules``)."""
-        return RiskRules(replace(self.risk or RiskConfig(), embedding_stop=0.0)).resting(panel, state)
+        return RiskRules(replace(self.risk or RiskConfig(), embedding_stop=0.0, centre_stop=0.0)).resting(panel, state)
 
     @property
     def holding(self) -> Holding:
