@@ -73,7 +73,10 @@ def show_plan(plan, intents, as_json: bool, skipped: Sequence[dict[str, Any]] = 
 def _left_out(plan: Mapping[str, Any]) -> None:
     """Names that are not ordered, and what the others get where something cannot be sold."""
     for name, why in plan["skipped"].items():
-        click.echo(f"not ordered: {name}: {why}; what is held of it stays, its other weight is cash")
+        share = (
+            f"{plan['untradable'][name]:.2%} of the account, ".replace("%", " %") if name in plan["untradable"] else ""
+        )
+        click.echo(f"not ordered: {name}: {share}{why}; what is held of it stays, its other weight is cash")
     if plan["cut"]:
         least = min(plan["cut"].values())
         click.echo(f"{len(plan['cut'])} names get {least:.2%} of their weight, as what cannot be sold takes the rest"

@@ -28,6 +28,7 @@ from clusterfolio.engine.folds.fitting import align_folds, fit_fold
 from clusterfolio.engine.folds.walk_forward import Fold, fold_for, folds
 from clusterfolio.engine.live.planner import Day
 from clusterfolio.engine.live.quotes import Quote
+from clusterfolio.engine.live.terms import Halted
 from clusterfolio.engine.live.venue import Asset, Session
 from clusterfolio.engine.progress import Reporter
 from clusterfolio.engine.run_dir import artifacts
@@ -134,7 +135,7 @@ class RunMarket:
             days.union(coming), pd.Timestamp(config.dates.start), config.walk_forward,
             pd.Timestamp(config.dates.train_start),
         )  # fmt: skip
-        fold = fold_for(planned, now)
+        fold = current_fold(planned, now)
         return self._once(fold.number, lambda: self._of_fold(planned, fold, known))
 
     def interest(self, session: dt.date) -> float:
@@ -170,6 +171,21 @@ class RunMarket:
                 [on_days_of(known, earlier[-1]), fold], known, {earlier[-1].number: before, fold.number: fitted}
             )
         return fitted
+
+
+def current_fold(planned: Sequence[Fold], now: pd.Timestamp) -> Fold:
+    """The fold whose span a day falls in.
+
+    Raises:
+        Halted: the last span has ended: its policy is stale, and is not asked.
+    """
+    fold = fold_for(planned, now)
+    if now > fold.end:
+        raise Halted(
+            f"the policy for {fold.start.date()} to {fold.end.date()} is stale on {now.date()}, and there is none for "
+            "later: the run's prices end too early"
+        )
+    return fold
 
 
 def market_bars(panel: Panel) -> dict[str, pd.DataFrame]:

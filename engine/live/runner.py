@@ -225,7 +225,7 @@ class Runner(Execution):
         self._hold_against_limits(intents, targets, holdings, day, Decimal(repr(value)), shaped)
         plan = None
         if intents or asked.aimed or (skipped and asked.decision is not None):
-            facts = {"value": value, "cash": float(account.cash), "cut": cut}
+            facts = {"value": value, "cash": float(account.cash), "cut": cut, "untradable": shaped.untradable}
             if asked.aimed:
                 facts["aimed"] = dict(asked.aimed)
             plan = Plan(key, session.day, day.date, "open", targets, skipped, {}, facts)
@@ -253,7 +253,8 @@ class Runner(Execution):
         known = {s: Decimal(repr(float(closes[s]))) for s in {*targets, *holdings} if s in closes.index}
         stated = {p.symbol: p.price for p in self.venue.positions() if p.price is not None}
         stated |= self.venue.prices({i.symbol for i in intents})
-        found = broken(intents, targets, holdings, known, stated, value, shaped.untradable, self.settings.limits)
+        found = broken(intents, targets, holdings, known, stated, value, sum(shaped.untradable.values()),
+                       self.settings.limits)  # fmt: skip
         if found:
             skipped = "; ".join(f"{name}: {why}" for name, why in shaped.skipped.items())
             raise Halted("limits: " + "; ".join(found) + (f" (skipped: {skipped})" if skipped else ""))

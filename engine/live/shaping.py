@@ -22,11 +22,14 @@ STEP = Decimal("0.000000001")
 
 @dataclass(frozen=True)
 class Shaped:
-    """Orders as the venue takes them: signed amounts by symbol in sending order, and what is left out, and why."""
+    """Orders as the venue takes them: signed amounts by symbol in sending order, and what is left out, and why.
+
+    ``untradable`` is what the venue cannot trade at all, as fractions of the account's value.
+    """
 
     legs: list[tuple[Wanted, Decimal]]
     skipped: dict[str, str]
-    untradable: float
+    untradable: dict[str, float]
 
 
 def shape(
@@ -38,14 +41,14 @@ def shape(
     A sale is of what is held at most. What cannot be traded is left out by name: what is held of it stays,
     its other weight is cash. That buys need no more than the cash is seen to when they are sent.
     """
-    legs, skipped, untradable = [], {}, 0.0
+    legs, skipped, untradable = [], {}, {}
     for want in wanted:
         asset, share = assets.get(want.symbol), abs(want.amount) * want.price / value
         held = holdings.get(want.symbol, ZERO)
         why = why_untradable(want.symbol, assets, why_not)
         if why:
             skipped[want.symbol] = why
-            untradable += share
+            untradable[want.symbol] = share
             continue
         if want.symbol in stale:
             skipped[want.symbol] = "no bar of the day: its price is of an earlier close"

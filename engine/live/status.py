@@ -78,6 +78,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "session": str(plan.session), "decided": str(plan.decided), "status": plan.status,
         "targets": {name: str(amount) for name, amount in plan.targets.items()},
         "skipped": dict(plan.skipped), "residue": dict(plan.residue), "cut": dict(plan.facts.get("cut", {})),
+        "untradable": dict(plan.facts.get("untradable", {})),
     }  # fmt: skip
 
 

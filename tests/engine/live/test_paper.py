@@ -51,6 +51,10 @@ def test_a_first_day_takes_one_command_after_the_run_and_goes_on(finished, home,
     page = (home[1] / "paper.html").read_text()
     assert f"{second['day']['account']:,.2f}" in page and "http" not in page
     assert first["targets"] == first["held"]
+    said = invoke("paper", "doctor", finished, *QUIET, *home).output
+    assert f"looked at {second['looked_at']}" in said and str(home[1]) in said
+    said = invoke("paper", "reconcile", finished, *QUIET, *home).output
+    assert f"journal and venue agree: {len(second['held'])} positions" in said
     for file in home[1].iterdir():
         assert b"SECRETID" not in file.read_bytes() and b"very-secret" not in file.read_bytes()
 

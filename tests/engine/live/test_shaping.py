@@ -65,3 +65,20 @@ def test_a_stale_name_that_is_held_is_stuck_too(day):
     assert cut["S1"] == pytest.approx(1 - worth)
     (buy,) = [want for want in wanted if want.symbol == "S1"]
     assert buy.amount * day.closes["S1"] == pytest.approx(10_000 * 0.98 * (1 - worth), rel=1e-6)
+
+
+def test_an_order_through_zero_closes_what_is_held_and_names_the_rest(day):
+    """Short positions are not traded: the closing half is an order of its own, the opening half is none."""
+    given = Wanted("S1", -30.0, float(day.closes["S1"]), "rebalance")
+    shaped = shape([given], {"S1": Decimal(20)}, listed(), 10_000.0)
+    assert [(want.symbol, amount) for want, amount in shaped.legs] == [("S1", Decimal(-20))]
+    assert shaped.skipped == {"S1": "only 20 are held: the rest would be sold short"}
+
+
+def test_what_the_venue_cannot_trade_is_named_with_its_share_of_the_account(day):
+    names = {"S0": 10.0, "S1": -5.0, "S2": 1.0}
+    wanted = [Wanted(name, amount, 50.0, "rebalance") for name, amount in names.items()]
+    assets = {name: asset for name, asset in listed(["S1"]).items() if name != "S0"}
+    shaped = shape(wanted, {"S1": Decimal(5)}, assets, 1000.0, why_not={"S2": "a currency pair"})
+    assert shaped.skipped == {"S0": "the venue does not list it", "S1": "halted", "S2": "a currency pair"}
+    assert shaped.untradable == {"S0": 0.5, "S1": 0.25, "S2": 0.05} and shaped.legs == []
