@@ -73,9 +73,8 @@ def show_plan(plan, intents, as_json: bool, skipped: Sequence[dict[str, Any]] = 
 def _left_out(plan: Mapping[str, Any]) -> None:
     """Names that are not ordered, and what the others get where something cannot be sold."""
     for name, why in plan["skipped"].items():
-        share = (
-            f"{plan['untradable'][name]:.2%} of the account, ".replace("%", " %") if name in plan["untradable"] else ""
-        )
+        part = plan["untradable"].get(name)
+        share = "" if part is None else f"{part * 100:.2f} % of the account, "
         click.echo(f"not ordered: {name}: {share}{why}; what is held of it stays, its other weight is cash")
     if plan["cut"]:
         least = min(plan["cut"].values())

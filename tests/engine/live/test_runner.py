@@ -370,7 +370,7 @@ def test_the_line_explains_what_sets_account_and_model_apart(tmp_path):
     world = World(every=50, policy=FixedPolicy({}))
     world.policy.weights = {day: pd.Series({"S0": 0.5, "S1": 0.4}) for day in world.days}
     desk = Desk(tmp_path, world, rounds=1)
-    desk.venue._rates = {"S0": Decimal("0.001"), "S1": Decimal("0.001")}
+    desk.venue._fee = lambda symbol, value, session: value * Decimal("0.001")
     desk.venue._filler = lambda order, at: Decimal("0.25") if order.symbol == "S0" else Decimal(1)
     real = desk.venue._quotes.day
     worse = lambda day: {n: replace(q, open=q.open * Decimal("1.01")) for n, q in real(day).items()}  # noqa: E731
