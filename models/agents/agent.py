@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,17 +48,24 @@ class Agent:
             shown: float32 ``(..., n_features)``.
 
         Returns:
-            ``(...)``: a real number within the bound (ppo), or the number of a choice (dqn).
+            ``(...)``: a float64 within the bound (ppo), or the number of a choice (dqn).
         """
         rows = np.ascontiguousarray(shown, dtype=np.float32).reshape(-1, shown.shape[-1])
         with torch.no_grad():
             found = self.policy._predict(torch.from_numpy(rows), deterministic=True).numpy()
-        found = found.reshape(shown.shape[:-1])
+        found = found.reshape(shown.shape[:-1]).astype(np.int64 if self.shape["n_actions"] else np.float64)
         return found if self.shape["n_actions"] else np.clip(found, -self.shape["bound"], self.shape["bound"])
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """The network's weights."""
         return self.policy.state_dict()
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides an action."""
+        digest = hashlib.sha256(json.dumps([self.kind, self.shape], sort_keys=True).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
         """Write it into a folder that is there."""

@@ -164,7 +164,7 @@ def _ppo(env: SlotEnv, config: AgentConfig) -> PPO:
     return PPO(
         "MlpPolicy",
         env,
-        learning_rate=lambda left: config.learning_rate * left,
+        learning_rate=_falling(config),
         n_steps=env.world.horizon,
         batch_size=env.num_envs * _steps_per_batch(env),
         n_epochs=EPOCHS,
@@ -173,6 +173,11 @@ def _ppo(env: SlotEnv, config: AgentConfig) -> PPO:
         policy_kwargs=architecture("ppo", config.hidden),
         device="cpu",
     )
+
+
+def _falling(config: AgentConfig) -> Callable[[float], float]:
+    """The learning rate of a pass, by the part of the training that is left after it: the last one's is above 0."""
+    return lambda left: config.learning_rate * (left + 1.0 / config.passes)
 
 
 def _steps_per_batch(env: SlotEnv) -> int:
@@ -187,7 +192,7 @@ def _dqn(env: SlotEnv, config: AgentConfig) -> SlotDQN:
     model = SlotDQN(
         "MlpPolicy",
         env,
-        learning_rate=lambda left: config.learning_rate * left,
+        learning_rate=_falling(config),
         buffer_size=MEMORY * rows,
         learning_starts=rows,
         batch_size=BATCH,

@@ -8,6 +8,7 @@ assets than clusters every asset is its own.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -270,7 +271,9 @@ class AgentPolicy(ClusterPolicy):
     def describe(self) -> dict:
         """What run.json says of the trainings."""
         facts = {f"agent_{key}": value for key, value in self.agent_.facts.items() if key != "scale"}
-        return super().describe() | {"agent": self.kind} | facts
+        said = super().describe()
+        both = hashlib.sha256(f"{said['fingerprint']} {self.agent_.fingerprint()}".encode()).hexdigest()
+        return said | {"fingerprint": both, "agent": self.kind} | facts
 
 
 class PPOPolicy(AgentPolicy):

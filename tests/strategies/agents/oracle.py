@@ -14,7 +14,8 @@ from clusterfolio.strategies.agents.terms import Terms
 from tests.conftest import make_panel, random_closes
 
 #: How the agents are taught here: what a decision earns is known, so nothing beyond it counts.
-TAUGHT = AgentConfig(reward="log", risk_aversion=0.0, cap=1.0, environments=16, horizon=20, passes=60, discount=0.5)
+TAUGHT = AgentConfig(reward="log", risk_aversion=0.0, cap=1.0, environments=16, horizon=20, passes=60, discount=0.5,
+                     learning_rate=3e-3)  # fmt: skip
 
 
 def market(n_slots: int = 8, n_days: int = 800, seed: int = 0, cost_bps: float = 2.0) -> Panel:
