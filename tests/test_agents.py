@@ -30,7 +30,7 @@ from tests.test_look_ahead import decision_days, differences, poison
 from tests.walk_forward_files import rolling_options
 
 KINDS = {"ppo": PPOPolicy, "dqn": DQNPolicy}
-TINY = AgentConfig(passes=3, environments=4, copies=2, horizon=2, hidden=8, components=3)
+TINY = AgentConfig(days_apart=21, passes=3, environments=4, copies=2, horizon=2, hidden=8, components=3)
 QUICK = ("--set", "agent.passes=4", "--set", "agent.environments=4", "--set", "agent.copies=2", "--set",
          "agent.horizon=3", "--set", "agent.hidden=8")  # fmt: skip
 

@@ -63,7 +63,8 @@ class BacktestResult:
     def weights(self) -> pd.DataFrame:
         """Target weights, index = decision date; a column per symbol ever chosen, and ``CASH``."""
         table = pd.DataFrame({d.asof: d.weights for d in self.decisions}).T.sort_index(axis=1).fillna(0.0).astype(float)
-        table["CASH"] = 1.0 - table.sum(axis=1)
+        # Of each decision alone: a sum over all columns would round by how many names later decisions add.
+        table["CASH"] = [1.0 - float(d.weights.sum()) for d in self.decisions]
         return table.rename_axis("date")
 
 
