@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_rand_score
 
-from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 
 #: Share of sessions an asset must have traded on to be measured, and the daily log return's smallest deviation.
 MIN_PRESENT, MIN_STD = 0.98, 1e-5
@@ -91,6 +91,47 @@ def between_clusters(correlation: np.ndarray, labels: np.ndarray) -> float:
     return _mean(sums[above] / counts[above])
 
 
+def even_gap(correlation: np.ndarray, labels: np.ndarray) -> float:
+    """(a) with every cluster of two or more counting the same: mean over them of the mean inside, less (b).
+
+    >>> pairs = np.array([[1.0, 0.8, 0.1], [0.8, 1.0, 0.3], [0.1, 0.3, 1.0]])
+    >>> round(even_gap(pairs, np.array([0, 0, 1])), 3)  # 0.8 - (0.1 + 0.3) / 2
+    0.6
+    """
+    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    inside = np.array([_mean(_pairs(correlation[np.ix_(at, at)])[0]) for at in groups if len(at) > 1])
+    return _mean(inside[np.isfinite(inside)]) - between_clusters(correlation, labels)
+
+
+def random_members(
+    returns: np.ndarray, labels: np.ndarray, draws: int = 200, random_state: int = 0
+) -> dict[str, float]:
+    """What one member of each cluster by lot, equally weighted, comes to on these days: means over ``draws``.
+
+    Returns:
+        ``bets``: effective bets; ``volatility``: annual; ``ratio``: mean volatility of the members over that of the
+        whole, the diversification ratio of Choueifaty and Coignard (2008).
+    """
+    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    known, rng, found = correlations(returns), np.random.default_rng(random_state), []
+    for _ in range(draws):
+        drawn = np.array([rng.choice(members) for members in groups])
+        found.append(held_equally(returns[:, drawn], known[np.ix_(drawn, drawn)]))
+    return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+
+
+def held_equally(returns: np.ndarray, correlation: np.ndarray) -> dict[str, float]:
+    """``bets``, ``volatility`` and ``ratio`` of the columns at equal weights; see ``random_members``."""
+    whole = float(returns.mean(axis=1).std(ddof=1))
+    year = math.sqrt(SESSIONS_PER_YEAR)
+    apart = float(returns.std(axis=0, ddof=1).mean())
+    return {
+        "bets": effective_bets(correlation),
+        "volatility": whole * year,
+        "ratio": apart / whole if whole else math.nan,
+    }
+
+
 def mean_correlation(correlation: np.ndarray) -> float:
     """(c): mean over all pairs; NaN correlations count nowhere.
 
@@ -155,9 +196,19 @@ def measure(labels: pd.Series, returns: pd.DataFrame, market: pd.Series, picks: 
 
     Returns:
         ``gap``, ``between``, ``pick_correlation``, ``pick_bets``, the same with ``worst_`` before them on the
-        market's worst days, and ``largest``, the share of assets in the largest cluster.
+        market's worst days; ``even_gap``; ``squared``: (b) of squared correlations; ``largest``, the share of assets in
+        the largest cluster, and ``small``, clusters of fewer than three; ``member_bets``, ``member_volatility`` and
+        ``member_ratio`` of a random member of each cluster, ``pick_volatility`` and ``pick_ratio`` of the picks.
     """
-    figures = {"largest": float(labels.value_counts(normalize=True).iloc[0])}
+    sizes, values = labels.value_counts(), returns[labels.index].fillna(0.0).to_numpy()
+    figures = {"largest": float(sizes.iloc[0] / len(labels)), "small": float((sizes < 3).sum())}
+    known = correlations(values)
+    figures |= {"even_gap": even_gap(known, labels.to_numpy()),
+                "squared": between_clusters(known**2, labels.to_numpy())}  # fmt: skip
+    figures |= {f"member_{name}": value for name, value in random_members(values, labels.to_numpy()).items()}
+    chosen = returns[picks].fillna(0.0).to_numpy()
+    of_picks = held_equally(chosen, correlations(chosen))
+    figures |= {f"pick_{name}": of_picks[name] for name in ("volatility", "ratio")}
     days = {"": np.ones(len(returns), dtype=bool), "worst_": worst_days(market.fillna(0.0).to_numpy())}
     numbers = labels.to_numpy()
     for prefix, chosen in days.items():

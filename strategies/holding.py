@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
+from clusterfolio.models.promise import expected_correlation
 from clusterfolio.strategies.allocation import Allocator, Picks
 from clusterfolio.strategies.incumbents import picked
+from clusterfolio.strategies.joint import joint_picks
 from clusterfolio.strategies.many import weights_of
 from clusterfolio.strategies.no_trade import banded, half_width
 from clusterfolio.strategies.orders import ROUNDING
@@ -53,6 +55,7 @@ class Outlook:
         volatility: annual, over the sessions of the Sharpe ratio, ``(n_names,)``; zeros where no rule asks.
         belief: James and Stein's view of the Sharpe ratios.
         trust: part of its weight that each keeps where clusters or embeddings are doubtful, ``(n_names,)``.
+        alike: squared expected correlations, ``(n_names, n_names)``; None where no rule asks.
     """
 
     names: list[str]
@@ -63,6 +66,7 @@ class Outlook:
     volatility: np.ndarray
     belief: Shrunk
     trust: np.ndarray
+    alike: np.ndarray | None = None
 
     def groups(self) -> list[Group]:
         """The clusters in the order of their labels, ranked as they are."""
@@ -108,12 +112,18 @@ class Holding:
     @property
     def looks_at_the_account(self) -> bool:
         """Whether a rule depends on what is held, or leaves clusters out."""
-        return bool(self.selection.hysteresis or self.selection.skip_confidence or self.allocate.config.no_trade)
+        config = self.selection
+        return bool(config.hysteresis or config.skip_confidence or config.head_start or self.allocate.config.no_trade)
+
+    @property
+    def joint(self) -> bool:
+        """Whether the picks of all clusters are chosen together."""
+        return self.selection.by == "joint"
 
     @property
     def acts(self) -> bool:
         """Whether more is done than to pick the best of each cluster and to weigh them."""
-        return self.looks_at_the_account or self.doubts
+        return self.looks_at_the_account or self.doubts or self.joint
 
     @property
     def doubts(self) -> bool:
@@ -177,7 +187,7 @@ class Holding:
         ratios = sharpe[names].to_numpy(dtype=float)
         costs = (assets.loc[names, "commission_bps"] + assets.loc[names, "half_spread_bps"]).to_numpy(dtype=float)
         volatility, belief = np.zeros(len(names)), Shrunk(0.0, 0.0, np.inf)
-        if self.selection.hysteresis or self.selection.skip_confidence:
+        if self.selection.hysteresis or self.selection.skip_confidence or self.joint:
             span = ranking_span(returns, self.selection, self.train_span)[names]
             volatility = annual_volatility(span).fillna(0.0).to_numpy()
             sessions = float(span.count().mean()) if names else 0.0
@@ -186,7 +196,12 @@ class Holding:
             names, ratios, labels[names].to_numpy(), Picks(returns, [], sharpe, classes, labels),
             costs * self.frictions.costs / 1e4, volatility, belief,
             np.ones(len(names)) if trust is None else trust[names].to_numpy(dtype=float),
+            self._alike(returns[names]) if self.joint else None,
         )  # fmt: skip
+
+    def _alike(self, returns: pd.DataFrame) -> np.ndarray:
+        known = np.log1p(returns.iloc[-self.selection.apart_sessions :].fillna(0.0).to_numpy())
+        return expected_correlation(known) ** 2
 
     def choose(self, outlook: Outlook, groups: Sequence[Group], held: np.ndarray) -> Chosen:
         """What accounts are to hold of these groups.
@@ -210,15 +225,22 @@ class Holding:
         """Positions of the names picked, best of a group first, the empty slots last; and which groups are left out."""
         k, config, n = self.selection.per_cluster, self.selection, len(held)
         columns, skipped = [np.empty((n, 0), dtype=np.int64)], []
-        for members, scores in groups:
-            members, scores = (np.broadcast_to(table, (n, table.shape[1])) for table in (members, scores))
+        groups = [tuple(np.broadcast_to(table, (n, table.shape[1])) for table in group) for group in groups]
+        together = self._together(outlook, groups, held) if self.joint else None
+        for number, (members, scores) in enumerate(groups):
             worth = outlook.belief.kept * outlook.volatility[members].mean(axis=1, keepdims=True)
             has = np.take_along_axis(held, members, axis=1) > 0 if config.hysteresis else np.zeros(scores.shape, bool)
-            chosen = picked(scores, has, k, worth * config.hysteresis / SESSIONS_PER_YEAR, outlook.cost[members])
+            chosen = (
+                picked(scores, has, k, worth * config.hysteresis / SESSIONS_PER_YEAR, outlook.cost[members])
+                if together is None
+                else members == together[:, number, None]
+            )
             best = np.where(chosen, scores, -np.inf)
             out = np.zeros(n, dtype=bool)
             if config.skip_confidence:
-                out = ~(outlook.belief.bound(best.max(axis=1), config.skip_confidence) > 0)
+                some = chosen.any(axis=1)
+                score = np.where(some, best.max(axis=1), outlook.belief.middle)
+                out = some & ~(outlook.belief.bound(score, config.skip_confidence) > 0)
             order = np.argsort(-best, axis=1, kind="stable")[:, :k]
             taken = np.take_along_axis(chosen, order, axis=1) & ~out[:, None]
             columns.append(np.where(taken, np.take_along_axis(members, order, axis=1), -1))
@@ -227,6 +249,16 @@ class Holding:
         picks = np.take_along_axis(picks, np.argsort(picks < 0, axis=1, kind="stable"), axis=1)
         width = int((picks >= 0).sum(axis=1).max(initial=0))
         return picks[:, :width], np.array(skipped).reshape(len(groups), n).T
+
+    def _together(self, outlook: Outlook, groups: Sequence[Group], held: np.ndarray) -> np.ndarray:
+        """Picks chosen together, ``(n_accounts, n_groups)``; -1 where a group is left out."""
+        assert outlook.alike is not None
+        config = self.selection
+        worth = [
+            (members, outlook.belief.of(scores) + config.head_start * (np.take_along_axis(held, members, axis=1) > 0))
+            for members, scores in groups
+        ]
+        return joint_picks(worth, config.apart * outlook.alike, config.names)
 
     def _adjusted(
         self, outlook: Outlook, picks: np.ndarray, skipped: np.ndarray, weights: np.ndarray, held: np.ndarray
@@ -238,7 +270,8 @@ class Holding:
         if self.doubts and weights.size:
             weights = self._trusted(weights, np.where(empty, 0.0, outlook.trust[at]), empty, kinds)
         if config.freed == "cash" and skipped.size:
-            weights = weights * (1.0 - skipped.mean(axis=1))[:, None]
+            wanted = min(self.selection.names or skipped.shape[1], skipped.shape[1])
+            weights = weights * (1.0 - skipped.sum(axis=1) / wanted)[:, None]
         targets = weights
         if config.no_trade and weights.size:
             weights = self._banded(outlook, targets, picks, kinds, held)

@@ -38,6 +38,9 @@ def why_held(
                 said.setdefault(int(at), []).append(
                     f"skip: its cluster's best Sharpe ratio is above {bound:.2f} only, at {config.skip_confidence:.0%}"
                 )
+        elif outlook.alike is not None:
+            for at, words in in_group.beside_the_others(outlook.alike).items():
+                said.setdefault(at, []).append(f"joint: {words}")
         elif config.hysteresis:
             for at, words in in_group.exchanged(config.hysteresis).items():
                 said.setdefault(at, []).append(f"hysteresis: {words}")
@@ -80,6 +83,24 @@ class _Group:
                 edge = self._edge(score[better[0]] - score[at], at, better[0], sessions)
                 found[at] = f"kept {self._name(at)}, {self._name(better[0])}'s {edge}"
         return found
+
+    def beside_the_others(self, alike: np.ndarray) -> dict[int, str]:
+        """Why not its best Sharpe ratio was picked, and what was sold of it, by position."""
+        best = int(self.members[self.scores.argmax()])
+        picked = [at for at in self.members.tolist() if at in self.picks]
+        if not picked:
+            return {at: "its cluster adds least" for at in self.members[self.held[self.members] > 0].tolist()}
+        (pick,) = picked
+        found = {}
+        if pick != best:
+            others = np.array(sorted(self.picks - {pick, -1}), dtype=np.int64)
+            shared = [float(alike[at, others].sum()) for at in (pick, best)]
+            found[pick] = (
+                f"of {self._name(best)}'s cluster, squared correlations with the other picks "
+                f"{shared[0]:.2f} against {shared[1]:.2f}"
+            )
+        gone = [at for at in self.members.tolist() if self.held[at] > 0 and at != pick]
+        return found | {at: f"{self._name(pick)} of its cluster adds more" for at in gone}
 
     def _edge(self, apart: float, out: int, new: int, sessions: int) -> str:
         worth = self.outlook.belief.kept * float(self.outlook.volatility[self.members].mean())

@@ -20,6 +20,14 @@ class SelectionConfig:
 
     Attributes:
         per_cluster: assets picked from each cluster, the best Sharpe ratios first.
+        by: "sharpe" = the best Sharpe ratio of each cluster; "joint" = one of each chosen together, so that the picks
+            have a good ratio, shrunk as James and Stein do, and little in common (`strategies/joint.py`).
+        names: "joint" picks so many in all: of more clusters than that the picks that add least are left out; 0 = one
+            of each cluster.
+        apart: what "joint" takes off for each pair of picks: so many points of the Sharpe ratio times their squared
+            correlation.
+        apart_sessions: trailing sessions of that correlation.
+        head_start: points that a name which is held is ahead by in "joint".
         sharpe_span: "trailing" = over the last `sharpe_sessions`; "training" = over the encoder's training span.
         sharpe_sessions: sessions of the trailing Sharpe ratio.
         excess_of_cash: subtract the cash rate before the Sharpe ratio is taken; false = raw returns.
@@ -39,6 +47,11 @@ class SelectionConfig:
     """
 
     per_cluster: int = 1
+    by: str = "sharpe"
+    names: int = 0
+    apart: float = 4.0
+    apart_sessions: int = 504
+    head_start: float = 0.0
     sharpe_span: str = "trailing"
     sharpe_sessions: int = SESSIONS_PER_YEAR
     excess_of_cash: bool = True
@@ -54,10 +67,25 @@ class SelectionConfig:
     def __post_init__(self):
         if self.sharpe_span not in ("trailing", "training"):
             raise ValueError(f"selection.sharpe_span: got {self.sharpe_span!r}, expected 'trailing' or 'training'")
-        for name in ("per_cluster", "sharpe_sessions", "min_sessions", "volatility_sessions", "liquidity_sessions"):
+        if self.by not in ("sharpe", "joint"):
+            raise ValueError(f"selection.by: got {self.by!r}, expected 'sharpe' or 'joint'")
+        for name, off in (("per_cluster", 1), ("hysteresis", 0)) if self.by == "joint" else ():
+            if getattr(self, name) != off:
+                raise ValueError(f"selection.{name}: got {getattr(self, name)}, expected {off} with by = 'joint'")
+        for name, off in (("names", 0), ("head_start", 0.0)) if self.by == "sharpe" else ():
+            if getattr(self, name) != off:
+                raise ValueError(f"selection.{name}: got {getattr(self, name)}, which needs selection.by = 'joint'")
+        for name in (
+            "per_cluster",
+            "sharpe_sessions",
+            "min_sessions",
+            "volatility_sessions",
+            "liquidity_sessions",
+            "apart_sessions",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"selection.{name}: got {getattr(self, name)}, expected at least 1")
-        for name in ("liquidity_floor", "hysteresis"):
+        for name in ("liquidity_floor", "hysteresis", "names", "apart", "head_start"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"selection.{name}: got {getattr(self, name)}, expected 0 or more")
         if self.skip_confidence and not 0.5 <= self.skip_confidence < 1:

@@ -44,7 +44,8 @@ RANGES = {
     },
     "clustering": {"n_clusters": "[1, 100000]"},
     "selection": {
-        "per_cluster": "[1, 100000]", "sharpe_sessions": "[1, 10000]", "min_sessions": "[1, 10000]",
+        "per_cluster": "[1, 100000]", "names": "[0, 100000]", "apart": "[0, 1000000]", "apart_sessions": "[21, 10000]",
+        "head_start": "[0, 1000000]", "sharpe_sessions": "[1, 10000]", "min_sessions": "[1, 10000]",
         "max_stale_sessions": "[0, 10000]", "volatility_floor": "[0, 10]", "volatility_sessions": "[1, 10000]",
         "liquidity_floor": "[0, 1e15]", "liquidity_sessions": "[1, 10000]", "hysteresis": "[0, 10000]",
         "skip_confidence": "[0, 1)",

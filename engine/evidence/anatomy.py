@@ -15,7 +15,6 @@ from clusterfolio.feeds.panel import Panel
 from clusterfolio.strategies.allocation import Allocator, Picks
 from clusterfolio.strategies.baselines.rules import MONTH, YEAR
 from clusterfolio.strategies.policy import Decision
-from clusterfolio.strategies.selection import top_sharpe_per_cluster
 
 #: Assets that make a class a factor.
 FEWEST_MEMBERS = 5
@@ -132,7 +131,7 @@ def picks_on_other_days(
     decisions: Sequence[Decision],
     returns: pd.DataFrame,
     sharpe_on: Callable[[pd.Timestamp], pd.Series] | None,
-    per_cluster: int,
+    names_of: Callable[[Decision, pd.Series], list[str]],
     allocate: Allocator,
     classes: pd.Series,
     offset: int,
@@ -144,6 +143,7 @@ def picks_on_other_days(
         returns: at every session, ``(n_sessions, n_assets)``; NaN before an asset's first.
         sharpe_on: day -> the Sharpe ratios that winners are chosen by on its close, by asset; None = those of the
             decision stay.
+        names_of: who is picked of a decision's clusters by such ratios.
         allocate, classes: what the names picked are weighed by, and the asset class by symbol.
 
     Returns:
@@ -158,8 +158,7 @@ def picks_on_other_days(
             found[sessions[row]] = decision.weights
             continue
         ratios = decision.sharpe if sharpe_on is None else sharpe_on(sessions[row])
-        chosen = top_sharpe_per_cluster(ratios, decision.labels, per_cluster)
-        picks = Picks(returns.iloc[: row + 1], chosen, ratios, classes, decision.labels)
+        picks = Picks(returns.iloc[: row + 1], names_of(decision, ratios), ratios, classes, decision.labels)
         found[sessions[row]] = allocate(picks).weights
     return found
 

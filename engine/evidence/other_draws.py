@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pandas as pd
 
 from clusterfolio.engine.evidence import anatomy
 from clusterfolio.engine.evidence.claims import FEWEST_SESSIONS
+from clusterfolio.engine.evidence.draws import Decided, as_they_are
 from clusterfolio.engine.evidence.records import traded_to
 from clusterfolio.engine.evidence.rivals import states_clusters
 from clusterfolio.engine.ledger.ledger import Ledger, LedgerError
 from clusterfolio.engine.run_dir.finished import FinishedRun
+from clusterfolio.strategies.holding import Holding
 from clusterfolio.strategies.policy import Decision
-from clusterfolio.strategies.selection import ranking_sharpe
+from clusterfolio.strategies.selection import ranking_sharpe, top_sharpe_per_cluster
 from clusterfolio.strategies.sharpe import sharpe_ratios
 
 log = logging.getLogger(__name__)
@@ -45,7 +48,7 @@ def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
     trailing = selection.sharpe_span == "trailing" and states_clusters(run.decisions)
     pick = partial(
         anatomy.picks_on_other_days, run.decisions, returns.loc[sessions],
-        sharpe_on=partial(_ranked_by, run, returns) if trailing else None, per_cluster=selection.per_cluster,
+        sharpe_on=partial(_ranked_by, run, returns) if trailing else None, names_of=_picker(run),
         allocate=run.config.allocator, classes=run.panel.assets["asset_class"],
     )  # fmt: skip
     rows = {}
@@ -62,6 +65,27 @@ def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
         "sharpe": sharpe_ratios(table, cash.reindex(table.index)).tolist(),
         "sessions": len(table),
     }
+
+
+def _picker(run: FinishedRun) -> Callable[[Decision, pd.Series], list[str]]:
+    """How the run picked of its clusters, by other Sharpe ratios: the best of each, or together, in view of the
+    correlations known at the decision.
+    """
+    selection = run.config.selection
+    if not Holding(selection, run.config.allocator).joint:
+        return lambda decision, ratios: top_sharpe_per_cluster(ratios, decision.labels, selection.per_cluster)
+    decided = Decided(as_they_are, run.panel, run.decisions, run.holding_on, 1)
+    numbers = {decision.asof: number for number, decision in enumerate(run.decisions)}
+
+    def together(decision: Decision, ratios: pd.Series) -> list[str]:
+        then = decided.outlook(numbers[decision.asof])
+        now = ratios.reindex(then.names).to_numpy()
+        known = [members[:, np.isfinite(now[members[0]])] for members, _ in then.groups()]
+        groups = [(members, now[members]) for members in known if members.size]
+        found = run.holding_on(decision.asof).choose(then, groups, np.zeros((1, len(then.names))))
+        return [then.names[at] for at in found.picks[0]]
+
+    return together
 
 
 def _ranked_by(run: FinishedRun, returns: pd.DataFrame, day: pd.Timestamp) -> pd.Series:

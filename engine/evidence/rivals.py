@@ -164,7 +164,7 @@ def decide_all(
         policies = {name: make_baseline(name, config, Recorded(decisions)) for name in names}
     else:
         held = [len(decision.weights) for decision in decisions if len(decision.weights)]
-        alone = {"n_clusters": max(1, round(float(np.mean(held)))) if held else 1, "per_cluster": 1}
+        alone = {"n_clusters": max(1, round(float(np.mean(held)))) if held else 1, "per_cluster": 1, "names_in_all": 0}
         listed = Listed(config.selection, cash)
         policies = {name: make_baseline(name, config, listed, **alone) for name in names}
     made: dict[str, list[Decision]] = {name: [] for name in names}
@@ -185,6 +185,7 @@ def make_baseline(name: str, config: RunConfig, candidates: Callable, **others) 
         "span": config.embedding.span,
         "n_clusters": config.clustering.n_clusters,
         "per_cluster": config.selection.per_cluster,
+        "names_in_all": config.selection.names,
         "allocate": config.allocator,
         "random_state": config.engine.seed,
     }

@@ -84,7 +84,7 @@ class Baseline:
         rule: one of ``RULES``, or a function of the same shape.
         candidates: ``panel -> Candidates``.
         span: sessions of returns that a rule is shown.
-        n_clusters, per_cluster, allocate: see ``View``.
+        n_clusters, per_cluster, names_in_all, allocate: see ``View``.
         random_state: of the rules that draw lots; every date draws its own.
     """
 
@@ -95,6 +95,7 @@ class Baseline:
         span: int = 2 * YEAR,
         n_clusters: int = 20,
         per_cluster: int = 1,
+        names_in_all: int = 0,
         allocate: Allocator | None = None,
         random_state: int = 0,
     ):
@@ -103,6 +104,7 @@ class Baseline:
         self.span = span
         self.n_clusters = n_clusters
         self.per_cluster = per_cluster
+        self.names_in_all = names_in_all
         self.allocate = allocate
         self.random_state = random_state
 
@@ -126,6 +128,7 @@ class Baseline:
             assets=panel.assets.loc[found.sharpe.index],
             n_clusters=self.n_clusters,
             per_cluster=self.per_cluster,
+            names_in_all=self.names_in_all,
             allocate=self.allocate or Allocator(),
             random_state=(self.random_state, asof.toordinal()),
         ), found

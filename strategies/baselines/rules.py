@@ -32,6 +32,7 @@ class View:
         sharpe, labels: as in ``Candidates``, same assets in the same order.
         assets: their rows of ``Panel.assets``.
         n_clusters, per_cluster: groups to form, names to take from each.
+        names_in_all: names to take at most; 0 = as many as that makes.
         allocate: what the names picked are weighed by.
         random_state: of this date.
     """
@@ -43,6 +44,7 @@ class View:
     assets: pd.DataFrame
     n_clusters: int = 20
     per_cluster: int = 1
+    names_in_all: int = 0
     allocate: Allocator = field(default_factory=Allocator)
     random_state: tuple[int, ...] = (0,)
 
@@ -54,7 +56,7 @@ class View:
     @property
     def n_names(self) -> int:
         """How many the strategy holds."""
-        return self.n_clusters * self.per_cluster
+        return self.names_in_all or self.n_clusters * self.per_cluster
 
     def known(self, sessions: int | None = None) -> np.ndarray:
         """The last returns, 0 where unknown, ``(n_sessions, n_assets)``."""
@@ -155,7 +157,7 @@ def random_of_each_cluster(view: View) -> Choice:
     if view.labels is None:
         raise ValueError("labels: None; a random asset of each learned cluster needs the strategy's clusters")
     lots = pd.Series(view.rng().random(len(view.names)), index=view.names)
-    return _hold(view, top_sharpe_per_cluster(lots, view.labels, view.per_cluster), view.labels)
+    return _hold(view, _most(view, lots, view.labels), view.labels)
 
 
 def _numbered(view: View) -> pd.Series:
@@ -168,7 +170,16 @@ def _drawn(view: View, embeddings: np.ndarray) -> Choice:
 
 
 def _best_of_each(view: View, labels: pd.Series) -> Choice:
-    return _hold(view, top_sharpe_per_cluster(view.sharpe, labels, view.per_cluster), labels)
+    return _hold(view, _most(view, view.sharpe, labels), labels)
+
+
+def _most(view: View, scores: pd.Series, labels: pd.Series) -> list[str]:
+    """The best of each cluster, and of these the best where the strategy does not hold one of each."""
+    found = top_sharpe_per_cluster(scores, labels, view.per_cluster)
+    if len(found) <= view.n_names:
+        return found
+    kept = set(top_sharpe_per_cluster(scores[found], pd.Series(0, index=found), view.n_names))
+    return [name for name in found if name in kept]
 
 
 def _hold(view: View, selected: list[str], labels: pd.Series | None = None) -> Choice:

@@ -34,8 +34,7 @@ from clusterfolio.feeds.ingest import build_panel
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.feeds.sources.files.reader import read_files
 from clusterfolio.feeds.universe import describe, load_universe
-from clusterfolio.models.clustering import Ward, coordinates, unit_sphere
-from clusterfolio.models.cross_attention import cross_attention
+from clusterfolio.models.clustering import Ward, unit_sphere
 from clusterfolio.models.encoder import Encoder
 from clusterfolio.models.reference import WindowPCA, untrained
 from clusterfolio.models.train_config import TrainConfig
@@ -44,6 +43,7 @@ from clusterfolio.strategies import classical
 from clusterfolio.strategies.cluster_policy import EncoderConfig
 from clusterfolio.strategies.diversification import label_stability, log_returns, measurable, measure
 from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder
+from clusterfolio.strategies.returns_embedding import EmbeddedReturns
 from clusterfolio.strategies.selection import SelectionConfig, annual_volatility, top_sharpe_per_cluster
 from clusterfolio.strategies.sharpe import sharpe_ratios
 
@@ -71,7 +71,15 @@ COLUMNS = {
     "pick_bets": "(c) bets",
     "worst_pick_correlation": "(c) worst",
     "stability": "(d) stab.",
+    "even_gap": "(a) even",
+    "squared": "(b) squared",
+    "member_bets": "bets, any",
+    "member_volatility": "vol., any",
+    "member_ratio": "ratio, any",
+    "pick_volatility": "(c) vol.",
+    "pick_ratio": "(c) ratio",
     "largest": "largest",
+    "small": "small",
 }
 
 #: (a) and (b) of the years 2014-2025 as first measured outside this program, on FILES without EXCLUDED.
@@ -128,6 +136,11 @@ def make_trial(panel: Panel, returns: pd.DataFrame, year: int) -> Trial:
             f"{panel.sessions[0].date()} to {panel.sessions[-1].date()}"
         )
     names = panel.tradable[(measurable(train) & measurable(test))[panel.tradable]]
+    if len(names) <= N_CLUSTERS:
+        raise ValueError(
+            f"{year}: {len(names)} assets trade on enough sessions of it and of the two years before, more than "
+            f"{N_CLUSTERS} are needed; --calendar is the benchmark's exchange"
+        )
     known = panel.until(train.index[-1])
     config = SelectionConfig()
     past = known.session_returns()[names].iloc[-config.sharpe_sessions :]
@@ -187,11 +200,16 @@ def from_windows(fit: Callable[[Windows, int], Encoder | WindowPCA]):
     return methods
 
 
-def attended_returns(returns: np.ndarray) -> np.ndarray:
-    """The product's attention across assets on standardised returns: what is left of it without an encoder."""
-    rows = unit_sphere(classical.standardised(returns).T)
-    attended = cross_attention(rows @ rows.T, ATTENDED.attention_layers, ATTENDED.attention_spread)
-    return coordinates(attended, ATTENDED.components)
+def embedded_as(kind: str, of_test: bool = False):
+    """A method of the product's that embeds returns: of the span before the test year, or in hindsight of that itself."""
+
+    def method(trial: Trial, seed: int) -> list[pd.Series]:
+        config = EmbeddingConfig(kind=kind)
+        returns = trial.test if of_test else trial.train.iloc[-config.span :]
+        rows = EmbeddedReturns(returns, config, N_CLUSTERS, seed).rows(trial.names)
+        return [clustered(rows.to_numpy(), trial.names)]
+
+    return method
 
 
 def trained_encoder(windows: Windows, seed: int) -> Encoder:
@@ -224,7 +242,10 @@ FAMILIES = {
     "pca20": Family(("PCA-20",), from_returns(classical.principal_components)),
     "pca40": Family(("PCA-40",), from_returns(lambda returns: classical.principal_components(returns, 40))),
     "svd20": Family(("SVD-20 uncentred",), from_returns(classical.singular_components)),
-    "returns-attended": Family(("returns, attended",), from_returns(attended_returns)),
+    "returns-attended": Family(("returns, attended",), embedded_as("returns")),
+    "search": Family(("search",), embedded_as("search"), seeded=True),
+    "learned": Family(("learned layer",), embedded_as("learned"), seeded=True),
+    "hindsight-search": Family(("hindsight search",), embedded_as("search", of_test=True)),
     "hindsight": Family(("hindsight PCA-20",), hindsight),
     "window-pca": Family(forms("window PCA-64"), from_windows(lambda windows, seed: WindowPCA().fit(windows))),
     "untrained": Family(forms("untrained"), from_windows(untrained_encoder), seeded=True),
@@ -237,7 +258,10 @@ FRONTIER = ("correlation-raw", "correlation", "pca20", "pca40", "svd20")
 GROUPS = {"all": tuple(FAMILIES), "classical": tuple(name for name in FAMILIES if name not in LEARNED)}
 
 
-def load(paths: list[Path], files: list[str] | None, universe: str, exclude: list[str], benchmark: str) -> Panel:
+def load(
+    paths: list[Path], files: list[str] | None, universe: str, exclude: list[str], benchmark: str,
+    currency: str = "USD", calendar: str = "XNYS",
+) -> Panel:  # fmt: skip
     """The panel of everything asked for, with its features."""
     found = [path / name for path in paths for name in files or FILES if (path / name).is_file()]
     if files and not found:
@@ -245,7 +269,8 @@ def load(paths: list[Path], files: list[str] | None, universe: str, exclude: lis
     raw = read_files(found if files or (found and universe == "all") else paths)
     table = load_universe(universe)
     wanted = [name for name in raw.bars if (universe == "all" or name in table.index) and name not in exclude]
-    panel, _ = build_panel(raw, benchmark=benchmark, known=describe(list(raw.bars), table), symbols=wanted)
+    panel, _ = build_panel(raw, benchmark=benchmark, known=describe(list(raw.bars), table), symbols=wanted,
+                           currency=currency, calendar=calendar)  # fmt: skip
     return with_features(panel)
 
 
@@ -339,7 +364,7 @@ def markdown(table: pd.DataFrame, known: bool = False) -> str:
         cells = [method]
         for name in COLUMNS:
             spread = row[f"{name} spread"]
-            text = f"{row[name]:.1f}" if name == "pick_bets" else f"{row[name]:.3f}"
+            text = f"{row[name]:.1f}" if name in ("pick_bets", "member_bets", "small") else f"{row[name]:.3f}"
             cells.append("-" if np.isnan(row[name]) else text + ("" if np.isnan(spread) else f" ±{spread:.3f}"))
         if known:
             cells.append(" / ".join("-" if x is None else f"{x:.3f}" for x in KNOWN.get(method, (None, None))))
@@ -361,6 +386,8 @@ def main() -> None:
     parser.add_argument("--universe", default="all", help="of what the files have: all, seed, default or a CSV file")
     parser.add_argument("--exclude", nargs="*", default=EXCLUDED, metavar="SYMBOL", help="default: leveraged funds")
     parser.add_argument("--benchmark", default="SPY", help="whose worst days are the market's")
+    parser.add_argument("--currency", default="USD", help="every price is converted into it")
+    parser.add_argument("--calendar", default="XNYS", help="the benchmark's exchange, as exchange_calendars names it")
     parser.add_argument("--years", type=parse_years, default=parse_years("2014-2025"), help="test years: 2014-2025")
     parser.add_argument("--methods", nargs="+", default=["all"], choices=[*GROUPS, *FAMILIES], metavar="NAME")
     parser.add_argument("--seeds", type=int, default=1, help="of what is random or trained")
@@ -368,7 +395,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     families = list(dict.fromkeys(name for chosen in args.methods for name in GROUPS.get(chosen, (chosen,))))
-    panel = load(args.path, args.files, args.universe, args.exclude, args.benchmark)
+    panel = load(args.path, args.files, args.universe, args.exclude, args.benchmark, args.currency, args.calendar)
     rows = run(panel, args.years, families, args.seeds, args.cache)
     tables = {period: summary(rows, years) for period, years in periods(args.years).items()}
     if args.json:

@@ -26,6 +26,7 @@ from tests.conftest import make_panel, random_closes
 SYMBOLS = [f"S{n:02}" for n in range(12)]
 PLAIN = ("equal", "inverse_volatility", "softmax")
 BASE = SelectionConfig(sharpe_sessions=60, hysteresis=21)
+JOINT = SelectionConfig(sharpe_sessions=60, by="joint", apart_sessions=60)
 
 
 def holding(selection=BASE, allocate="equal", costs=1.0, buffer=0.02, **allocation):
@@ -295,6 +296,9 @@ ALONE = {
     "no-trade band": holding(replace(BASE, hysteresis=0), "inverse_volatility", no_trade=1.0),
     "skip": holding(replace(BASE, hysteresis=0, skip_confidence=0.6)),
     "skip into cash": holding(replace(BASE, hysteresis=0, skip_confidence=0.6), freed="cash"),
+    "joint": holding(JOINT),
+    "joint, fewer names": holding(replace(JOINT, names=3, head_start=0.5)),
+    "joint, skip into cash": holding(replace(JOINT, names=3, skip_confidence=0.6), freed="cash"),
     "doubt": holding(replace(BASE, hysteresis=0), "softmax", membership=1.0, variance=0.5),
     "everything": holding(replace(BASE, skip_confidence=0.5), "softmax", costs=5.0, **EVERYTHING, caps="on",
                           name_cap=0.4, class_cap=0.8),

@@ -171,10 +171,13 @@ def test_picks_on_the_run_s_own_days_are_its_own_and_later_ones_know_more(finish
     def ranked_by(day):
         return ranking_sharpe(returns.loc[:day], selection)
 
+    def best(decision, ratios):
+        return top_sharpe_per_cluster(ratios, decision.labels)
+
     how = Allocator(), panel.assets["asset_class"]
-    own = anatomy.picks_on_other_days(decisions, returns, ranked_by, 1, *how, 0)
+    own = anatomy.picks_on_other_days(decisions, returns, ranked_by, best, *how, 0)
     assert list(own) == [decision.asof for decision in decisions]
-    later = anatomy.picks_on_other_days(decisions, returns, ranked_by, 1, *how, 7)
+    later = anatomy.picks_on_other_days(decisions, returns, ranked_by, best, *how, 7)
     for day, weights in later.items():
         assert sorted(weights.index) == sorted(decided(panel, day).selected)
 
