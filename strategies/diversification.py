@@ -112,12 +112,19 @@ def random_members(
         ``bets``: effective bets; ``volatility``: annual; ``ratio``: mean volatility of the members over that of the
         whole, the diversification ratio of Choueifaty and Coignard (2008).
     """
+    rng = np.random.default_rng(random_state)
     groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    known, rng, found = correlations(returns), np.random.default_rng(random_state), []
-    for _ in range(draws):
-        drawn = np.array([rng.choice(members) for members in groups])
-        found.append(held_equally(returns[:, drawn], known[np.ix_(drawn, drawn)]))
-    return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+    drawn = np.stack([rng.choice(members, draws) for members in groups], axis=1)
+    known = np.nan_to_num(correlations(returns))
+    np.fill_diagonal(known, 1.0)
+    share = np.maximum(np.linalg.eigvalsh(known[drawn[:, :, None], drawn[:, None, :]]), 1e-12) / len(groups)
+    whole = np.array([returns[:, names].mean(axis=1).std(ddof=1) for names in drawn])
+    apart = returns.std(axis=0, ddof=1)[drawn].mean(axis=1)
+    return {
+        "bets": float(np.exp(-(share * np.log(share)).sum(axis=1)).mean()),
+        "volatility": float(whole.mean() * math.sqrt(SESSIONS_PER_YEAR)),
+        "ratio": float((apart / np.where(whole > 0, whole, np.nan)).mean()),
+    }
 
 
 def held_equally(returns: np.ndarray, correlation: np.ndarray) -> dict[str, float]:

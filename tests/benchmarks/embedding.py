@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.embedding --path ../shared/data --years 2014-2025 --methods classical
     python -m tests.benchmarks.embedding --path ../shared/data --years 2014-2025 --seeds 2 --cache FOLDER --json
+    python -m tests.benchmarks.embedding --path ../shared/data --sample 50 --seeds 20 --methods svd20 search learned
 
 For each test year, everything is fitted on the two years before it, the assets are put into 20 clusters (Ward on the
 unit sphere unless the method's name says otherwise), and ``strategies.diversification`` measures the test year. An
@@ -149,6 +150,13 @@ def make_trial(panel: Panel, returns: pd.DataFrame, year: int) -> Trial:
     return Trial(year, known, first, train[names], test[names], test[panel.benchmark], sharpe)
 
 
+def sampled(trial: Trial, size: int, seed: int) -> Trial:
+    """The same trial of so many of its names, by lot: a smaller market."""
+    own = np.random.default_rng([seed, trial.year])
+    names = sorted(own.choice(trial.names, size=min(size, len(trial.names)), replace=False))
+    return replace(trial, train=trial.train[names], test=trial.test[names], sharpe=trial.sharpe[names])
+
+
 def clustered(embeddings: np.ndarray, names: list[str], sphere: bool = True) -> pd.Series:
     """Ward labels of these rows, by name."""
     rows = unit_sphere(embeddings) if sphere else embeddings
@@ -201,7 +209,7 @@ def from_windows(fit: Callable[[Windows, int], Encoder | WindowPCA]):
 
 
 def embedded_as(kind: str, of_test: bool = False):
-    """A method of the product's that embeds returns: of the span before the test year, or in hindsight of that itself."""
+    """A method of the product's that embeds returns: of the span before the test year, or in hindsight of the year."""
 
     def method(trial: Trial, seed: int) -> list[pd.Series]:
         config = EmbeddingConfig(kind=kind)
@@ -274,9 +282,15 @@ def load(
     return with_features(panel)
 
 
-def run(panel: Panel, years: list[int], families: list[str], seeds: int, cache: Path | None) -> list[dict]:
-    """One row per (method, year, seed): figures, labels, seconds; ``stability`` where the next year was run too."""
-    settings = [fingerprint(panel), list(panel.tradable), asdict(TrainConfig()), asdict(EncoderConfig())]
+def run(
+    panel: Panel, years: list[int], families: list[str], seeds: int, cache: Path | None, sample: int = 0
+) -> list[dict]:
+    """One row per (method, year, seed): figures, labels, seconds; ``stability`` where the next year was run too.
+
+    Args:
+        sample: names of each seed and year, by lot; 0 = all.
+    """
+    settings = [fingerprint(panel), list(panel.tradable), asdict(TrainConfig()), asdict(EncoderConfig()), sample]
     settings += [asdict(LAST), asdict(TRAJECTORY), asdict(ATTENDED), asdict(SelectionConfig()), TRAIN_YEARS, N_CLUSTERS]
     store = Store(cache, hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12])
     returns = log_returns(panel)
@@ -284,8 +298,8 @@ def run(panel: Panel, years: list[int], families: list[str], seeds: int, cache: 
     for year in years:
         trial = make_trial(panel, returns, year)
         for name in families:
-            for seed in range(seeds if FAMILIES[name].seeded else 1):
-                rows += store.get_or_make(name, trial, seed)
+            for seed in range(seeds if sample or FAMILIES[name].seeded else 1):
+                rows += store.get_or_make(name, sampled(trial, sample, seed) if sample else trial, seed)
     by_key = {(row["method"], row["year"], row["seed"]): pd.Series(row["labels"]) for row in rows}
     for row in rows:
         later = by_key.get((row["method"], row["year"] + 1, row["seed"]))
@@ -391,12 +405,15 @@ def main() -> None:
     parser.add_argument("--years", type=parse_years, default=parse_years("2014-2025"), help="test years: 2014-2025")
     parser.add_argument("--methods", nargs="+", default=["all"], choices=[*GROUPS, *FAMILIES], metavar="NAME")
     parser.add_argument("--seeds", type=int, default=1, help="of what is random or trained")
+    parser.add_argument(
+        "--sample", type=int, default=0, help="names of a smaller market, by lot for each seed and year"
+    )
     parser.add_argument("--cache", type=Path, help="folder of finished parts")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     families = list(dict.fromkeys(name for chosen in args.methods for name in GROUPS.get(chosen, (chosen,))))
     panel = load(args.path, args.files, args.universe, args.exclude, args.benchmark, args.currency, args.calendar)
-    rows = run(panel, args.years, families, args.seeds, args.cache)
+    rows = run(panel, args.years, families, args.seeds, args.cache, args.sample)
     tables = {period: summary(rows, years) for period, years in periods(args.years).items()}
     if args.json:
         dominations = {period: dominated(table) for period, table in tables.items()}

@@ -12,11 +12,14 @@ from clusterfolio.strategies.diversification import (
     cluster_gap,
     correlations,
     effective_bets,
+    even_gap,
+    held_equally,
     label_stability,
     log_returns,
     mean_correlation,
     measurable,
     measure,
+    random_members,
     worst_days,
 )
 from tests.conftest import make_panel
@@ -161,3 +164,20 @@ def test_an_asset_is_measured_if_it_trades_on_98_of_100_days():
     returns.iloc[:2, 0] = np.nan
     returns.iloc[:3, 1] = np.nan
     assert measurable(returns).to_dict() == {"TWO": True, "THREE": False}
+
+
+def test_random_members_of_groups_of_one_are_those_held_equally():
+    returns = np.random.default_rng(0).normal(0, 0.01, (250, 6))
+    one = random_members(returns, np.arange(6), draws=3)
+    assert one == pytest.approx(held_equally(returns, correlations(returns)))
+    pairs = random_members(np.repeat(returns, 2, axis=1), np.repeat(np.arange(6), 2), draws=5)
+    assert pairs == pytest.approx(one)  # whichever of two twins
+
+
+def test_even_gap_counts_a_large_cluster_once():
+    found = np.full((6, 6), 0.1)
+    found[:4, :4], found[4:, 4:] = 0.9, 0.5
+    np.fill_diagonal(found, 1.0)
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    assert even_gap(found, labels) == pytest.approx((0.9 + 0.5) / 2 - 0.1)
+    assert cluster_gap(found, labels) == pytest.approx((6 * 0.9 + 0.5) / 7 - 0.1)
