@@ -213,9 +213,9 @@ def measure(labels: pd.Series, returns: pd.DataFrame, market: pd.Series, picks: 
     figures |= {"even_gap": even_gap(known, labels.to_numpy()),
                 "squared": between_clusters(known**2, labels.to_numpy())}  # fmt: skip
     figures |= {f"member_{name}": value for name, value in random_members(values, labels.to_numpy()).items()}
-    chosen = returns[picks].fillna(0.0).to_numpy()
-    of_picks = held_equally(chosen, correlations(chosen))
-    figures |= {f"pick_{name}": of_picks[name] for name in ("volatility", "ratio")}
+    picked = returns[picks].fillna(0.0).to_numpy()
+    alone = held_equally(picked, correlations(picked))
+    figures |= {f"pick_{name}": alone[name] for name in ("volatility", "ratio")}
     days = {"": np.ones(len(returns), dtype=bool), "worst_": worst_days(market.fillna(0.0).to_numpy())}
     numbers = labels.to_numpy()
     for prefix, chosen in days.items():

@@ -225,7 +225,10 @@ class Holding:
         """Positions of the names picked, best of a group first, the empty slots last; and which groups are left out."""
         k, config, n = self.selection.per_cluster, self.selection, len(held)
         columns, skipped = [np.empty((n, 0), dtype=np.int64)], []
-        groups = [tuple(np.broadcast_to(table, (n, table.shape[1])) for table in group) for group in groups]
+        groups = [
+            (np.broadcast_to(members, (n, members.shape[1])), np.broadcast_to(scores, (n, scores.shape[1])))
+            for members, scores in groups
+        ]
         together = self._together(outlook, groups, held) if self.joint else None
         for number, (members, scores) in enumerate(groups):
             worth = outlook.belief.kept * outlook.volatility[members].mean(axis=1, keepdims=True)

@@ -147,7 +147,11 @@ def test_wrong_holdings_are_named(finished, tmp_path, content, message):
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (["run", "--preset", "nope"], 2, "unknown preset 'nope'; available: default, defensive, rolling, seed, streams"),
+        (
+            ["run", "--preset", "nope"],
+            2,
+            "unknown preset 'nope'; available: default, defensive, rolling, seed, streams",
+        ),
         (["run", "--source", "files"], 2, "data.path: empty"),
         (["run", "--source", "files", "--path", "/no/such/folder"], 3, "/no/such/folder does not exist"),
         (["run", "--config", "/no/such.toml"], 2, "--config /no/such.toml: no such file"),
