@@ -13,9 +13,12 @@ from clusterfolio.engine.trading.backtest import run_backtest
 from clusterfolio.engine.trading.cash_flows import DIVIDEND
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.engine.trading.market_units import REINVESTED, in_market_units
+from clusterfolio.engine.trading.vectorised import Targets, simulate
 from clusterfolio.feeds.calendar import decision_dates
 from tests.conftest import FixedPolicy, data_folder
 from tests.engine.trading.replay import replay
+from tests.engine.trading.test_costs import adds_up
+from tests.engine.trading.test_leverage import Levered
 
 pytestmark = pytest.mark.acceptance
 
@@ -156,6 +159,34 @@ def test_an_account_is_worked_out_from_its_transactions_and_the_closes_of_the_fi
     paid = result.payments[result.payments["reason"] == DIVIDEND]
     assert (table["reason"] == REINVESTED).sum() > 500 if fractional else len(paid) > 500
     assert fractional or (table["amount"] % 1 == 0).all()
+
+
+def test_on_borrowed_money_gross_is_net_and_the_costs_by_kind_and_both_paths_agree(traded, closes, capsys):
+    """Ten years at up to 1.5 times the account, every kind of cost, in an account for which a cap by volume counts."""
+    panel, policy, days, _ = traded
+    levered = Levered(policy.weights, every=21, exposures=(1.5, 0.9, 1.3))
+    trading = TradingConfig(capital=50_000_000.0, spread_scaling=1.0, impact=1.0, volume_cap=0.02)
+    result = run_backtest(panel, lambda now: levered, days, trading, cash=0.02)
+    adds_up(result, panel, trading, 0.02)
+    assert (result.costs.sum() > 0).all() and result.positions["cash"].min() < 0
+
+    names = {name for row in policy.weights.values() for name in row.index} - {panel.benchmark}
+    held = panel.select([panel.benchmark, *sorted(names)])
+    picks = np.array([[held.symbols.get_indexer(policy.weights[day].index) for day in days]])
+    found = simulate(held, Targets(picks, np.full(picks.shape, 1 / 20)), days, trading, levered, 0.02)
+    apart = abs(found.value[0] - result.value.iloc[-1])
+    assert apart < 0.005 * trading.capital / 1e6
+    assert found.costs[0] == pytest.approx(result.costs.sum().to_numpy(), rel=1e-9)
+
+    table, ones = in_market_units(result.transactions, panel), pd.DataFrame(1.0, closes.index, closes.columns)
+    again = replay(table, result.payments, closes, ones, result.capital, result.value.index)
+    assert ((again - result.value) / result.value).abs().max() < 1e-5
+    with capsys.disabled():
+        of_all = result.costs.sum() / result.costs.sum().sum()
+        print(
+            f"\ncosts {', '.join(f'{kind} {part:.0%}' for kind, part in of_all.items())}; the paths end {apart:.4f} "
+            f"apart on {result.value.iloc[-1]:,.0f}; {len(result.unfilled)} targets cut by volume"
+        )
 
 
 def dividends_missed(table: pd.DataFrame, payments: pd.DataFrame, stated: pd.DataFrame) -> pd.Series:

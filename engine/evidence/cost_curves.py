@@ -32,10 +32,10 @@ def cost_curves(run: FinishedRun, cash: pd.Series) -> dict | None:
     """Net of costs, at other costs and in other sizes; None where the decisions cannot be traded again.
 
     Returns:
-        ``costs`` and ``sizes``: rows of ``multiple`` or ``capital``, ``cagr``, ``sharpe`` (in excess of cash) and
-        ``cost_bps`` (of the account a year); ``impact`` and ``volume_cap`` that the sizes met, and ``assumed``, whether
-        the run itself had none; ``break_even``: the multiple at which the mean return is that of ``cash`` and of the
-        ``benchmark``, None = beyond the last one.
+        ``costs`` and ``sizes``: rows of ``multiple`` or ``capital``, ``cagr``, ``sharpe`` (in excess of cash),
+        ``cost_bps`` (of the account a year) and ``invested`` (part of the account, in the mean); ``impact`` and
+        ``volume_cap`` that the sizes met, and ``assumed``, whether the run itself had none; ``break_even``: the
+        multiple at which the mean return is that of ``cash`` and of the ``benchmark``, None = beyond the last one.
     """
     known = run.guard is not None or not run.tables.run.get("guard_every")
     if run.tables.run.get("judged") or not known or not any(len(decision.weights) for decision in run.decisions):
@@ -50,6 +50,7 @@ def cost_curves(run: FinishedRun, cash: pd.Series) -> dict | None:
             "cagr": float(ep.cagr(net, annualization=SESSIONS_PER_YEAR)),
             "sharpe": float(sharpe_ratio(net, per_session)),
             "cost_bps": float((found.gross - found.net).mean() * SESSIONS_PER_YEAR * 1e4),
+            "invested": float(found.invested[0]),
             "mean": float(net.mean()),
         }
 

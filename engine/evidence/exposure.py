@@ -275,7 +275,7 @@ def random_names(
             kept.append((spell, names))
     gross = np.maximum(gross, GONE)
     net, none = np.maximum(gross - costs, GONE), np.zeros(n)
-    return measured(Simulated(exposure.sessions, net, gross, none, none, none), cash)
+    return measured(Simulated(exposure.sessions, net, gross, none, none, none, none), cash)
 
 
 def _draw(

@@ -227,7 +227,7 @@ def costs_by_session(transactions: pd.DataFrame, payments: pd.DataFrame, session
     """
     booked = sessions[sessions.searchsorted(transactions["date"]).clip(max=len(sessions) - 1)]
     spent = transactions[list(OF_TRADES)].groupby(booked).sum().reindex(sessions).fillna(0.0)
-    return spent.assign(financing=-_paid(payments, FINANCING, sessions))[list(KINDS)].rename_axis("date")
+    return spent.assign(financing=0.0 - _paid(payments, FINANCING, sessions))[list(KINDS)].rename_axis("date")
 
 
 def _paid(payments: pd.DataFrame, reason: str, sessions: pd.Index) -> pd.Series:

@@ -96,6 +96,7 @@ class Simulated:
         value: of the account at the last session, ``(n_portfolios,)``.
         costs: money paid by kind, ``(n_portfolios, n_kinds)``, in the order of ``engine.trading.costs.KINDS``.
         traded: value of all fills, bought and sold, ``(n_portfolios,)``.
+        invested: part of the account that was not in cash, its mean over the sessions, ``(n_portfolios,)``.
     """
 
     sessions: pd.DatetimeIndex
@@ -104,6 +105,7 @@ class Simulated:
     value: np.ndarray
     costs: np.ndarray
     traded: np.ndarray
+    invested: np.ndarray
 
 
 def simulate(
@@ -150,8 +152,8 @@ def simulate(
             _Block(tape, trading, rows, most, panel, targets, slice(at, min(at + BLOCK, len(targets)))).run()
             for at in range(0, len(targets), BLOCK)
         ]
-    net, gross, value, costs, traded = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Simulated(tape.days[tape.session][1:], net, gross, value, costs, traded)
+    net, gross, value, costs, traded, invested = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Simulated(tape.days[tape.session][1:], net, gross, value, costs, traded, invested)
 
 
 class _Block:
@@ -189,14 +191,14 @@ class _Block:
         self.memory: Mapping[str, Any] = {}
 
     def run(self) -> tuple[np.ndarray, ...]:
-        """Net and gross returns, last value, costs and value traded."""
+        """Net and gross returns, last value, costs, value traded and part invested."""
         n, n_days = self.rows.stop - self.rows.start, len(self.tape.days)
         self.cash = np.full(n, float(self.trading.capital))
         self.ids = np.full((n, 1), self.spare)
         self.shares = np.zeros((n, 1))
         self.target, self.live = np.full((n, 1), np.nan), np.zeros((n, 1))
         self.sent, self.reason = np.zeros((n, 1), dtype=np.int64), np.zeros((n, 1), dtype=np.int8)
-        self.values = np.empty((n, n_days))
+        self.values, self.money = np.empty((n, n_days)), np.empty((n, n_days))
         self.costs, self.by_kind = np.zeros((n, n_days)), np.zeros((n, len(KINDS)))
         self.traded = np.zeros(n)
         decided = {row: number for number, row in enumerate(self.decisions)}
@@ -204,7 +206,7 @@ class _Block:
         while row < n_days:
             self._pay(row)
             self._fill(row)
-            self.values[:, row] = self._value(row)
+            self.values[:, row], self.money[:, row] = self._value(row), self.cash
             if row in decided:
                 self.at = row
                 picks, weights = self.targets.choose(decided[row], self.rows, self)
@@ -254,7 +256,9 @@ class _Block:
         net, part = value[:, 1:] / value[:, :-1] - 1.0, costs / value[:, :-1]
         lost = np.maximum.accumulate(value[:, :-1] <= 0, axis=1)
         net = np.where(lost, 0.0, np.maximum(net, GONE))
-        return net, net + np.where(lost, 0.0, part), value[:, -1], self.by_kind, self.traded
+        idle = np.where(value > 0, self.money[:, session] / np.where(value > 0, value, 1.0), 1.0)
+        gross = net + np.where(lost, 0.0, part)
+        return net, gross, value[:, -1], self.by_kind, self.traded, 1.0 - idle[:, 1:].mean(axis=1)
 
     def _value(self, row: int) -> np.ndarray:
         return self.cash + (self.shares * self.tape.close[row][self.ids]).sum(axis=1)
@@ -276,6 +280,7 @@ class _Block:
             for day in range(row, until):
                 self._pay(day)
                 self.values[:, day] += self.cash
+                self.money[:, day] = self.cash
         return until
 
     def _next_turn(self, row: int) -> int:

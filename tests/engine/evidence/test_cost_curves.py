@@ -56,6 +56,7 @@ def test_an_account_of_another_size_is_what_the_engine_makes_of_it(run, found, s
     assert row["capital"] == size * 1e5 and result.costs["impact"].sum() > 0
     net = result.returns["strategy"]
     assert row["cagr"] == pytest.approx((1 + net).prod() ** (252 / len(net)) - 1)
+    assert row["invested"] == pytest.approx(1 - (result.positions["cash"] / result.value).iloc[1:].mean())
 
 
 def test_at_its_break_even_a_run_earns_what_it_is_held_against(run, found):

@@ -310,7 +310,7 @@ def test_the_parts_of_a_return_add_up():
     days = pd.bdate_range("2024-01-01", periods=2)
     net, gross = pd.Series([0.10, 0.0], days), pd.Series([0.11, 0.0], days)
     market, everything = pd.Series([0.02, 0.0], days), pd.Series([0.03, 0.0], days)
-    drawn = Simulated(days, *[np.array([[0.04, 0.0], [0.06, 0.0]])] * 2, *[np.zeros(2)] * 3)
+    drawn = Simulated(days, *[np.array([[0.04, 0.0], [0.06, 0.0]])] * 2, *[np.zeros(2)] * 4)
     parts = luck.decompose(net, gross, market, everything, luck.measured(drawn, 0.0))
     by_lot = (np.log(1.04) + np.log(1.06)) / 2
     assert parts["market"] == pytest.approx(np.log(1.02))

@@ -16,7 +16,7 @@ def replay(
     """Value of the account at the close of each day.
 
     Args:
-        transactions: ``date, symbol, amount, price, rate, commission, spread`` of every row; those that are no trades
+        transactions: ``date, symbol, amount, price, rate`` and the costs of every row; those that are no trades
             bear no money.
         payments: ``date, amount`` of what was paid into the cash.
         closes: as the files state them, by symbol, in the currency of the file; ``rates``: what one of it is worth.
@@ -24,7 +24,7 @@ def replay(
     no_trades = ("dividend re-invested", "split", "adjusted close restated")
     traded = ~transactions["reason"].isin(no_trades)
     spent = transactions["amount"] * transactions["price"] * transactions["rate"]
-    spent = (spent + transactions["commission"] + transactions["spread"]).where(traded, 0.0)
+    spent = (spent + transactions[["commission", "spread", "impact"]].sum(axis=1)).where(traded, 0.0)
     moves = pd.concat([-spent.groupby(transactions["date"]).sum(), payments.groupby("date")["amount"].sum()])
     every = days.union(pd.DatetimeIndex(transactions["date"].unique()))
     cash = capital + moves.groupby(level=0).sum().reindex(every.union(moves.index.unique())).fillna(0.0).cumsum()
