@@ -55,7 +55,7 @@ def differences(before, after, day):
     facts = [json.loads((out / "run.json").read_text()) for out in (before, after)]
     if facts[0]["fingerprint"]["model"] != facts[1]["fingerprint"]["model"]:
         found.append("model")
-    for name in ("weights", "clusters", "transactions", "positions", "payments"):
+    for name in ("weights", "clusters", "transactions", "positions", "payments", "costs"):
         tables = [pd.read_csv(out / f"{name}.csv", parse_dates=["date"]) for out in (before, after)]
         known = [table[table["date"] <= day].dropna(axis=1, how="all") for table in tables]
         known = [table.loc[:, (table != 0).any()].reset_index(drop=True) for table in known]
@@ -95,8 +95,12 @@ def test_the_future_changes_nothing_up_to_a_decision_day(market, clean, tmp_path
 
 @pytest.mark.acceptance
 def test_with_whole_shares_the_future_changes_no_share_no_dividend_and_no_decision(market, tmp_path):
-    """Shares are those of the market, dividends go to cash: splits and payments that come later are changed too."""
-    whole = ("--set", "trading.fractional=false", "--capital", "20000")
+    """Shares are those of the market, dividends go to cash: splits and payments that come later are changed too.
+
+    Every kind of cost is on: volatility, volume and price decide what an order pays and how much of it fills.
+    """
+    whole = ("--set", "trading.fractional=false", "--capital", "20000", "--set", "trading.impact=1.0")
+    whole += ("--set", "trading.spread_scaling=1.0", "--set", "trading.volume_cap=0.05")
     clean = run(market[0], tmp_path / "clean", *whole)
     day = decision_days(clean).iloc[5]
     paid = pd.read_csv(clean / "payments.csv", parse_dates=["date"], keep_default_na=False)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from clusterfolio.engine.evidence.records import targets_of
 from clusterfolio.engine.evidence.resampling import sharpe_difference
 from clusterfolio.engine.run_dir.finished import FinishedRun
-from clusterfolio.engine.trading.vectorised import Targets, simulate
+from clusterfolio.engine.trading.vectorised import simulate
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 from clusterfolio.strategies.sharpe import sharpe_ratio
 
@@ -59,16 +60,8 @@ def against_constant(own: pd.Series, free: pd.Series, cash: pd.Series, financing
 
 def without_rules(run: FinishedRun) -> pd.Series:
     """Daily return, net of costs, of the run's decisions as they were made, no guard looking."""
-    held = sorted({name for decision in run.decisions for name in decision.weights.index} - {run.panel.benchmark})
-    panel = run.panel.select([run.panel.benchmark, *held])
-    width = max(len(decision.weights) for decision in run.decisions)
-    picks = np.full((1, len(run.decisions), width), -1, dtype=np.int32)
-    weights = np.zeros(picks.shape)
-    for number, decision in enumerate(run.decisions):
-        picks[0, number, : len(decision.weights)] = panel.symbols.get_indexer(decision.weights.index)
-        weights[0, number, : len(decision.weights)] = decision.weights.to_numpy()
-    days = pd.DatetimeIndex([decision.asof for decision in run.decisions])
-    found = simulate(panel, Targets(picks, weights), days, run.config.trading)
+    panel, targets, days = targets_of(run, {decision.asof: decision.weights for decision in run.decisions})
+    found = simulate(panel, targets, days, run.config.trading, cash=run.cash)
     return pd.Series(found.net[0], found.sessions)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from clusterfolio.engine.evidence.cost_curves import MULTIPLES, SIZES, cost_curves
 from clusterfolio.engine.evidence.rivals import Replay
+from clusterfolio.engine.evidence.under_rules import without_rules
 from clusterfolio.engine.report.sections.trading import break_even_words
 from clusterfolio.engine.trading.backtest import run_backtest
 from tests.conftest import three_clusters
@@ -67,6 +68,11 @@ def test_at_its_break_even_a_run_earns_what_it_is_held_against(run, found):
         net = by_engine(run, replace(run.config.trading, cost_multiplier=multiple)).returns["strategy"]
         assert net.mean() * 252 == pytest.approx(rival.reindex(net.index).mean() * 252, abs=2e-3)
     assert set(found["break_even"]) == {"cash", "benchmark"}
+
+
+def test_without_rules_a_run_that_has_none_is_itself_its_interest_included(run):
+    own, free = run.tables.returns["strategy"], without_rules(run)
+    np.testing.assert_allclose(free, own, atol=1e-10)
 
 
 def test_what_cannot_be_traded_again_has_no_curve(run):
