@@ -112,7 +112,8 @@ def costs_of(panel: Panel, traded: Panel, trading: TradingConfig) -> Costs:
 
 def recent_volatility(panel: Panel) -> pd.DataFrame:
     """Daily volatility by session: the root of the mean square of the last ``RECENT`` returns, ``(n_sessions, n)``."""
-    return np.sqrt(panel.session_returns().pow(2).rolling(RECENT, min_periods=FEWEST).mean())
+    square = panel.session_returns().pow(2).rolling(RECENT, min_periods=FEWEST).mean()
+    return np.sqrt(square.clip(lower=0.0))  # a running sum may end a hair under 0 where prices stand still
 
 
 def spread_scale(panel: Panel) -> pd.DataFrame:

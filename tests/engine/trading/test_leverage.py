@@ -61,7 +61,7 @@ def vectorised(panel, policy, trading, cash=None):
     whole=st.booleans(),
     earns=st.booleans(),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_both_clocks_and_the_vectorised_path_agree_on_borrowed_money(seed, missing, buffer, whole, earns):
     panel = gapped_panel(seed=seed, missing=missing)
     policy = Levered(drawn(panel.sessions[[25, 45, 70]], seed))
