@@ -114,6 +114,21 @@ def test_the_future_reaches_neither_what_it_learns_nor_what_it_decides(kind, fit
     assert again.describe()["fingerprint"] == fitted.describe()["fingerprint"]
 
 
+def test_it_sees_the_encoders_embedding_whatever_the_clusters_are_drawn_from(panel):
+    policy = policy_of("ppo", embedding=EmbeddingConfig(kind="pca", span=60))
+    policy.encoder.fit(policy.training_windows(panel.until(panel.dates[199]), panel.dates[150]))
+    policy.trained_on(panel.dates[150], panel.dates[199])
+    world = policy.world(panel.until(panel.dates[199]))
+    assert policy.eyes_.directions.shape == (policy.encoder.embed_dim, TINY.components)
+    newest = policy.embedder_.at(with_features(panel.until(panel.dates[199])), panel.dates[199:200])[0][:, 0]
+    slots = world.stages.picks[-1]
+    assert (slots >= 0).sum() == 4
+    member = world.stages.slot_of[-1] == 0
+    rows = newest[panel.symbols.get_indexer(world.bars.names[member])]
+    np.testing.assert_allclose(world.stages.shown[-1, 0, :3], policy.eyes_.embeddings(rows.mean(axis=0)[None])[0],
+                               atol=1e-5)  # fmt: skip
+
+
 def test_its_keys_are_checked_and_said_where_they_do_not_count():
     config = make_config({"policy": {"name": "ppo"}, "agent": {"passes": 3}})
     assert make_config(to_dict(config)) == config and config.agent.passes == 3

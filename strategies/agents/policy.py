@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,8 +59,8 @@ class AgentPolicy(ClusterPolicy):
     """
 
     reads = (*(name for name in ClusterPolicy.reads if name != "allocation"), "agent")
-    #: All of them: what the agent has learned depends on who is eligible and on how clusters are drawn.
-    learns_from = tuple(name for name in reads if name not in ("train", "risk"))
+    #: What the agent has learned depends also on who is eligible, on how clusters are drawn, and on costs and cadence.
+    learns_from = (*(name for name in reads if name not in ("train", "risk")), "trading")
     kind = ""
 
     def __init__(
@@ -120,7 +122,7 @@ class AgentPolicy(ClusterPolicy):
         before = init if isinstance(init, AgentPolicy) else None
         self.learn_to_trade(panel, before, of_agent, None if checkpoint is None else checkpoint.with_suffix(".agent"))
         if known is not None:
-            _remove(known)
+            shutil.rmtree(known, ignore_errors=True)
         return self
 
     def learn_to_trade(
@@ -133,7 +135,6 @@ class AgentPolicy(ClusterPolicy):
         """Train the agent on the encoder's training span, with which the panel ends."""
         from clusterfolio.models.agents.learning import learn
 
-        self.world_ = None
         world = self.world(panel, None if init is None else init.eyes_)
         train = self.encoder.train
         self.agent_: Agent = learn(
@@ -331,14 +332,6 @@ def _ratio(earned: np.ndarray) -> float:
     return float(np.mean(earned)) / spread if spread > 0 else 0.0
 
 
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def _check_installed() -> None:
-    from importlib.util import find_spec
-
     if find_spec("stable_baselines3") is None:
         raise ModuleNotFoundError(f"policies ppo and dqn need stable-baselines3, which is not installed; {EXTRA}")
