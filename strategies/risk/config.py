@@ -34,12 +34,14 @@ class RiskConfig:
         volatility_target: annual volatility that the account is held at, by a smaller exposure where more is forecast.
         forecast: "ewma" or "garch" (1,1), of the portfolio's own past returns.
         half_life: of "ewma", in sessions.
+        slow_half_life: of a second one beside it, of which the larger counts: the exposure falls with the fast one and
+            comes back with the slow; 0 = none.
         feedback: how strongly the exposure answers to the account's realised volatility being off the target (half-life
             126 sessions); 0 = the forecast alone.
         persistence: how much of that answer stays from one look to the next, 0 to 1.
         max_exposure: largest exposure that the volatility target asks for; above 1 the account borrows what it takes,
             and pays trading.financing_spread beyond the cash rate for it.
-        exposure_band: a change of the exposure up to this size is not traded between decisions.
+        exposure_band: a change of the exposure up to this size is not made.
         volatility_every: sessions from one look of the volatility target to the next.
         name_volatility: annual volatility above which a name's part is scaled down to it, the rest stays in cash.
         max_drawdown: circuit breaker: the account's loss from its peak at which the exposure is cut ...
@@ -60,6 +62,7 @@ class RiskConfig:
     volatility_target: float = 0.0
     forecast: str = "ewma"
     half_life: int = 21
+    slow_half_life: int = 0
     feedback: float = 5.0
     persistence: float = 0.5
     max_exposure: float = 1.0
@@ -80,6 +83,8 @@ class RiskConfig:
         for name in ("atr_sessions", "stop_every", "half_life", "volatility_every", "drawdown_sessions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"risk.{name}: got {getattr(self, name)}, expected at least 1")
+        if self.slow_half_life < 0:
+            raise ValueError(f"risk.slow_half_life: got {self.slow_half_life}, expected 0 or more sessions")
         if self.cool_down < 0:
             raise ValueError(f"risk.cool_down: got {self.cool_down}, expected 0 or more sessions")
         if self.stop_orders not in STOP_ORDERS:

@@ -229,15 +229,14 @@ class RiskRules:
         weights = np.array([noted.base[name] * noted.scales.get(name, 1.0) for name in names])
         sessions = volatility.GARCH_SESSIONS if config.forecast == "garch" else volatility.EWMA_SESSIONS
         returns = recent.session_returns(panel, names, sessions) @ weights
-        expected, by = volatility.forecast(returns, config.forecast, config.half_life)
+        expected, by = volatility.forecast(returns, config.forecast, config.half_life, config.slow_half_life)
         wanted = volatility.exposure(noted.correction, config.volatility_target, expected, config.max_exposure)
-        if not fresh and abs(wanted - noted.exposure) <= config.exposure_band:
-            return
-        reasons[""] = (
-            f"volatility target {percent(config.volatility_target)}: {percent(expected)} expected ({by}), exposure "
-            f"{wanted:.2f}, was {noted.exposure:.2f}"
-        )
-        noted.exposure = wanted
+        said = f"volatility target {percent(config.volatility_target)}: {percent(expected)} expected ({by}), exposure "
+        if abs(wanted - noted.exposure) > config.exposure_band:
+            reasons[""] = f"{said}{wanted:.2f}, was {noted.exposure:.2f}"
+            noted.exposure = wanted
+        elif fresh:
+            reasons[""] = f"{said}stays {noted.exposure:.2f}"
 
     def _breaker(self, noted: Noted, panel: Panel, state: PortfolioState, reasons: dict[str, str]) -> float:
         """The circuit breaker's part of everything: 1, or the exposure after a fall."""

@@ -50,14 +50,24 @@ def garch(returns: np.ndarray) -> float:
     return float(np.sqrt(variance * SESSIONS_PER_YEAR) / scale) if good else math.nan
 
 
-def forecast(returns: np.ndarray, how: str, half_life: float) -> tuple[float, str]:
-    """Annual volatility to expect, and by what: "EWMA", "GARCH", or that GARCH fell back."""
+def forecast(returns: np.ndarray, how: str, half_life: float, slow_half_life: float = 0.0) -> tuple[float, str]:
+    """Annual volatility to expect, and by what: "EWMA", "GARCH", or that GARCH fell back.
+
+    Args:
+        slow_half_life: of a second EWMA, of which the larger counts; 0 = none.
+
+    >>> returns = np.repeat([0.02, 0.001], 100)
+    >>> forecast(returns, "ewma", 5, 100)[0] == ewma(returns, 100) > ewma(returns, 5)
+    True
+    """
+    recent = returns[-EWMA_SESSIONS:]
+    expected = ewma(recent, half_life)
+    if slow_half_life:
+        expected = max(expected, ewma(recent, slow_half_life))
     if how == "garch":
         found = garch(returns[-GARCH_SESSIONS:])
-        if found == found:
-            return found, "GARCH"
-        return ewma(returns[-EWMA_SESSIONS:], half_life), "EWMA, as GARCH has no answer"
-    return ewma(returns[-EWMA_SESSIONS:], half_life), "EWMA"
+        return (found, "GARCH") if found == found else (expected, "EWMA, as GARCH has no answer")
+    return expected, "EWMA"
 
 
 def correction(before: float, realised: float, target: float, gain: float, persistence: float) -> float:

@@ -220,6 +220,7 @@ ALONE = {
     "atr": RiskConfig(atr_stop=3.0),
     "profit": RiskConfig(take_profit=0.05),
     "volatility": RiskConfig(volatility_target=0.1),
+    "two half-lives": RiskConfig(volatility_target=0.1, half_life=5, slow_half_life=63, exposure_band=0.1),
     "garch": RiskConfig(volatility_target=0.1, forecast="garch", volatility_every=20),
     "names": RiskConfig(name_volatility=0.2),
     "breaker": RiskConfig(max_drawdown=0.04, drawdown_sessions=10),
