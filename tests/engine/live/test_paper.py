@@ -97,6 +97,7 @@ def test_a_run_whose_stops_rest_is_refused_in_one_sentence(finished, home, tmp_p
     assert "risk.stop_orders: the run lets stop orders rest with the broker" in said
 
 
+@pytest.mark.acceptance
 def test_a_dry_run_leaves_no_trace(finished, home):
     shown = invoke("paper", "once", finished, "--dry-run", *QUIET, *home).output
     assert "for the open of" in shown
@@ -164,6 +165,7 @@ def test_a_dry_run_on_a_first_day_without_its_bars_goes_on_as_once_does(finished
     assert dry["plan"]["targets"] == once["targets"]
 
 
+@pytest.mark.acceptance
 def test_a_limit_halts_and_is_named(finished, home):
     said = invoke("paper", "once", finished, *QUIET, *home, "--limit", "max_orders=1", code=5).output
     assert "max_orders" in said and "more than 1" in said

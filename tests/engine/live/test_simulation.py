@@ -20,8 +20,8 @@ def sound(told):
 
 
 def test_days_with_crashes_and_faults(tmp_path):
-    told = sound(simulate(20, 4, tmp_path))
-    assert told.reached >= 17 and told.crashes > 5 and told.orders > 60
+    told = sound(simulate(12, 4, tmp_path))
+    assert told.reached >= 10 and told.crashes > 4 and told.orders > 40
 
 
 OFTEN = ("a foreign position", "an order stated otherwise")
