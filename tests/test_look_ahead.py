@@ -59,6 +59,7 @@ def differences(before, after, day):
         tables = [pd.read_csv(out / f"{name}.csv", parse_dates=["date"]) for out in (before, after)]
         known = [table[table["date"] <= day].dropna(axis=1, how="all") for table in tables]
         known = [table.loc[:, (table != 0).any()].reset_index(drop=True) for table in known]
+        known = [table.drop(columns="CASH", errors="ignore") for table in known]  # 1 less the sum over all columns
         if not known[0].equals(known[1]):
             found.append(name)
     for out in (before, after):
@@ -110,6 +111,38 @@ def test_with_whole_shares_the_future_changes_no_share_no_dividend_and_no_decisi
         poisoned = run(tmp_path / how.__name__, tmp_path / f"run_{how.__name__}", *whole)
         assert not differences(clean, poisoned, day)
         assert differences(clean, poisoned, decision_days(clean).iloc[-1])
+
+
+#: Every rule of picking, of weighing and of [risk] at once, each so tight that it acts.
+EVERY_RULE = (
+    "encoder.name=vae", "selection.hysteresis=21", "selection.skip_confidence=0.75", "selection.liquidity_floor=100000",
+    "selection.liquidity_sessions=40", "trading.allocate=inverse_volatility", "allocation.caps=on",
+    "allocation.name_cap=0.4", "allocation.no_trade=1", "allocation.membership=1", "allocation.variance=1",
+    "allocation.sessions=60", "risk.stop=0.07", "risk.trailing_stop=0.09", "risk.atr_stop=7", "risk.take_profit=0.15",
+    "risk.cool_down=3", "risk.embedding_stop=0.95", "risk.centre_stop=0.95", "risk.volatility_target=0.05",
+    "risk.name_volatility=0.5", "risk.max_drawdown=0.01", "risk.drawdown_sessions=15", "clustering.n_clusters=6",
+)  # fmt: skip
+
+
+@pytest.mark.acceptance
+def test_with_every_rule_on_the_future_changes_no_decision_and_no_trade_between_them(market, tmp_path):
+    """What the guard decides between decisions is looked at too: the future is poisoned on a day without a decision."""
+    rules = [part for setting in EVERY_RULE for part in ("--set", setting)]
+    clean = run(market[0], tmp_path / "clean", *rules)
+    trades, days = pd.read_csv(clean / "transactions.csv", parse_dates=["date"]), decision_days(clean)
+    said = pd.read_csv(clean / "clusters.csv")["why"].dropna().str.split("; ").explode()
+    kinds = {why.partition(",")[0].partition(":")[0] for why in [*trades["reason"], *said]}
+    assert trades["reason"].str.startswith("volatility target ").any()
+    wanted = {"hysteresis", "no-trade band", "doubt", "skip", "stop", "trailing stop", "take-profit", "embedding stop",
+              "centre stop", "circuit breaker"}  # fmt: skip
+    assert wanted <= kinds, (wanted - kinds, kinds)
+    between = trades["date"][~trades["date"].isin(days + pd.offsets.BDay(1)) & (trades["date"] > days.iloc[4])].iloc[0]
+    for name, day in (("exchanged", between), ("spoilt", days.iloc[5])):
+        poison(market[1], WAYS[name], day, tmp_path / name)
+        poisoned = run(tmp_path / name, tmp_path / f"run_{name}", *rules)
+        # An order of the guard, sent the day before a decision, fills on the decision's day.
+        assert not {*differences(clean, poisoned, day)} - {"fills on the decision's own day"}
+        assert "weights" in differences(clean, poisoned, days.iloc[-1])
 
 
 def test_the_future_changes_nothing_up_to_the_end_of_training(market, clean, tmp_path):

@@ -135,6 +135,7 @@ def picks_on_other_days(
     allocate: Allocator,
     classes: pd.Series,
     offset: int,
+    hold: Callable[[Decision, pd.Timestamp, pd.Series, pd.Series], pd.Series] | None = None,
 ) -> dict[pd.Timestamp, pd.Series]:
     """Target weights had every decision fallen ``offset`` sessions later: the clusters stay those of the decision
     before, who wins in them is chosen anew on what was known by then.
@@ -145,11 +146,13 @@ def picks_on_other_days(
             decision stay.
         names_of: who is picked of a decision's clusters by such ratios.
         allocate, classes: what the names picked are weighed by, and the asset class by symbol.
+        hold: ``(decision, day, ratios, weights before) -> weights`` where rules do more than that.
 
     Returns:
         By new day; a day that the run does not reach is left out.
     """
     found, sessions = {}, returns.index
+    before = pd.Series(dtype=float)
     for decision in decisions:
         row = sessions.get_loc(decision.asof) + offset
         if row >= len(sessions) - 1:
@@ -158,6 +161,9 @@ def picks_on_other_days(
             found[sessions[row]] = decision.weights
             continue
         ratios = decision.sharpe if sharpe_on is None else sharpe_on(sessions[row])
+        if hold is not None:
+            found[sessions[row]] = before = hold(decision, sessions[row], ratios, before)
+            continue
         picks = Picks(returns.iloc[: row + 1], names_of(decision, ratios), ratios, classes, decision.labels)
         found[sessions[row]] = allocate(picks).weights
     return found

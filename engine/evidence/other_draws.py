@@ -45,11 +45,14 @@ def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
     offsets = np.unique(np.linspace(0, apart - 1, min(apart, MOST_OFFSETS)).astype(int))
     returns = run.panel.session_returns()[run.panel.tradable]
     selection = run.config.selection
+    rule = Holding(selection, run.config.allocator)
+    ruled = run.holds_by_rules and (rule.looks_at_the_account or rule.doubts)
     trailing = selection.sharpe_span == "trailing" and states_clusters(run.decisions)
     pick = partial(
         anatomy.picks_on_other_days, run.decisions, returns.loc[sessions],
         sharpe_on=partial(_ranked_by, run, returns) if trailing else None, names_of=_picker(run),
         allocate=run.config.allocator, classes=run.panel.assets["asset_class"],
+        hold=partial(_by_rules, run, returns) if ruled else None,
     )  # fmt: skip
     rows = {}
     for offset in map(int, offsets):
@@ -86,6 +89,20 @@ def _picker(run: FinishedRun) -> Callable[[Decision, pd.Series], list[str]]:
         return [then.names[at] for at in found.picks[0]]
 
     return together
+
+
+def _by_rules(
+    run: FinishedRun, returns: pd.DataFrame, decision: Decision, day: pd.Timestamp, ratios: pd.Series, before: pd.Series
+) -> pd.Series:
+    """What the run's rules hold on another day; as held counts what was wanted last, whatever it has become since."""
+    rule, assets = run.holding_on(day), run.panel.assets
+    ratios = ratios.reindex(decision.labels.index)
+    outlook = rule.outlook(
+        returns.loc[:day], assets, ratios, decision.labels, assets["asset_class"], decision.trust
+    )  # fmt: skip
+    held = before.reindex(outlook.names).fillna(0.0).to_numpy() * (1.0 - rule.frictions.cash_buffer)
+    found = rule.choose(outlook, outlook.groups(), held[None])
+    return pd.Series(found.weights[0], [outlook.names[at] for at in found.picks[0]], dtype=float)
 
 
 def _ranked_by(run: FinishedRun, returns: pd.DataFrame, day: pd.Timestamp) -> pd.Series:
