@@ -137,12 +137,11 @@ def test_with_every_rule_on_the_future_changes_no_decision_and_no_trade_between_
               "centre stop", "circuit breaker"}  # fmt: skip
     assert wanted <= kinds, (wanted - kinds, kinds)
     between = trades["date"][~trades["date"].isin(days + pd.offsets.BDay(1)) & (trades["date"] > days.iloc[4])].iloc[0]
-    for name, day in (("exchanged", between), ("spoilt", days.iloc[5])):
-        poison(market[1], WAYS[name], day, tmp_path / name)
-        poisoned = run(tmp_path / name, tmp_path / f"run_{name}", *rules)
-        # An order of the guard, sent the day before a decision, fills on the decision's day.
-        assert not {*differences(clean, poisoned, day)} - {"fills on the decision's own day"}
-        assert "weights" in differences(clean, poisoned, days.iloc[-1])
+    poison(market[1], exchanged, between, tmp_path / "data")
+    poisoned = run(tmp_path / "data", tmp_path / "poisoned", *rules)
+    # An order of the guard, sent the day before a decision, fills on the decision's day.
+    assert not {*differences(clean, poisoned, between)} - {"fills on the decision's own day"}
+    assert "weights" in differences(clean, poisoned, days.iloc[-1])
 
 
 def test_the_future_changes_nothing_up_to_the_end_of_training(market, clean, tmp_path):
