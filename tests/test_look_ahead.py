@@ -95,6 +95,18 @@ def test_the_future_changes_nothing_up_to_a_decision_day(market, clean, tmp_path
 
 
 @pytest.mark.acceptance
+def test_clusters_searched_and_picks_chosen_together_know_nothing_of_the_future(market, tmp_path):
+    streams = ("--set", "embedding.kind=search", "--set", "clustering.n_clusters=6", "--set", "selection.by=joint",
+               "--set", "selection.names=4", "--set", "selection.head_start=0.2")  # fmt: skip
+    clean = run(market[0], tmp_path / "clean", *streams)
+    day = decision_days(clean).iloc[3]
+    poison(market[1], exchanged, day, tmp_path / "data")
+    poisoned = run(tmp_path / "data", tmp_path / "run", *streams)
+    assert not differences(clean, poisoned, day)
+    assert "clusters" in differences(clean, poisoned, decision_days(clean).iloc[5])
+
+
+@pytest.mark.acceptance
 def test_with_whole_shares_the_future_changes_no_share_no_dividend_and_no_decision(market, tmp_path):
     """Shares are those of the market, dividends go to cash: splits and payments that come later are changed too.
 

@@ -97,7 +97,7 @@ def run(panel: Panel, years: list[int], kinds: list[int], kind: str) -> tuple[di
 
 def figures(picks: dict[pd.Timestamp, list[str]], returns: pd.DataFrame, years: list[int]) -> dict[str, float]:
     """What a rule's picks came to in these years."""
-    days = [day for day in picks if day.year in years or (day.month == 12 and day.year + 1 in years)]
+    days = [day for day in picks if (day + pd.DateOffset(months=1)).year in years]
     bets, shared = [], []
     for day in [day for day in days if day.month == 12]:
         after = returns.loc[day:].iloc[1 : SESSIONS_PER_YEAR + 1][picks[day]].fillna(0.0).to_numpy()
