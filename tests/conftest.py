@@ -8,12 +8,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 from clusterfolio.feeds.panel import Panel, make_assets
 from clusterfolio.strategies.policy import Decision
 from tests.market_files import write_market
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# The same examples everywhere, and no limit of seconds: how busy a machine is makes no test fail.
+settings.register_profile("any machine", deadline=None, derandomize=True)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

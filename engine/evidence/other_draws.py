@@ -24,8 +24,9 @@ from clusterfolio.strategies.sharpe import sharpe_ratios
 
 log = logging.getLogger(__name__)
 
-#: At most so many other days of the rebalance are tried, evenly spread.
-MOST_OFFSETS = 21
+#: At most so many other days of the rebalance are tried, evenly spread; the second number where a guard has to look at
+#: each of them session by session.
+MOST_OFFSETS, MOST_GUARDED = 21, 5
 
 
 def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
@@ -42,7 +43,8 @@ def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
     if len(days) < 2 or not len(run.tables.returns) or not all(map(_long_only, run.decisions)):
         return None
     apart = int(np.median(np.diff(days)))
-    offsets = np.unique(np.linspace(0, apart - 1, min(apart, MOST_OFFSETS)).astype(int))
+    most = MOST_OFFSETS if run.guard is None else MOST_GUARDED
+    offsets = np.unique(np.linspace(0, apart - 1, min(apart, most)).astype(int))
     returns = run.panel.session_returns()[run.panel.tradable]
     selection = run.config.selection
     rule = Holding(selection, run.config.allocator)
