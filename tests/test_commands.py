@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = {
     "config.toml", "run.json", "metrics.json", "returns.csv", "returns_gross.csv", "weights.csv", "positions.csv",
     "transactions.csv", "clusters.csv", "embeddings.parquet", "symbols.csv", "benchmark.csv", "model",
-    "stability.csv", "passports.csv", "importance.csv", "payments.csv",
+    "stability.csv", "passports.csv", "importance.csv", "payments.csv", "costs.csv",
 }  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def test_decide_states_the_orders_from_what_is_held(market, finished, tmp_path):
         ("name,shares\nA,1\n", "columns name, shares; expected symbol, shares"),
         ("symbol,shares\nNOPE,1\n", "no prices for NOPE"),
         ("symbol,shares\nCASH,lots\n", "CASH has shares 'lots', expected a number"),
-        ("symbol,shares\nCASH,-5\n", "CASH has shares '-5', expected a number >= 0"),
+        ("symbol,shares\nCASH,-5\n", "holdings.csv: worth -5.00 USD, expected more than 0"),
         ("symbol,shares\nCASH,10\n CASH,5\n", "CASH stands there more than once (10, 5); expected a row per symbol"),
         ("", "holdings.csv: not a table of symbol, shares"),
         ("\0\x01\x02PK\x03\xff\xfe\x88", "holdings.csv: "),
@@ -150,7 +150,7 @@ def test_wrong_holdings_are_named(finished, tmp_path, content, message):
         (
             ["run", "--preset", "nope"],
             2,
-            "unknown preset 'nope'; available: default, defensive, rolling, seed, streams",
+            "unknown preset 'nope'; available: default, defensive, dqn, ppo, rolling, seed, streams",
         ),
         (["run", "--source", "files"], 2, "data.path: empty"),
         (["run", "--source", "files", "--path", "/no/such/folder"], 3, "/no/such/folder does not exist"),

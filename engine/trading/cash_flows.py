@@ -91,8 +91,8 @@ def interest(cash: Money, rate: float) -> Money:
 def financing(cash: Money, rate: float) -> Money:
     """What borrowed money (cash below 0) costs beyond the interest, 0 or less; idle cash has no part in it.
 
-    >>> financing(-1000.0, 0.0001), financing(1000.0, 0.0001)
-    (-0.1, 0.0)
+    >>> [float(financing(cash, 0.0001)) for cash in (-1000.0, 1000.0)]
+    [-0.1, 0.0]
     """
     return np.minimum(cash, 0.0) * rate + 0.0
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clusterfolio.feeds.panel import Panel
+from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 
 #: Sessions of the trailing returns, and of the volatility they are measured in.
-SPANS, VOLATILITY = (21, 63, 252), 63
+SPANS, VOLATILITY = (21, 63, SESSIONS_PER_YEAR), 63
 
 #: Bounds of what is shown.
 MOST = 3.0
