@@ -37,6 +37,7 @@ from clusterfolio.engine.run_dir.finished import FinishedRun, reopen
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 from clusterfolio.feeds.writing import write_json, write_table
 from clusterfolio.strategies.allocation import ALONE
+from clusterfolio.strategies.embedding import ENCODED
 from clusterfolio.strategies.sharpe import sharpe_ratio
 
 #: What an assessment leaves in the run directory.
@@ -131,7 +132,7 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
         "currency": tables.run["currency"],
         "comparator": comparator_of(run, exposure),
         "trained": (run.folder / MODEL_DIR).is_dir(),
-        "encoder": tables.run.get("policy") in BUILT_IN,
+        "encoder": tables.run.get("policy") in BUILT_IN and run.config.embedding.kind in ENCODED,
         "luck": {kind: places(tables.gross, cash, luck) for kind, luck in lucks.items()},
         "parts": parts(record, against, lucks, tables.run["benchmark"]),
         "baselines_left_out": against.left_out,
