@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 
 from clusterfolio.models.agents.config import AgentConfig
-from clusterfolio.models.tensors import save_tensors
+from clusterfolio.models.checkpoint import read_groups, set_state, state_of, write_groups
 
 log = logging.getLogger(__name__)
 
@@ -46,40 +44,21 @@ class Unfinished:
     def save(self, earned: list[float]) -> None:
         """Write the file anew, whole or not at all."""
         model = self.model
-        tensors = {f"policy.{name}": tensor for name, tensor in model.policy.state_dict().items()}
-        for number, state in model.policy.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+        groups = {"policy": model.policy.state_dict(), "optimizer": state_of(model.policy.optimizer)}
         memory = getattr(model, "replay_buffer", None)
         if memory is not None:
-            tensors |= {f"memory.{name}": torch.from_numpy(getattr(memory, name)) for name in MEMORY}
+            groups["memory"] = {name: torch.from_numpy(getattr(memory, name)) for name in MEMORY}
         facts = {"earned": earned, "updates": model._n_updates, "memory": memory and [memory.pos, memory.full]}
-        part = self.path.with_name(self.path.name + ".part")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
-        save_tensors(tensors, part, {"identity": self.identity, "facts": json.dumps(facts)})
-        os.replace(part, self.path)
+        write_groups(self.path, groups, {"identity": self.identity, "facts": json.dumps(facts)})
 
     def resume(self) -> list[float]:
         """Put what is stored into the model; the mean reward by pass done, none where nothing is stored."""
         if not self.path.exists():
             return []
-        groups: dict[str, dict[str, torch.Tensor]] = {"policy": {}, "optimizer": {}, "memory": {}}
-        with safe_open(self.path, "pt", device="cpu") as file:
-            said = file.metadata() or {}
-            if said.get("identity") != self.identity:
-                raise ValueError(f"checkpoint {self.path} is from another training (other data or settings)")
-            for key in file.keys():  # noqa: SIM118 - not a dictionary
-                group, name = key.split(".", 1)
-                groups[group][name] = file.get_tensor(key)
+        groups, said = read_groups(self.path, self.identity)
         facts = json.loads(said["facts"])
-        model = self.model
-        model.policy.load_state_dict(groups["policy"])
-        state: dict[int, dict] = {}
-        for key, value in groups["optimizer"].items():
-            number, name = key.split(".", 1)
-            state.setdefault(int(number), {})[name] = value
-        optimizer = model.policy.optimizer
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        self.model.policy.load_state_dict(groups["policy"])
+        set_state(self.model.policy.optimizer, groups["optimizer"])
         self._count(facts, groups["memory"])
         log.info("training of the agent goes on after pass %d, from %s", len(facts["earned"]), self.path)
         return facts["earned"]
