@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from clusterfolio.engine.cli.main import main
 from clusterfolio.engine.progress import peak_memory_mb
 from clusterfolio.engine.trading.market_units import trades_of
 from clusterfolio.feeds.sources.simulated import BENCHMARK
+from clusterfolio.feeds.sources.yahoo_answers import Offline
 from tests.market_files import run_options
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,6 +60,13 @@ def test_a_run_directory_holds_every_table(finished):
     }
     clusters = pd.read_csv(finished / "clusters.csv")
     assert clusters.groupby("date")["selected"].sum().eq(4).all()
+
+
+def test_the_tables_name_their_days_and_state_no_dust(finished):
+    for name in ("benchmark.csv", "weights.csv", "returns.csv", "costs.csv"):
+        assert (finished / name).read_text().startswith("date,"), name
+    rest = pd.read_csv(finished / "weights.csv")["CASH"].abs()
+    assert ((rest == 0) | (rest > 1e-9)).all()
 
 
 def test_metrics_repeat_the_tables(finished):
@@ -207,6 +216,30 @@ def test_doctor_universe_and_config_show_answer():
     assert "0 problems" in invoke("universe", "--check").output
     assert "SPY" in invoke("universe", "--asset-class", "etf").output
     assert "cash-like" in invoke("config", "show").output
+    section = invoke("config", "show", "walk_forward").output
+    assert "[walk_forward]" in section and section.count("\n[") == 1
+    assert "no section 'walk'; there are: data, " in invoke("config", "show", "walk", code=2).output
+
+
+def test_doctor_names_the_version_and_what_each_extra_lacks(monkeypatch):
+    """The one that a user has not installed is told by its requirement, as pip would be asked for it."""
+    there = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "0.1" if name == "alpaca-py" else there(name))
+    lines = invoke("doctor").output.splitlines()
+    assert lines[0].split() == ["clusterfolio", there("clusterfolio")]
+    (paper,) = [line for line in lines if line.startswith("extra paper")]
+    assert "missing: alpaca-py>=0.44 (pip install 'clusterfolio[paper]')" in paper
+
+
+def test_a_fetch_without_a_network_says_so_once(tmp_path, monkeypatch):
+    def refused(symbol, start):
+        raise Offline("could not resolve host")
+
+    monkeypatch.setattr("clusterfolio.feeds.sources.yahoo.from_yahoo", refused)
+    monkeypatch.setattr("clusterfolio.feeds.sources.yahoo.WAITS", (0.0,))
+    monkeypatch.setattr("clusterfolio.feeds.sources.yahoo.cache_folder", lambda: tmp_path)
+    output = invoke("fetch", "--preset", "seed", "--quiet", code=3).output
+    assert output.count("could not resolve host") == 1 and len(output.splitlines()) <= 5
 
 
 @pytest.mark.parametrize(

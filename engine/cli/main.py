@@ -69,6 +69,8 @@ def main(verbose: bool) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=Stderr(),
     )
+    if not verbose:  # what it says of every request that fails is in the error, or was mended
+        logging.getLogger("yfinance").setLevel(logging.ERROR)
 
 
 for command in COMMANDS:

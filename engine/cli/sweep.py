@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from rich.table import Table
 
-from clusterfolio.engine.cli.console import console, reporter
+from clusterfolio.engine.cli.console import console, figure, reporter, wide_console
 from clusterfolio.engine.cli.faults import EXIT_CODES, Fault, faults
 from clusterfolio.engine.cli.options import config_options, layered, policy_option
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Figures of a trial that are shown; trials.csv has more.
+SHOWN = (
+    ("total_return", "total return", ".1%"), ("volatility", "volatility", ".1%"), ("sharpe", "Sharpe", ".2f"),
+    ("max_drawdown", "drawdown", ".1%"), ("turnover", "turnover", ".1f"),
+)  # fmt: skip
 
 
 @click.command("sweep", epilog=EXIT_CODES)
@@ -43,6 +55,34 @@ def sweep_command(ctx, grid, preset, config_file, settings, out, workers, cluste
     failed = table[table["error"] != ""]
     for row in failed.itertuples():
         console.print(f"  failed: {row.trial}: {row.error}", highlight=False, markup=False)
+    if not quiet and len(failed) < len(table):
+        _show_trials(
+            table[table["error"] == ""], list(dict.fromkeys(key for trial in trials for key in trial.chosen)), out
+        )
     click.echo(out / "trials.csv")
     if len(failed) == len(table):
         raise Fault("no trial could be run", 2)
+
+
+def _show_trials(finished: pd.DataFrame, chosen: Sequence[str], out: Path) -> None:
+    """The trials by Sharpe ratio, the best first, and what the best of so many is worth."""
+    shown = Table(box=None, pad_edge=False)
+    for name in ("trial", *chosen):
+        shown.add_column(name, overflow="fold")
+    for _, name, _ in SHOWN:
+        shown.add_column(name, justify="right")
+    ranked = finished.sort_values("sharpe", ascending=False, kind="stable")
+    for _, row in ranked.iterrows():
+        shown.add_row(
+            row["trial"], *(str(row[key]) for key in chosen), *(figure(row[key], form) for key, _, form in SHOWN)
+        )
+    wide_console().print(shown, markup=False, highlight=False)
+    best = ranked.iloc[0]
+    click.echo(
+        f"Best by Sharpe ratio: {best['trial']}, {figure(best['sharpe'], '.2f')} (benchmark "
+        f"{figure(best['benchmark_sharpe'], '.2f')})."
+    )
+    if len(ranked) > 1:
+        click.echo(
+            f"The best of {len(ranked)} looks better than it is: clusterfolio significance {out / best['trial']}"
+        )

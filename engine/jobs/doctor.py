@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from importlib import metadata
+
+from packaging.requirements import Requirement
 
 from clusterfolio.engine.assembly.market import benchmark_of, universe_symbols
 from clusterfolio.engine.config.run import RunConfig
@@ -16,7 +20,7 @@ from clusterfolio.models.device import resolve_device
 
 def examine(config: RunConfig) -> list[tuple[str, str]]:
     """What a run with this configuration would use, as ``(name, value)``."""
-    rows = list(versions().items())
+    rows = [("clusterfolio", metadata.version("clusterfolio")), *versions().items(), *extras()]
     rows.append(("device", f"{resolve_device(config.engine.device)} (engine.device = {config.engine.device})"))
     rows.append(("CPU cores", str(os.cpu_count())))
     folder = cache_folder()
@@ -32,3 +36,22 @@ def examine(config: RunConfig) -> list[tuple[str, str]]:
     rows.append(("training", f"{config.dates.train_start} to {config.dates.train_end}"))
     rows.append(("test", f"{config.dates.start} to {config.dates.end or 'the end of the data'}"))
     return rows
+
+
+def extras() -> Iterator[tuple[str, str]]:
+    """Of each extra that a user may install, whether it is there, and what is missing."""
+    of_package = metadata.metadata("clusterfolio")
+    requirements = [Requirement(line) for line in metadata.requires("clusterfolio") or []]
+    for extra in of_package.get_all("Provides-Extra") or []:
+        wanted = [each for each in requirements if each.marker and each.marker.evaluate({"extra": extra})]
+        missing = [str(each).split(";")[0].strip() for each in wanted if not installed(each)]
+        install = f"missing: {', '.join(missing)} (pip install 'clusterfolio[{extra}]')"
+        yield f"extra {extra}", install if missing else "installed"
+
+
+def installed(wanted: Requirement) -> bool:
+    """Whether a version that a requirement allows is installed."""
+    try:
+        return wanted.specifier.contains(metadata.version(wanted.name), prereleases=True)
+    except metadata.PackageNotFoundError:
+        return False

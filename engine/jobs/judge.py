@@ -178,7 +178,8 @@ class Seen:
         panel = self.market.panel
         artifacts.write_tables(folder, self.result, self.market.symbols, panel)
         write_prices(folder, panel, self.cash)
-        write_table(folder / "benchmark.csv", panel.session_closes()[panel.benchmark].rename("close").to_frame())
+        closes = panel.session_closes()[panel.benchmark]
+        write_table(folder / "benchmark.csv", closes.rename("close").rename_axis("date").to_frame())
         (folder / "config.toml").write_text(tomli_w.dumps(self.facts["config"]), encoding="utf-8")
         write_json(folder / "metrics.json", self.metrics)
 

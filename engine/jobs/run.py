@@ -140,7 +140,7 @@ def run(
                 (draft / "config.toml").write_text(dump(config), encoding="utf-8")
                 write_json(draft / "metrics.json", metrics)
                 artifacts.save_policies(draft, planned, policies)
-                write_table(draft / "benchmark.csv", benchmark.rename("close").to_frame())
+                write_table(draft / "benchmark.csv", benchmark.rename("close").rename_axis("date").to_frame())
                 facts = describe_run(
                     config, panel, planned[-1], policies[planned[-1].number], result, cash_source, fingerprint
                 )

@@ -64,7 +64,7 @@ class BacktestResult:
         """Target weights, index = decision date; a column per symbol ever chosen, and ``CASH``."""
         table = pd.DataFrame({d.asof: d.weights for d in self.decisions}).T.sort_index(axis=1).fillna(0.0).astype(float)
         # Of each decision alone: a sum over all columns would round by how many names later decisions add.
-        table["CASH"] = [1.0 - float(d.weights.sum()) for d in self.decisions]
+        table["CASH"] = [round(1.0 - float(d.weights.sum()), 12) + 0.0 for d in self.decisions]  # neither -2e-16 nor -0
         return table.rename_axis("date")
 
 

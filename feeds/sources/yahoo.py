@@ -23,6 +23,7 @@ from clusterfolio.feeds.raw import ABSENT, RawBars, RawData
 from clusterfolio.feeds.sources.yahoo_answers import (
     Answer,
     NoPrices,
+    Offline,
     Unreachable,
     from_yahoo,
     in_price_currency,
@@ -81,7 +82,7 @@ def fetch(
     end = yesterday if end is None else min(pd.Timestamp(end), yesterday)
     download = from_yahoo if download is None else download
     symbols = list(dict.fromkeys(symbols))
-    rows, unanswered = {}, 0
+    rows, unanswered, answered = {}, 0, False
     for done, symbol in enumerate(symbols):
         if progress is not None:
             progress(done, len(symbols), symbol)
@@ -92,15 +93,18 @@ def fetch(
         elif unanswered >= GIVE_UP_AFTER:
             outcome, why = "failed", "not tried, as Yahoo gave no answer for those before it; fetch again later"
         else:
-            patient = _patient(download, WAITS if not unanswered else (), wait)
+            patient = _patient(download, WAITS if not unanswered else (), wait, online=answered)
             try:
                 cached, outcome, why = _updated(symbol, cached, start, yesterday, patient)
-                unanswered = 0
+                unanswered, answered = 0, True
                 write_cached(path, cached)
             except NoPrices as fault:
-                outcome, why, unanswered = ("failed" if cached is None else "unchanged"), str(fault), 0
+                outcome, why = ("failed" if cached is None else "unchanged"), str(fault)
+                unanswered, answered = 0, True
             except Unreachable as fault:
-                outcome, why, unanswered = "failed", str(fault), unanswered + 1
+                hopeless = isinstance(fault, Offline) and not answered
+                outcome, why = "failed", f"no connection to Yahoo ({fault})" if hopeless else str(fault)
+                unanswered = GIVE_UP_AFTER if hopeless else unanswered + 1
         days = cached.frame.index if cached is not None else pd.DatetimeIndex([pd.NaT])
         rows[symbol] = (outcome, why, days[0], days[-1], 0 if cached is None else len(days))
         log.debug("%s: %s %s", symbol, outcome, why)
@@ -149,14 +153,19 @@ def read_yahoo(
     return RawData(bars, None, verdicts, remarks=remarks)
 
 
-def _patient(download: Download, waits: Sequence[float], wait: Callable[[float], None]) -> Download:
-    """``download``, tried again after each of ``waits`` seconds while Yahoo cannot be reached."""
+def _patient(download: Download, waits: Sequence[float], wait: Callable[[float], None], online: bool) -> Download:
+    """``download``, tried again after each of ``waits`` seconds while Yahoo cannot be reached.
+
+    Where nothing tells that there is a network at all (not ``online``), the first wait is the only one.
+    """
 
     def attempt(symbol: str, start: pd.Timestamp) -> Answer:
         for seconds in waits:
             try:
                 return download(symbol, start)
             except Unreachable as fault:
+                if isinstance(fault, Offline) and not online and seconds != waits[0]:
+                    raise
                 log.info("%s: %s; next attempt in %g s", symbol, fault, seconds)
                 wait(seconds)
         return download(symbol, start)

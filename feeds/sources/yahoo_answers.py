@@ -43,6 +43,10 @@ class Unreachable(ClusterfolioError):
     """No usable answer this time: requests are limited, the network fails, the answer is garbled."""
 
 
+class Offline(Unreachable):
+    """No connection at all, as where a machine has no network."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What Yahoo says about a symbol: its daily table (columns as in ``COLUMNS``) and the quote currency."""
@@ -140,7 +144,8 @@ def from_yahoo(symbol: str, start: pd.Timestamp, session=None) -> Answer:
     except Exception as fault:  # network stacks and yfinance's parsing raise whatever they meet
         if getattr(getattr(fault, "response", None), "status_code", None) == 404:
             raise NoPrices("Yahoo does not know the symbol") from fault
-        raise Unreachable(f"{type(fault).__name__}: {fault}") from fault
+        kind = Offline if "ConnectionError" in [each.__name__ for each in type(fault).__mro__] else Unreachable
+        raise kind(f"{type(fault).__name__}: {fault}") from fault
     finally:
         yfinance.config.debug.hide_exceptions = hidden
 

@@ -378,6 +378,7 @@ def plot_luck(luck: pd.DataFrame, places: dict, axes: list[Axes] | None = None) 
         beaten = own["percentile"]
         plots.style(ax, LUCK[kind][2], f"Portfolios (of {len(drawn):,})")
         ax.hist(drawn, bins=40, color=plots.GROSS, edgecolor="white", lw=0.3)
+        ax.set_ylim(top=ax.get_ylim()[1] * 1.4)  # room for the label above the bars
         ax.axvline(own["own"], color=plots.LOSS, lw=2)
         left = own["own"] > np.mean(ax.get_xlim())
         ax.annotate(

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from clusterfolio.engine.cli.main import main
+from clusterfolio.engine.cli.sweep import _show_trials
 from clusterfolio.engine.jobs.sweep import check_counted, read_grid, run_trial
 from clusterfolio.engine.ledger.ledger import Ledger
 from tests.engine.ledger.made_trials import make_trial
@@ -101,6 +102,19 @@ def test_a_trial_that_cannot_run_is_a_row_with_its_error(market, grid, tmp_path)
     table = pd.read_csv(tmp_path / "sweep" / "trials.csv", keep_default_na=False)
     assert table.loc[0, "error"] == "" and "loss became" in table.loc[1, "error"]
     assert f"failed: {table.loc[1, 'trial']}" in output
+
+
+def test_the_trials_are_shown_by_their_sharpe_ratio_with_the_best_named(tmp_path, capsys):
+    figures = dict.fromkeys(("total_return", "volatility", "max_drawdown", "turnover"), 0.1)
+    rows = [
+        {"trial": f"trial-{n}", "clustering.n_clusters": n, "sharpe": sharpe, "benchmark_sharpe": 0.5} | figures
+        for n, sharpe in ((3, 0.4), (4, 1.2), (5, 0.8))
+    ]
+    _show_trials(pd.DataFrame(rows), ["clustering.n_clusters"], tmp_path)
+    said = capsys.readouterr().out
+    assert [line.split()[0] for line in said.splitlines()[1:4]] == ["trial-4", "trial-5", "trial-3"]
+    assert "Best by Sharpe ratio: trial-4, 1.20 (benchmark 0.50)." in said
+    assert f"The best of 3 looks better than it is: clusterfolio significance {tmp_path / 'trial-4'}" in said
 
 
 def test_finished_trials_that_the_ledger_does_not_hold_are_a_warning(tmp_path, caplog):

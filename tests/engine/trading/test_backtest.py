@@ -104,6 +104,14 @@ def test_first_row_is_the_first_session_after_the_first_decision():
     assert result.weights.loc[days[0]].to_dict() == {"A": 1.0, "CASH": 0.0}
 
 
+def test_a_rounding_error_is_no_cash():
+    panel = gapped_panel()
+    day = panel.sessions[30]
+    weights = {"A": 0.7, "B": 0.2, "C": 0.1}  # their sum is 0.9999999999999999
+    result = run_backtest(panel, lambda now: FixedPolicy({day: weights}), panel.sessions[[30]], TradingConfig())
+    assert str(result.weights.loc[day, "CASH"]) == "0.0"
+
+
 def test_gross_return_is_net_return_plus_costs():
     panel = gapped_panel(seed=8)
     days = panel.sessions[[20]]

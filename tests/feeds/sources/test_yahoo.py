@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clusterfolio.feeds.raw import ABSENT
 from clusterfolio.feeds.sources.yahoo import GIVE_UP_AFTER, WAITS, fetch, read_yahoo
-from clusterfolio.feeds.sources.yahoo_answers import Answer, NoPrices, Unreachable, from_yahoo, unadjusted
+from clusterfolio.feeds.sources.yahoo_answers import Answer, NoPrices, Offline, Unreachable, from_yahoo, unadjusted
 from clusterfolio.feeds.sources.yahoo_cache import cache_file, cache_folder, read_cached
 
 START = pd.Timestamp("2024-01-01")
@@ -220,6 +220,23 @@ def test_it_gives_up_when_nothing_answers_and_goes_on_from_there_next_time(tmp_p
     yahoo.trouble, yahoo.calls = {}, []
     assert filled(yahoo, tmp_path, symbols)["outcome"].tolist() == ["unchanged"] * 2 + ["new"] * 6
     assert len(yahoo.calls) == 6
+
+
+def test_without_a_network_it_stops_after_one_more_try_and_says_so_once(tmp_path):
+    yahoo, waited = Yahoo("2024-06-03"), []
+    symbols = [f"S{i}" for i in range(300)]
+    yahoo.trouble = {symbol: [Offline("could not resolve host")] * 20 for symbol in symbols}
+    outcomes = filled(yahoo, tmp_path, symbols, wait=waited.append)
+    assert len(yahoo.calls) == 2 and waited == [WAITS[0]]
+    assert (outcomes["outcome"] == "failed").all() and outcomes["why"].nunique() == 2
+    assert outcomes["why"].iloc[0] == "no connection to Yahoo (could not resolve host)"
+
+
+def test_a_connection_lost_on_the_way_is_waited_for(tmp_path):
+    yahoo, waited = Yahoo("2024-06-03"), []
+    yahoo.trouble = {"BBB": [Offline("reset")] * len(WAITS)}
+    outcomes = filled(yahoo, tmp_path, ["AAA", "BBB", "CCC"], wait=waited.append)
+    assert outcomes["outcome"].tolist() == ["new"] * 3 and waited == list(WAITS)
 
 
 def test_an_interruption_leaves_whole_symbols_only(tmp_path):
@@ -454,8 +471,9 @@ def test_an_unknown_symbol_is_no_network_failure():
 )
 def test_limits_outages_and_garbled_answers_are_temporary(answer, status):
     symbol = f"TSTD{status}"
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable) as raised:
         from_yahoo(symbol, pd.Timestamp("2024-06-05"), Recorded(answer, status))
+    assert isinstance(raised.value, Offline) is (status == 0)
 
 
 def test_how_yfinance_reports_errors_is_left_as_it_was():
