@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.engine.evidence import statistics as st
+from clusterfolio.engine.evidence.rolling import rolling_betas
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.strategies.allocation import Allocator, Picks
 from clusterfolio.strategies.baselines.rules import MONTH, YEAR
@@ -71,6 +72,15 @@ def against_factors(net: pd.Series, cash: pd.Series, panel: Panel) -> dict | Non
         "p": test.p,
         "betas": test.betas,
     }
+
+
+def betas_over_time(net: pd.Series, cash: pd.Series, panel: Panel) -> list[dict]:
+    """What the account moved with, half a year at a time: ``date`` of a window's last session, and beta by factor."""
+    factors = factor_returns(panel, cash, net.index)
+    if not factors.shape[1]:
+        return []
+    found = rolling_betas(net - cash, factors)
+    return [{"date": str(day.date())} | row.to_dict() for day, row in found.iterrows()]
 
 
 def ranks_that_lasted(decisions: Sequence[Decision], closes: pd.DataFrame) -> pd.Series:

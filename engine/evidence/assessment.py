@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.engine.config.policies import BUILT_IN
-from clusterfolio.engine.evidence import anatomy
+from clusterfolio.engine.evidence import anatomy, execution_lag
 from clusterfolio.engine.evidence import statistics as st
 from clusterfolio.engine.evidence.caveats import data_caveats, of_survivors
 from clusterfolio.engine.evidence.claims import FEWEST_SESSIONS, Record, primary, weigh
@@ -151,6 +151,9 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
         caveats = [*caveats, UNGUARDED]
     caveats = [*caveats, *fewer_portfolios(run, lucks), *whole_shares(account, run)]
     evidence["curves"] = cost_curves(run, cash)
+    evidence["lags"] = execution_lag.by_lag(run, cash)
+    if evidence["lags"] is not None and evidence["lags"]["alarm"] is not None:
+        caveats = [*caveats, execution_lag.alarm(evidence["lags"])]
     evidence["rules"] = beside_constant_exposure(run, cash)
     if evidence["rules"] is not None:
         caveats = [*caveats, delevered(evidence["rules"])]
@@ -269,6 +272,7 @@ def particulars(run: FinishedRun, record: Record, exposure: Exposure | None) -> 
     years = anatomy.by_period(beside, record.net.index.year)
     return {
         "factors": anatomy.against_factors(record.net, record.cash, run.panel),
+        "betas_over_time": anatomy.betas_over_time(record.net, record.cash, run.panel),
         "rank_ic": lasting_ranks(run) if exposure is None else None,
         "exposure": None if exposure is None else exposure_facts(exposure),
         "costs": anatomy.cost_room(record.net, record.gross, rivals, traded),
