@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = {
     "config.toml", "run.json", "metrics.json", "returns.csv", "returns_gross.csv", "weights.csv", "positions.csv",
     "transactions.csv", "clusters.csv", "embeddings.parquet", "symbols.csv", "benchmark.csv", "model",
-    "stability.csv", "passports.csv", "importance.csv", "payments.csv", "costs.csv",
+    "stability.csv", "passports.csv", "promises.csv", "importance.csv", "payments.csv", "costs.csv",
 }  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_metrics_repeat_the_tables(finished):
 
 def test_the_same_command_gives_the_same_bytes(market, finished, tmp_path):
     invoke(*run_options(market, tmp_path / "again"))
-    for name in ("weights.csv", "returns.csv", "transactions.csv", "clusters.csv", "passports.csv"):
+    for name in ("weights.csv", "returns.csv", "transactions.csv", "clusters.csv", "passports.csv", "promises.csv"):
         assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes()
 
 

@@ -17,6 +17,7 @@ from clusterfolio.engine.assembly.prepare import prepare
 from clusterfolio.engine.config.run import RunConfig, dump, to_dict
 from clusterfolio.engine.config.trust import foreign
 from clusterfolio.engine.evidence.assessment import Assessment
+from clusterfolio.engine.evidence.promises import promises
 from clusterfolio.engine.folds.fitting import FoldGuard, FoldPolicies, align_folds, dismiss_team, fit_folds
 from clusterfolio.engine.jobs.afterwards import Failure, afterwards, kept
 from clusterfolio.engine.ledger.ledger import Ledger, enter
@@ -172,11 +173,14 @@ def run(
 def write_clusters(
     folder: Path, decisions: Sequence[Decision], notes: PassportNotes, policy: Policy, panel: Panel
 ) -> None:
-    """Write what only a policy with clusters of an encoder's embeddings leaves: passports, and what the encoder saw.
+    """Write what was promised of clusters and kept; and what only a policy with an encoder leaves: passports, and what
+    the encoder saw.
 
     Args:
         policy: the one that decided last.
     """
+    if any(len(decision.labels) for decision in decisions):
+        artifacts.write_promises(folder, promises(decisions, panel))
     if not isinstance(policy, ClusterPolicy) or not any(len(decision.labels) for decision in decisions):
         return
     artifacts.write_passports(folder, passports(decisions, notes.known, panel))

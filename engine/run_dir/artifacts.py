@@ -85,6 +85,11 @@ def write_passports(folder: Path, table: pd.DataFrame) -> None:
     write_table(folder / "passports.csv", table.set_index("date"))
 
 
+def write_promises(folder: Path, table: pd.DataFrame) -> None:
+    """Write what decisions promised and what was kept of it (``engine.evidence.promises``), a row per decision."""
+    write_table(folder / "promises.csv", table.set_index("date"))
+
+
 def write_importance(folder: Path, table: pd.DataFrame) -> None:
     """Write what the last decision's embeddings looked at (``strategies.passports.importance.importance_table``)."""
     write_table(folder / "importance.csv", table.set_index("method"))

@@ -43,6 +43,7 @@ class ReportInputs:
         encoded: likewise, of the encoder's own embeddings; None where it is they that were clustered.
         stability: columns as in ``strategies.passports.continuity.stability``; None where the run recorded none.
         passports: columns as in ``strategies.passports.passport.passports``; None where the run recorded none.
+        promises: columns as in ``engine.evidence.promises.promises``; None where the run recorded none.
         importance: columns as in ``passports.importance.importance_table``; None where the run recorded none.
         evidence: how far the run can be believed (``engine.evidence.assessment``); None where that was not worked out.
         luck: its random portfolios: columns kind, sharpe, total_return.
@@ -63,6 +64,7 @@ class ReportInputs:
     encoded: pd.DataFrame | None = None
     stability: pd.DataFrame | None = None
     passports: pd.DataFrame | None = None
+    promises: pd.DataFrame | None = None
     importance: pd.DataFrame | None = None
     evidence: dict | None = None
     luck: pd.DataFrame | None = None
@@ -114,7 +116,7 @@ def read_symbols(run_dir: Path) -> pd.DataFrame:
 
 def _read_clusters(run_dir: Path) -> dict:
     """What a run left about its clusters; a file that is not there is left out."""
-    tables = ("clusters", "stability", "passports", "importance")
+    tables = ("clusters", "stability", "passports", "promises", "importance")
     found = {name: _read_long(run_dir / f"{name}.csv") for name in tables if (run_dir / f"{name}.csv").is_file()}
     for name in ("embeddings", "encoded"):
         if (run_dir / f"{name}.parquet").is_file():

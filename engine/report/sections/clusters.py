@@ -23,12 +23,18 @@ LEAST_FOR_TSNE = 10
 
 def build(inputs: ReportInputs) -> dict:
     """What the template shows."""
-    return {"lasting": lasting(inputs), "encoder": beside_the_encoder(inputs)}
+    return {
+        "lasting": lasting(inputs),
+        "encoder": beside_the_encoder(inputs),
+        "promised": promised_and_kept(inputs.promises),
+    }
 
 
 def draw(inputs: ReportInputs) -> dict[str, Axes]:
     """The section's pictures; each is left out where it has nothing to show."""
     drawn: dict[str, Axes] = {}
+    if promised_and_kept(inputs.promises) is not None:
+        drawn["promises"] = plot_promises(inputs.promises)
     if inputs.stability is not None and len(inputs.stability) > 1:
         refits = [pd.Timestamp(fold["decides_from"]) for fold in (inputs.run.get("folds") or [])[1:]]
         drawn["stability"] = plot_stability(inputs.stability, refits)
@@ -42,6 +48,78 @@ def draw(inputs: ReportInputs) -> dict[str, Axes]:
             named = labels.reindex(encoded.index)
             drawn["encoder"] = plot_clusters(encoded, named, selected, of="What the encoder sees")
     return drawn
+
+
+#: Rows of the table of promises: what is expected and kept, in words.
+PROMISED = (
+    ("Effective bets of the picks", "bets"),
+    ("Correlation of the picks", "correlation"),
+    ("Inside clusters less across (a)", "gap"),
+    ("Between clusters (b)", "between"),
+)
+
+#: What else the year after showed of clusters and picks, in words, and how it is written.
+SHOWED = (
+    ("(a), every cluster counting the same", "even_gap", "number"),
+    ("(b) of squared correlations", "squared", "number"),
+    ("Effective bets of a random member per cluster", "member_bets", "number"),
+    ("Its volatility", "member_volatility", "percent"),
+    ("Its diversification ratio", "member_ratio", "number"),
+    ("Volatility of the picks, equally weighted", "pick_volatility", "percent"),
+    ("Their diversification ratio", "pick_ratio", "number"),
+    ("(a) on the market's worst days", "worst_gap", "number"),
+    ("(b) on the market's worst days", "worst_between", "number"),
+    ("Largest cluster, of all assets", "largest", "percent"),
+    ("Clusters of fewer than three", "small", "number"),
+)
+
+
+def promised_and_kept(table: pd.DataFrame | None) -> dict | None:
+    """What decisions expected and what came out, means over the decisions that enough sessions followed.
+
+    Args:
+        table: as ``engine.evidence.promises.promises`` makes it, read back from the file.
+    """
+    later = pd.DataFrame() if table is None else table.dropna(subset="kept_bets")
+    if later.empty:
+        return None
+    means = later.drop(columns="date").mean()
+    columns = [("expected", later), ("next", later.dropna(subset="next_gap")), ("kept", later),
+               ("ceiling", later.dropna(subset="ceiling_gap"))]  # fmt: skip
+    return {
+        "decisions": len(later),
+        "left_out": len(table) - len(later),
+        "names": means["n_picks"],
+        "bets": {name: means[key] for name, key in (
+            ("expected", "expected_bets"), ("shown", "expected_bets_shown"), ("kept", "kept_bets"))},
+        "sessions": (int(later["kept_sessions"].min()), int(later["kept_sessions"].max())),
+        "ceilings": int(later["ceiling_gap"].notna().sum()),
+        "rows": [(label, [_mean(of, f"{whose}_{key}") for whose, of in columns]) for label, key in PROMISED],
+        "showed": [(label, means[key], form) for label, key, form in SHOWED],
+    }  # fmt: skip
+
+
+def _mean(table: pd.DataFrame, column: str) -> float | None:
+    """None where there is no such figure."""
+    return table[column].mean() if column in table else None
+
+
+def plot_promises(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Effective bets of each decision's picks, as expected and as the year after showed them, by date."""
+    ax = ax or plots.new_axes(10, 2.8)
+    plots.style(ax, "Effective bets, promised and kept", "Effective bets")
+    later = table.dropna(subset="kept_bets")
+    for column, label, color, line in (
+        ("expected_bets", "Expected at the decision", plots.GROSS, "--"),
+        ("expected_bets_shown", "What so many days would show of it", plots.GROSS, "-"),
+        ("kept_bets", "Kept in the year after", plots.STRATEGY, "-"),
+    ):
+        ax.plot(later["date"], later[column], color=color, ls=line, marker="o", markersize=3.5, lw=1.4, label=label)
+    top = later[["expected_bets", "kept_bets"]].max().max()
+    ax.set_ylim(0, max(top, later["n_picks"].max()) * 1.05)
+    plots.date_axis(ax)
+    plots.legend(ax, loc="lower left", ncols=3)
+    return ax
 
 
 def beside_the_encoder(inputs: ReportInputs) -> dict | None:
