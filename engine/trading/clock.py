@@ -1,19 +1,18 @@
 """A Cerebro that moves one shared clock instead of every feed.
 
 Stock backtrader peeks at, advances and fills every feed on every bar, in Python. Here all feeds are read through one
-clock: a feed's line looks its value up at the bar that the feed has reached by the clock's row, so a bar costs the same
-whether three feeds are loaded or three thousand. Strategies, indicators, observers, analyzers and the broker see what
-they see in ``bt.Cerebro``, to the last bit; what the clock does not serve runs on the stock path, and says so.
+clock (``clock_lines``), so a bar costs the same whether three feeds are loaded or three thousand, with or without
+indicators on them. Strategies, indicators, observers, analyzers and the broker see what they see in ``bt.Cerebro``, to
+the last bit; what the clock does not serve runs on the stock path, and says so.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import gc
 import logging
-import math
 from array import array
 from collections import Counter
+from collections.abc import Callable
 from contextlib import contextmanager
 
 import backtrader as bt
@@ -22,6 +21,16 @@ from backtrader.brokers import BackBroker
 
 from clusterfolio.engine.trading.cash_flows import AccountBroker
 from clusterfolio.engine.trading.clock_broker import ClockAccountBroker, ClockBroker
+from clusterfolio.engine.trading.clock_lines import (
+    ClockLine,
+    DatedLine,
+    LineBuffer,
+    Pace,
+    Ticker,
+    indicators_on_clock,
+    put_on_clock,
+    take_off_clock,
+)
 from clusterfolio.feeds.bt_feed import BarsFeed, PanelLine
 
 logger = logging.getLogger(__name__)
@@ -31,74 +40,6 @@ NEW_OBJECTS = 100_000
 
 #: Brokers that the clock serves, and what becomes of them meanwhile; any other is left as it is.
 BROKERS = {BackBroker: ClockBroker, AccountBroker: ClockAccountBroker}
-
-
-class Ticker:
-    """Where the clock stands.
-
-    Attributes:
-        row: 0 before the first bar, then 1, 2, ...
-        moments: day numbers of the rows 1, 2, ...
-        dates: datetimes by day number, as far as anybody has asked for them.
-    """
-
-    def __init__(self, moments: list[float]):
-        self.row = 0
-        self.moments = moments
-        self.dates: dict[float, dt.datetime] = {}
-
-    @property
-    def next_moment(self) -> float:
-        """Day number of the next row, infinite on the last."""
-        return self.moments[self.row] if self.row < len(self.moments) else math.inf
-
-    def date(self, number: float) -> dt.datetime:
-        """``bt.num2date(number)``, worked out once."""
-        found = self.dates.get(number)
-        if found is None:
-            found = self.dates[number] = bt.num2date(number)
-        return found
-
-
-class DatedLine(bt.linebuffer.LineBuffer):
-    """A line of day numbers that converts each of them once."""
-
-    def datetime(self, ago=0, tz=None, naive=True):
-        """As backtrader's, from the calendar where no time zone is asked for."""
-        if tz is None and self._tz is None:
-            return self._ticker.date(self[ago])
-        return super().datetime(ago, tz, naive)
-
-    def date(self, ago=0, tz=None, naive=True):
-        """As backtrader's."""
-        return self.datetime(ago, tz, naive).date()
-
-    def time(self, ago=0, tz=None, naive=True):
-        """As backtrader's."""
-        return self.datetime(ago, tz, naive).time()
-
-
-class ClockLine(DatedLine, PanelLine):
-    """A feed's line read through the clock.
-
-    ``_reached[row]`` is the index of the feed's latest bar when the clock stands at ``row``, -1 before its first.
-    """
-
-    def __getitem__(self, ago):
-        return self.array[self._reached[self._ticker.row] + ago]
-
-    def __len__(self):
-        return self._reached[self._ticker.row] + 1
-
-    def _stay(self, value):
-        raise RuntimeError("a feed on the shared clock cannot be moved by hand; use runonce=False if it must be")
-
-    def get_idx(self):
-        """The feed's own bar that the clock has reached."""
-        return self._reached[self._ticker.row]
-
-    idx = property(get_idx, _stay)
-    lencount = property(__len__, _stay)
 
 
 class ClockCerebro(bt.Cerebro):
@@ -176,16 +117,16 @@ class ClockCerebro(bt.Cerebro):
         with (
             _on_clock(self.datas, reached, ticker),
             _broker_on_clock(self._broker, ticker),
-            _strategies_on_clock(runstrats, reached, ticker),
+            _strategies_on_clock(runstrats, reached, ticker) as steps,
             _garbage_seldom_collected(),
         ):
             self.clock_used, self._ticker = True, ticker
             try:
-                self._tick(runstrats, ticker)
+                self._tick(runstrats, steps, ticker)
             finally:
                 self._ticker = None
 
-    def _tick(self, runstrats, ticker) -> None:
+    def _tick(self, runstrats, steps, ticker) -> None:
         """The run loop: as in ``bt.Cerebro._runonce``, with the clock moved instead of the feeds."""
         for row, moment in enumerate(ticker.moments, start=1):
             ticker.row = row
@@ -199,8 +140,8 @@ class ClockCerebro(bt.Cerebro):
             if self._event_stop:
                 return
             self._check_timers(runstrats, moment, cheat=False)
-            for strat in runstrats:
-                strat._oncepost(moment)
+            for step in steps:
+                step(moment)
                 if self._event_stop:
                     return
                 self._next_writers(runstrats)
@@ -264,17 +205,14 @@ def _on_clock(datas, reached, ticker):
             delattr(data, name)  # left by an indicator that was calculated bar by bar
         data.on_clock = True
         for line in data.lines:
-            line._reached, line._ticker = bars, ticker
-            line.__class__ = ClockLine
+            put_on_clock(line, ClockLine, bars, ticker)
     try:
         yield
     finally:
-        for data, bars in zip(datas, reached, strict=True):
+        for data in datas:
             data.on_clock = False
-            index = bars[ticker.row]
             for line in data.lines:
-                line.__class__ = PanelLine
-                line.idx, line.lencount = index, index + 1
+                take_off_clock(line, PanelLine)
 
 
 @contextmanager
@@ -315,20 +253,61 @@ def _garbage_seldom_collected():
 
 @contextmanager
 def _strategies_on_clock(runstrats, reached, ticker):
-    """Give the strategies their distance to the minimum period by row instead of by counting all feeds' bars."""
+    """Put the strategies and their indicators on the clock.
+
+    Yields:
+        per strategy what takes it through a bar, given the bar's day number.
+    """
     counting = [strat for strat in runstrats if type(strat)._getminperstatus is bt.Strategy._getminperstatus]
     for strat in counting:
         strat._getminperstatus = _minimum_period(strat, reached, ticker)
     lines = [strat.lines.datetime for strat in runstrats]
     for line in lines:
         line.__class__, line._ticker = DatedLine, ticker
+    steps, served = [], []
+    for strat in runstrats:
+        pace = Pace()
+        theirs, moved = indicators_on_clock(strat.getindicators(), ticker, pace)
+        served += theirs
+        steps.append(_step(strat, moved, pace, ticker))
     try:
-        yield
+        yield steps
     finally:
         for strat in counting:
             del strat._getminperstatus
         for line in lines:
-            line.__class__ = bt.linebuffer.LineBuffer
+            line.__class__ = LineBuffer
+        for line, kind in served:
+            take_off_clock(line, kind)
+
+
+def _step(strat, moved, pace, ticker) -> Callable[[float], None]:
+    """``strat._oncepost``, which moves only those indicators that the clock does not serve."""
+    own = strat._oncepost if type(strat)._oncepost is not bt.Strategy._oncepost else None
+
+    def step(moment: float) -> None:
+        pace.row = ticker.row
+        if own is not None:
+            own(moment)
+            return
+        for indicator in moved:
+            if len(indicator._clock) > len(indicator):
+                indicator.advance()
+        strat.forward()
+        strat.lines.datetime[0] = moment
+        strat._notify()
+        status = strat._getminperstatus()
+        if status < 0:
+            strat.next()
+        elif status == 0:
+            strat.nextstart()
+        else:
+            strat.prenext()
+        strat._next_analyzers(status, once=True)
+        strat._next_observers(status, once=True)
+        strat.clear()
+
+    return step
 
 
 def _minimum_period(strat, reached, ticker):

@@ -27,6 +27,9 @@ _VALUATION = (
     "_get_credit_interest",
 )
 
+_STOPS, _STOP_LIMITS = (Order.Stop, Order.StopTrail), (Order.StopLimit, Order.StopTrailLimit)
+_ALIVE = (Order.Created, Order.Submitted, Order.Accepted, Order.Partial)
+
 
 @cache
 def values_like_stock(scheme: type) -> bool:
@@ -245,13 +248,28 @@ class ClockBroker(BackBroker):
         return self.submit(order, check=_checksubmit)
 
     def _try_exec(self, order):
-        if order.exectype == order.Market:
-            data = order.data
+        """As backtrader's, with prices out of the feed's arrays."""
+        data, kind, created = order.data, order.exectype, order.created
+        bar = data.close._reached[self._ticker.row]
+        opened = data.open.array[bar]
+        if kind == Order.Market:
             slips = self.p.slip_perc or self.p.slip_fixed
-            high, low = (data.high[0], data.low[0]) if slips else (None, None)
-            self._try_exec_market(order, data.open[0], high, low)
-        else:
-            super()._try_exec(order)
+            high, low = (data.high.array[bar], data.low.array[bar]) if slips else (None, None)
+            self._try_exec_market(order, opened, high, low)
+            return
+        high, low, closed = data.high.array[bar], data.low.array[bar], data.close.array[bar]
+        if kind == Order.Limit:
+            self._try_exec_limit(order, opened, high, low, created.price)
+        elif kind in _STOPS:
+            self._try_exec_stop(order, opened, high, low, created.price, closed)
+        elif kind in _STOP_LIMITS and order.triggered:
+            self._try_exec_limit(order, opened, high, low, created.pricelimit)
+        elif kind in _STOP_LIMITS:
+            self._try_exec_stoplimit(order, opened, high, low, closed, created.price, created.pricelimit)
+        elif kind == Order.Close:
+            self._try_exec_close(order, closed)
+        elif kind == Order.Historical:
+            self._try_exec_historical(order)
 
     def next(self):
         """As backtrader's, on open orders and positions alone."""
@@ -279,17 +297,18 @@ class ClockBroker(BackBroker):
     def _try_pending(self) -> None:
         self.pending.append(None)  # orders that stay pending go behind this mark
         while (order := self.pending.popleft()) is not None:
-            if order.expire():
+            own = order.__dict__
+            if own.get("valid", order.p.valid) and order.expire():
                 self.notify(order)
                 self._ococheck(order)
                 self._bracketize(order, cancel=True)
-            elif not order.active():
+            elif not own["_active"]:
                 self.pending.append(order)
             else:
                 self._try_exec(order)
-                if order.alive():
+                if own["status"] in _ALIVE:
                     self.pending.append(order)
-                elif order.status == order.Completed:
+                elif own["status"] == Order.Completed:
                     self._bracketize(order)
 
     @property

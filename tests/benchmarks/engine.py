@@ -1,7 +1,11 @@
-"""Stock backtrader, the shared clock and ``bt`` on the same panel and the same monthly rebalance into 20 names.
+"""Stock backtrader, the shared clock and ``bt`` on the same panel and the same job.
 
-    python -m tests.benchmarks.engine --feeds 300 --bars 2520
-    python -m tests.benchmarks.engine --all --json
+    python -m tests.benchmarks.engine --feeds 300 --bars 2520              # a monthly rebalance into 20 names
+    python -m tests.benchmarks.engine --job active                         # crossovers with brackets, 50 x 1,000
+    python -m tests.benchmarks.engine --all --json                         # both, at every size of the page's table
+
+Job ``active`` trades every feed on the crossing of two averages, each entry with a stop and a limit that cancel each
+other: an indicator's value and live orders on every feed, every bar. ``bt`` knows neither, and takes no part.
 
 Each peer runs in a process of its own, so that its peak memory is its own. The time is that from the panel to the end
 of the run, feeds and their loading included. ``ratio`` is stock's CPU time over the peer's: each runs on one core, and
@@ -29,7 +33,7 @@ from clusterfolio.engine.trading.clock import ClockCerebro
 from clusterfolio.feeds.bt_feed import panel_feeds
 from clusterfolio.feeds.panel import FIELDS, Panel, make_assets
 
-SIZES = ((300, 756), (300, 2520), (3000, 2520))
+SIZES = {"rebalance": ((300, 756), (300, 2520), (3000, 2520)), "active": ((50, 1000), (300, 1000))}
 STOCK_LIMIT = 1_000_000  # feeds x bars; stock takes minutes above
 HELD = 20
 INVESTED = 0.95
@@ -82,12 +86,51 @@ class Rebalance(backtrader.Strategy):
         self.values.append(value)
 
 
+class Crossover(backtrader.Strategy):
+    """Long on each feed whose fast average crosses the slow one, until a stop, a limit or the crossing back."""
+
+    params = (("fast", 10), ("slow", 30), ("stop", 0.97), ("limit", 1.06))
+
+    def __init__(self):
+        self.values, self.live = [], dict.fromkeys(self.datas, ())
+        average = backtrader.indicators.SMA
+        self.crosses = [
+            backtrader.indicators.CrossOver(average(data, period=self.p.fast), average(data, period=self.p.slow))
+            for data in self.datas
+        ]
+
+    def next(self):
+        for data, cross in zip(self.datas, self.crosses, strict=True):
+            position = self.getposition(data)
+            if cross[0] > 0 and not position.size and not any(order.alive() for order in self.live[data]):
+                close = data.close[0]
+                prices = dict(price=close, stopprice=close * self.p.stop, limitprice=close * self.p.limit)
+                size = int(INVESTED * CASH / len(self.datas) / close)
+                self.live[data] = self.buy_bracket(data, size=size, exectype=backtrader.Order.Market, **prices)
+            elif cross[0] < 0 and position.size > 0:
+                for order in self.live[data][1:]:
+                    self.cancel(order)
+                self.close(data)
+
+    def notify_order(self, order):
+        self.values += [order.status, order.executed.price, order.executed.size]
+
+    def notify_trade(self, trade):
+        self.values += [trade.pnl, trade.pnlcomm]
+
+    def notify_cashvalue(self, cash, value):
+        self.values += [cash, value]
+
+
 def run_backtrader(cerebro, feeds, picks) -> list[float]:
     for feed in feeds:
         cerebro.adddata(feed)
     cerebro.broker.setcash(CASH)
     cerebro.broker.setcommission(commission=0.001)
-    cerebro.addstrategy(Rebalance, picks={backtrader.date2num(day): names for day, names in picks.items()})
+    if picks is None:
+        cerebro.addstrategy(Crossover)
+    else:
+        cerebro.addstrategy(Rebalance, picks={backtrader.date2num(day): names for day, names in picks.items()})
     return cerebro.run()[0].values
 
 
@@ -129,10 +172,10 @@ def run_bt(panel: Panel, picks) -> list[float]:
 PEERS = {"stock": run_stock, "clock": run_clock, "bt": run_bt}
 
 
-def measure(peer: str, feeds: int, bars: int, missing: float, repeat: int) -> dict:
+def measure(peer: str, feeds: int, bars: int, missing: float, repeat: int, job: str = "rebalance") -> dict:
     """In this process: seconds (medians of ``repeat`` runs), peak memory and a digest of all values."""
     panel = make_panel(feeds, bars, missing)
-    picks = monthly_picks(panel)
+    picks = monthly_picks(panel) if job == "rebalance" else None
     seconds, cpu_seconds = [], []
     for _ in range(repeat):
         gc.collect()  # what an earlier run left is not this run's to clear away
@@ -142,6 +185,7 @@ def measure(peer: str, feeds: int, bars: int, missing: float, repeat: int) -> di
         cpu_seconds.append(time.process_time() - cpu_start)
     unit = 1 if sys.platform == "darwin" else 1024
     return {
+        "job": job,
         "peer": peer,
         "feeds": feeds,
         "bars": bars,
@@ -153,23 +197,23 @@ def measure(peer: str, feeds: int, bars: int, missing: float, repeat: int) -> di
     }
 
 
-def measure_apart(peer: str, feeds: int, bars: int, missing: float, repeat: int) -> dict:
+def measure_apart(peer: str, feeds: int, bars: int, missing: float, repeat: int, job: str) -> dict:
     """``measure`` in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.engine", "--peer", peer]
+    command = [sys.executable, "-m", "tests.benchmarks.engine", "--peer", peer, "--job", job]
     numbers = {"--feeds": feeds, "--bars": bars, "--missing": missing, "--repeat": repeat}
     command += [str(part) for pair in numbers.items() for part in pair]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(done.stdout)
 
 
-def compare(feeds: int, bars: int, missing: float = 0.0, repeat: int = 3) -> list[dict]:
+def compare(feeds: int, bars: int, missing: float = 0.0, repeat: int = 3, job: str = "rebalance") -> list[dict]:
     """One row per peer; ``ratio`` is None where stock does not run, ``identical`` whether all values equal stock's.
 
     The fast peers are measured before stock and again after it, since a machine's speed drifts while stock runs.
     """
-    fast = ["clock", "bt"]
+    fast = ["clock", "bt"] if job == "rebalance" else ["clock"]
     peers = [*fast, "stock", *fast] if feeds * bars <= STOCK_LIMIT else fast
-    results = [measure_apart(peer, feeds, bars, missing, 1 if peer == "stock" else repeat) for peer in peers]
+    results = [measure_apart(peer, feeds, bars, missing, 1 if peer == "stock" else repeat, job) for peer in peers]
     rows = []
     for peer in dict.fromkeys(sorted(peers, key=list(PEERS).index)):
         mine = [result for result in results if result["peer"] == peer]
@@ -183,11 +227,11 @@ def compare(feeds: int, bars: int, missing: float = 0.0, repeat: int = 3) -> lis
 
 
 def table(rows: list[dict]) -> str:
-    lines = ["feeds  bars  peer    seconds  cpu sec   ratio  peak MB  values as stock"]
+    lines = ["job        feeds  bars  peer    seconds  cpu sec   ratio  peak MB  values as stock"]
     for row in rows:
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.1f}"
         same = {None: "", True: "identical", False: "differ"}[row["identical"]]
-        where = f"{row['feeds']:5d} {row['bars']:5d}  {row['peer']:6s}"
+        where = f"{row['job']:9s}  {row['feeds']:5d} {row['bars']:5d}  {row['peer']:6s}"
         lines.append(
             f"{where} {row['seconds']:8.2f} {row['cpu_seconds']:8.2f} {ratio:>7s} {row['peak_mb']:8.0f}  {same}"
         )
@@ -196,19 +240,22 @@ def table(rows: list[dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--feeds", type=int, default=300)
-    parser.add_argument("--bars", type=int, default=2520)
-    parser.add_argument("--all", action="store_true", help="the three sizes of the README's table")
+    parser.add_argument("--job", choices=SIZES, default="rebalance")
+    parser.add_argument("--feeds", type=int, help="default: 300 of the rebalance, 50 of the active job")
+    parser.add_argument("--bars", type=int, help="default: 2520 of the rebalance, 1000 of the active job")
+    parser.add_argument("--all", action="store_true", help="both jobs at the sizes of the table")
     parser.add_argument("--missing", type=float, default=0.0, help="share of bars left out at random")
     parser.add_argument("--repeat", type=int, default=3, help="runs of the fast peers; their median counts")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--peer", choices=PEERS, help="measure this peer only, in this process")
     args = parser.parse_args()
+    feeds, bars = (300, 2520) if args.job == "rebalance" else SIZES["active"][0]
+    size = args.feeds or feeds, args.bars or bars
     if args.peer:
-        print(json.dumps(measure(args.peer, args.feeds, args.bars, args.missing, args.repeat)))
+        print(json.dumps(measure(args.peer, *size, args.missing, args.repeat, args.job)))
         return
-    sizes = SIZES if args.all else [(args.feeds, args.bars)]
-    rows = [row for feeds, bars in sizes for row in compare(feeds, bars, args.missing, args.repeat)]
+    jobs = [(job, *one) for job, sizes in SIZES.items() for one in sizes] if args.all else [(args.job, *size)]
+    rows = [row for job, feeds, bars in jobs for row in compare(feeds, bars, args.missing, args.repeat, job)]
     print(json.dumps(rows, indent=2) if args.json else table(rows))
 
 

@@ -147,6 +147,9 @@ class Trader(bt.Strategy):
             for d in self.datas
         ]
 
+    def readings(self):
+        return [(len(ind), [line[0] for line in ind.lines] if len(ind) else None) for ind in self.watched]
+
     def account(self):
         broker = self.broker
         return (
@@ -171,6 +174,7 @@ class Trader(bt.Strategy):
             (done.dt, done.size, done.price, done.value, done.comm, done.pnl, done.margin, done.remsize),
             (done.psize, done.pprice),
             bits,
+            self.readings(),
         )
 
     def notify_trade(self, trade):
@@ -184,12 +188,12 @@ class Trader(bt.Strategy):
         self.see("fund", cash, value, fundvalue, shares)
 
     def notify_timer(self, timer, when, *args, **kwargs):
-        self.see("timer", when, self.market())
+        self.see("timer", when, self.market(), self.readings())
         if kwargs.get("trade"):
             self.trade()
 
     def prenext(self):
-        self.see("prenext", len(self), self.datetime[0], self.market(), self.account())
+        self.see("prenext", len(self), self.datetime[0], self.market(), self.account(), self.readings())
         if self.p.early_bird and not self.p.on_open:
             self.trade()
 
@@ -199,9 +203,7 @@ class Trader(bt.Strategy):
 
     def next(self):
         self.see("next", len(self), self.datetime.datetime(), self.market(), self.account())
-        self.see(
-            "indicators", [[line[0] for line in ind.lines] for ind in self.watched], [len(i) for i in self.watched]
-        )
+        self.see("indicators", self.readings())
         if not self.p.on_open:
             self.trade()
         if self.p.stop is not None and len(self) >= self.p.stop:
@@ -212,7 +214,7 @@ class Trader(bt.Strategy):
             self.next_open()
 
     def next_open(self):
-        self.see("open", self.market())
+        self.see("open", self.market(), self.readings())
         if self.p.on_open:
             self.trade()
 

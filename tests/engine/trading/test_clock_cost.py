@@ -77,6 +77,21 @@ def test_nor_does_that_of_a_rebalanced_portfolio_in_any_cerebro():
     assert cost(10) == pytest.approx(cost(200), abs=20)
 
 
+class Watcher(Holder):
+    """Has three indicators on each feed and looks at those of one."""
+
+    def __init__(self):
+        self.crosses = [bt.ind.CrossOver(bt.ind.SMA(data, period=3), bt.ind.SMA(data, period=7)) for data in self.datas]
+
+    def next(self):
+        super().next()
+        self.crosses[0][0]
+
+
+def test_cost_does_not_grow_with_indicators():
+    assert calls_per_bar(10, Watcher) == pytest.approx(calls_per_bar(60, Watcher), abs=10)
+
+
 def test_cost_grows_with_positions_and_live_orders():
     assert calls_per_bar(20, positions=12) > calls_per_bar(20, positions=2)
     assert calls_per_bar(20, orders=12) > calls_per_bar(20, orders=2) + 50
@@ -88,3 +103,10 @@ def test_the_benchmarks_peers_run_the_same_rebalance():
     )
     assert clock["digest"] == stock["digest"]
     assert other["final_value"] == pytest.approx(stock["final_value"], rel=0.03)  # bt fills at the close
+
+
+def test_and_the_same_crossovers():
+    stock, clock = (
+        measure(peer, feeds=4, bars=120, missing=0.02, repeat=1, job="active") for peer in ("stock", "clock")
+    )
+    assert clock["digest"] == stock["digest"]

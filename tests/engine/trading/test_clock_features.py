@@ -293,6 +293,91 @@ def test_indicators(name, panel):
     assert entries(seen, "indicators")
 
 
+@pytest.mark.parametrize(
+    "option", [dict(quicknotify=True), dict(cheat_on_open=True), dict(objcache=True), dict(stdstats=True)], ids=str
+)
+def test_indicators_are_a_bar_behind_the_feeds_until_the_strategys_turn(option):
+    """Timers, orders' notifications and the open come before: what they see of an indicator is of the bar before."""
+    timers = (dict(when=bt.timer.SESSION_START, cheat=True), dict(when=bt.timer.SESSION_START))
+    more = dict(indicators=tuple(INDICATORS.values()), timers=timers, on_open="cheat_on_open" in option)
+    panel = random_panel(seed=51, n_assets=3, n_days=50, missing=0.05)
+    seen = assert_parity(trading(seed=51, **more), panel, cerebro_args=option)
+    timed = [entry[1] for entry in seen if entry[0] == "timer"]
+    stepped = [entry[1] for entry in seen if entry[0] == "indicators"]
+    assert timed[-1][2] == stepped[-2][0] != stepped[-1][0]  # the last bar's timer sees the bar before
+
+
+class Halting(bt.Indicator):
+    """Moves in its own way, on every second bar."""
+
+    lines = ("close",)
+
+    def advance(self, size=1):
+        if len(self.data) % 2:
+            super().advance(size)
+
+    def once(self, start, end):
+        for bar in range(start, end):
+            self.lines.close.array[bar] = self.data.close.array[bar]
+
+
+OTHER_CLOCKS = {
+    "constant": lambda data: bt.linebuffer.LineNum(5.0),  # backtrader moves it by its strategy's own bars
+    "own-way": Halting,
+    "after-own-way": lambda data: bt.indicators.SMA(Halting(data), period=2),
+    "two-feeds": lambda data: bt.indicators.SMA(
+        data.high - bt.metabase.findowner(None, bt.Strategy).data0.low, period=2
+    ),
+    "part-of-another": lambda data: bt.indicators.SMA(bt.indicators.MACD(data).signal, period=2),
+    "delayed": lambda data: bt.If(data.close(-1) > data.open, bt.indicators.Highest(data, period=3), data.low),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_CLOCKS)
+def test_indicators_on_other_clocks(name):
+    gaps = {} if name in ("constant", "two-feeds") else dict(missing=0.1, late=6, early=6)  # stock runs out of bars
+    panel = random_panel(seed=52, n_assets=4, n_days=60, **gaps)
+    assert_parity(trading(seed=52, indicators=(OTHER_CLOCKS[name], INDICATORS["sma"])), panel)
+
+
+@pytest.mark.parametrize("kind", ("stop", "stoplimit", "trail", "traillimit", "bracket"))
+def test_indicators_and_stops_of_several_strategies(kind):
+    builds = [
+        trading(
+            cash=50_000.0,
+            seed=seed,
+            orders=("market", kind),
+            indicators=tuple(INDICATORS.values())[seed:],
+            analyzers=(),
+        )
+        for seed in (1, 4)
+    ]
+    assert fills(assert_parity(both(*builds), random_panel(seed=53, n_assets=4, **GAPS)))
+
+
+def test_an_indicator_stands_where_stock_leaves_it_and_cannot_be_moved_by_hand():
+    class Moves(Trader):
+        def next(self):
+            super().next()
+            if self.p.stop == len(self):
+                self.watched[0].lines.advance()
+
+    panel, left = random_panel(seed=54, n_days=30, early=5), []
+    for engine, feeds in ((bt.Cerebro, stock_feeds(panel)), (ClockCerebro, panel_feeds(panel))):
+        cerebro = engine(stdstats=False)
+        record(cerebro, feeds, trading(seed=54, indicators=(INDICATORS["nested"],)))
+        (strat,) = cerebro.runstrats[0]
+        lines = [line for indicator in strat.getindicators() for line in indicator.lines]
+        left.append([(type(line), line.idx, len(line), line[0], line.get(size=2)) for line in lines])
+    assert left[0] == left[1]
+    with pytest.raises(RuntimeError, match="cannot be moved by hand"):
+        record(
+            ClockCerebro(stdstats=False),
+            panel_feeds(panel),
+            lambda c: c.addstrategy(Moves, indicators=(INDICATORS["sma"],), stop=20),
+        )
+
+
 def test_terminal_line_feeds_an_indicator():
     class Counts(bt.Strategy):
         def __init__(self):
