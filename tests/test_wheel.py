@@ -129,6 +129,12 @@ def test_the_wheel_installs_one_name(wheel):
     assert "clusterfolio/py.typed" in ZipFile(wheel).namelist()
 
 
+def test_the_charting_library_comes_with_its_licence(wheel):
+    names = ZipFile(wheel).namelist()
+    for name in ("echarts.common.min.js", "echarts.LICENSE", "echarts.LICENSE-d3", "echarts.NOTICE"):
+        assert f"clusterfolio/engine/report/vendor/{name}" in names
+
+
 def test_the_readmes_own_cerebro_runs_beside_packages_of_the_same_names(project):
     here, call = project
     program = pages.program(ROOT / "README.md", "own_cerebro.py")

@@ -12,19 +12,21 @@ from clusterfolio.engine.report.sections import (
     holdings,
     importance,
     passports,
-    performance,
+    promises,
     run,
+    summary,
     tear_sheets,
     trading,
     verdict,
 )
 
 SECTIONS: tuple[Section, ...] = (
+    summary.SECTION,
     verdict.SECTION,
     headline.SECTION,
-    performance.SECTION,
     calendar.SECTION,
     holdings.SECTION,
+    promises.SECTION,
     clusters.SECTION,
     passports.SECTION,
     importance.SECTION,

@@ -6,6 +6,7 @@ What stands on it is the business of its sections (``engine.report.contents``); 
 from __future__ import annotations
 
 import base64
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +18,19 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from clusterfolio.engine.report.contents import SECTIONS
-from clusterfolio.engine.report.layout import plots
+from clusterfolio.engine.report.layout import charts, plots
 from clusterfolio.engine.report.layout.section import Drawn, Section
-from clusterfolio.engine.report.layout.text import money, number, percent, signed
+from clusterfolio.engine.report.layout.text import money, number, percent, shade, signed
 from clusterfolio.engine.run_dir.tables import ReportInputs, read_run
 from clusterfolio.feeds.writing import replacing
 
 logger = logging.getLogger(__name__)
 
-PAGE, STYLE = (Path(__file__).with_name(f"page.{kind}") for kind in ("html", "css"))
+PAGE, STYLE, SCRIPT = (Path(__file__).with_name(f"page.{kind}") for kind in ("html", "css", "js"))
+#: Apache ECharts as released; its licence and notice lie beside it.
+LIBRARY = Path(__file__).parent / "vendor" / "echarts.common.min.js"
+#: The anchor of what a page may be asked to go without.
+TEAR_SHEETS = "tearsheets"
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,11 @@ class Picture:
     """A picture drawn by one of our own functions."""
 
     png: bytes
+
+
+def without_tear_sheets(sections: Sequence[Section] = SECTIONS) -> list[Section]:
+    """The sections of a page that goes without pyfolio's sheets, which take most of the time."""
+    return [section for section in sections if section.anchor != TEAR_SHEETS]
 
 
 def write_report(run_dir: Path, inputs: ReportInputs | None = None, sections: Sequence[Section] = SECTIONS) -> Path:
@@ -73,13 +83,17 @@ def render(inputs: ReportInputs, pictures: Mapping[str, Drawn], sections: Sequen
     Args:
         pictures: by name; a section does without those that are not there.
     """
-    environment = _environment(pictures, bool(inputs.run["simulated"]))
-    seen = {"run": inputs.run, "metrics": inputs.metrics, "weights": inputs.weights, "pictures": pictures}
     shown = [section for section in sections if not section.absent(inputs)]
+    drawn = {name: one for section in shown for name, one in section.charts(inputs).items()}
+    environment = _environment(pictures, drawn, bool(inputs.run["simulated"]))
+    seen = {"run": inputs.run, "metrics": inputs.metrics, "weights": inputs.weights, "pictures": pictures}
+    scripts = [Markup(path.read_text(encoding="utf-8")) for path in (LIBRARY, SCRIPT)]
     bodies = [Markup(_template(environment, section).render(seen | section.build(inputs))) for section in shown]
     return environment.get_template(str(PAGE)).render(
         seen,
         css=Markup(STYLE.read_text(encoding="utf-8")),
+        scripts=scripts,
+        policy=content_policy(scripts),
         first=inputs.returns.index[0].date(),
         last=inputs.returns.index[-1].date(),
         sessions=len(inputs.returns),
@@ -98,21 +112,49 @@ def left_out(inputs: ReportInputs, sections: Sequence[Section] = SECTIONS) -> st
     return "; ".join(f"{', '.join(titles)} ({why})" for why, titles in by_reason.items())
 
 
-def _environment(pictures: Mapping[str, Drawn], simulated: bool) -> Environment:
+def content_policy(scripts: Sequence[str]) -> str:
+    """The page's Content-Security-Policy: these scripts and nothing else run, and nothing is asked of any network."""
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii") for text in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
+def _environment(pictures: Mapping[str, Drawn], drawn: Mapping[str, charts.Chart], simulated: bool) -> Environment:
     environment = Environment(
         loader=FunctionLoader(lambda path: Path(path).read_text(encoding="utf-8")), autoescape=True,
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    made_up = ", simulated data" if simulated else ""
+
+    def image(name: str, alt: str) -> Markup:
+        return Markup('<img src="{}" alt="{}">').format(_data_uri(pictures[name].png), alt + made_up)
 
     def picture(name: str, alt: str) -> Markup:
-        if name not in pictures:
+        return Markup("<figure>{}</figure>").format(image(name, alt)) if name in pictures else Markup()
+
+    def chart(name: str) -> Markup:
+        if name not in drawn:
             return Markup()
-        alt += ", simulated data" if simulated else ""
-        return Markup('<figure><img src="{}" alt="{}"></figure>').format(_data_uri(pictures[name].png), alt)
+        one = drawn[name]
+        still = image(name, one.finding) if name in pictures else Markup('<p class="note">{}</p>').format(NEEDS_SCRIPT)
+        return CHART.format(name, one.title, made_up, one.height, one.finding + made_up, still, charts.to_json(one))
 
     environment.filters |= {"percent": percent, "number": number, "money": money, "picture": _data_uri}
-    environment.globals |= {"picture": picture, "signed": signed}
+    environment.globals |= {"picture": picture, "chart": chart, "signed": signed, "shade": shade}
     return environment
+
+
+#: A chart's place on the page: heading, tools, plot, what stands for it without a script, and its data.
+CHART = Markup("""<figure class="chart" id="chart-{}">
+<figcaption>{}<span class="made-up">{}</span></figcaption><div class="tools" hidden></div>
+<div class="plot" style="--tall:{}px" tabindex="0" role="group" aria-roledescription="chart" aria-label="{}"></div>
+<div class="still">{}</div>
+<script type="application/json">{}</script>
+</figure>""")
+NEEDS_SCRIPT = "Drawn in the browser, by JavaScript; the figures are in the files beside this page."
 
 
 def _template(environment: Environment, section: Section):

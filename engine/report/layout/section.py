@@ -9,6 +9,7 @@ from typing import Protocol
 
 from matplotlib.axes import Axes
 
+from clusterfolio.engine.report.layout.charts import Chart
 from clusterfolio.engine.run_dir.tables import ReportInputs
 
 
@@ -34,10 +35,13 @@ class Section:
         anchor: its id on the page, unique.
         title: its heading.
         template: what stands under the heading: Jinja text, or the file that holds it. It is shown what ``build``
-            gives, and ``run``, ``metrics`` and ``weights`` of the run; ``picture(name, alt)`` puts a picture there,
-            ``signed(value)`` a cell of a table with a percentage, red where it is below 0.
+            gives, and ``run``, ``metrics`` and ``weights`` of the run; ``chart(name)`` puts a chart or a table to sort
+            there, ``picture(name, alt)`` a picture, ``signed(value)`` a cell of a table with a percentage, red where it
+            is below 0, ``shade(value, most)`` such a cell of a heat map.
         build: what the template is shown, by name.
-        draw: its pictures by name, on axes or drawn already; each is also written as ``NAME.png``.
+        charts: its charts and sortable tables by name (``engine.report.layout.charts``), drawn in the reader's browser.
+        draw: its pictures by name, on axes or drawn already; each is also written as ``NAME.png``. One that has the
+            name of a chart stands in its place in print and without JavaScript.
         absent: why a run's page goes without this section, as the end of a sentence; "" = the section is there.
         css_class: of the section as it is shown for a run.
         menu: what it is called in the list of sections at the top, where that is not ``title``.
@@ -48,6 +52,7 @@ class Section:
     template: str | Path
     build: Callable[[ReportInputs], dict] = _nothing
     draw: Callable[[ReportInputs], Mapping[str, Axes | Drawn]] = _nothing
+    charts: Callable[[ReportInputs], Mapping[str, Chart]] = _nothing
     absent: Callable[[ReportInputs], str] = _always
     css_class: Callable[[ReportInputs], str] = _always
     menu: str = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,10 @@ from matplotlib.axes import Axes
 from scipy.cluster.hierarchy import dendrogram, linkage
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from clusterfolio.engine.report.layout import plots
+from clusterfolio.engine.report.layout.charts import Chart, Frame, Lines, Panel, Points, Series, Tree
 from clusterfolio.engine.report.layout.section import Section, without_clusters
 from clusterfolio.engine.run_dir.tables import ReportInputs
 from clusterfolio.models.clustering import Ward
@@ -23,103 +27,110 @@ LEAST_FOR_TSNE = 10
 
 def build(inputs: ReportInputs) -> dict:
     """What the template shows."""
-    return {
-        "lasting": lasting(inputs),
-        "encoder": beside_the_encoder(inputs),
-        "promised": promised_and_kept(inputs.promises),
-    }
+    mapped = len(last_embeddings(inputs, inputs.embeddings)) > 1
+    return {"lasting": lasting(inputs), "encoder": beside_the_encoder(inputs), "mapped": mapped}
 
 
 def draw(inputs: ReportInputs) -> dict[str, Axes]:
-    """The section's pictures; each is left out where it has nothing to show."""
-    drawn: dict[str, Axes] = {}
-    if promised_and_kept(inputs.promises) is not None:
-        drawn["promises"] = plot_promises(inputs.promises)
+    """Map and dendrogram as pictures; each is left out where it has nothing to show."""
+    embeddings = last_embeddings(inputs, inputs.embeddings)
+    if len(embeddings) < 2:
+        return {}
+    last = inputs.last_clusters()
+    labels, selected = last["cluster"].reindex(embeddings.index), list(last.index[last["selected"].astype(bool)])
+    return {
+        "clusters": plot_clusters(embeddings, labels, selected),
+        "dendrogram": plot_dendrogram(embeddings, labels, selected),
+    }
+
+
+def charts(inputs: ReportInputs) -> dict[str, Chart]:
+    """Map with every decision's clusters, dendrogram of the last one, and how clusters last."""
+    drawn: dict[str, Chart] = {}
     if inputs.stability is not None and len(inputs.stability) > 1:
         refits = [pd.Timestamp(fold["decides_from"]) for fold in (inputs.run.get("folds") or [])[1:]]
-        drawn["stability"] = plot_stability(inputs.stability, refits)
-    embeddings, last = last_embeddings(inputs, inputs.embeddings), inputs.last_clusters()
+        drawn["stability"] = stability_chart(inputs.stability, refits)
+    embeddings = last_embeddings(inputs, inputs.embeddings)
     if len(embeddings) > 1:
-        labels, selected = last["cluster"].reindex(embeddings.index), list(last.index[last["selected"].astype(bool)])
-        drawn["clusters"] = plot_clusters(embeddings, labels, selected)
-        drawn["dendrogram"] = plot_dendrogram(embeddings, labels, selected)
+        drawn["clusters"] = map_chart(inputs, embeddings, "Cluster map")
+        drawn["dendrogram"] = tree_chart(inputs, embeddings)
         encoded = last_embeddings(inputs, inputs.encoded)
         if len(encoded) > 1:
-            named = labels.reindex(encoded.index)
-            drawn["encoder"] = plot_clusters(encoded, named, selected, of="What the encoder sees")
+            drawn["encoder"] = map_chart(inputs, encoded, "What the encoder sees")
     return drawn
 
 
-#: Rows of the table of promises: what is expected and kept, in words.
-PROMISED = (
-    ("Effective bets of the picks", "bets"),
-    ("Correlation of the picks", "correlation"),
-    ("Inside clusters less across (a)", "gap"),
-    ("Between clusters (b)", "between"),
-)
-
-#: What else the year after showed of clusters and picks, in words, and how it is written.
-SHOWED = (
-    ("(a), every cluster counting the same", "even_gap", "number"),
-    ("(b) of squared correlations", "squared", "number"),
-    ("Effective bets of a random member per cluster", "member_bets", "number"),
-    ("Its volatility", "member_volatility", "percent"),
-    ("Its diversification ratio", "member_ratio", "number"),
-    ("Volatility of the picks, equally weighted", "pick_volatility", "percent"),
-    ("Their diversification ratio", "pick_ratio", "number"),
-    ("(a) on the market's worst days", "worst_gap", "number"),
-    ("(b) on the market's worst days", "worst_between", "number"),
-    ("Largest cluster, of all assets", "largest", "percent"),
-    ("Clusters of fewer than three", "small", "number"),
-)
+def map_chart(inputs: ReportInputs, embeddings: pd.DataFrame, title: str) -> Points:
+    """Every asset where its last embedding puts it, with cluster, Sharpe ratio and pick of every decision."""
+    names, points = embeddings.index, project(embeddings)
+    frames = [
+        Frame(
+            f"{day:%Y-%m-%d}",
+            [None if pd.isna(label) else int(label) for label in at["cluster"]],
+            at["selected"].eq(True).tolist(),
+            {"Sharpe ratio": at["sharpe"].tolist()},
+        )
+        for day, rows in inputs.clusters.groupby("date")
+        for at in [rows.set_index("symbol").reindex(names)]
+    ]
+    count = inputs.last_clusters()["cluster"].nunique()
+    picked = [name for name, one in zip(names, frames[-1].marked, strict=True) if one]
+    said = f"{len(names)} assets in {count} clusters at the last decision; picked: {', '.join(map(str, picked))}."
+    return Points(
+        f"{title}: {len(names)} assets in {count} clusters", said, list(names), points["x"], points["y"], frames,
+        "Cluster", _colors(inputs), "Picked", _known(inputs, names), note=_axes_note(points),
+    )  # fmt: skip
 
 
-def promised_and_kept(table: pd.DataFrame | None) -> dict | None:
-    """What decisions expected and what came out, means over the decisions that enough sessions followed.
+def tree_chart(inputs: ReportInputs, embeddings: pd.DataFrame) -> Tree:
+    """Ward's tree of the last decision."""
+    last = inputs.last_clusters().reindex(embeddings.index)
+    tree = ward_tree(embeddings, last["cluster"])
+    drawn = dendrogram(tree.linkage, no_plot=True, link_color_func=lambda node: str(tree.group[node]))
+    branches = [
+        (None if group == "None" else int(group), [(at - 5) / 10 for at in xs], ys)
+        for xs, ys, group in zip(drawn["icoord"], drawn["dcoord"], drawn["color_list"], strict=True)
+    ]
+    leaves = last.iloc[drawn["leaves"]]
+    return Tree(
+        "Dendrogram: what joins what, and how far apart",
+        f"Ward's tree of {len(leaves)} assets, the picks named below.",
+        branches, list(leaves.index), leaves["cluster"].astype(int).tolist(), leaves["selected"].eq(True).tolist(),
+        "Cluster", _colors(inputs), "Picked", "Ward distance (unit sphere)",
+        _known(inputs, leaves.index) | {"Sharpe ratio": leaves["sharpe"].tolist()},
+    )  # fmt: skip
 
-    Args:
-        table: as ``engine.evidence.promises.promises`` makes it, read back from the file.
-    """
-    later = pd.DataFrame() if table is None else table.dropna(subset="kept_bets")
-    if later.empty:
-        return None
-    means = later.drop(columns="date").mean()
-    columns = [("expected", later), ("next", later.dropna(subset="next_gap")), ("kept", later),
-               ("ceiling", later.dropna(subset="ceiling_gap"))]  # fmt: skip
+
+def _known(inputs: ReportInputs, names: pd.Index) -> dict[str, list[str]]:
+    """Name and class of each asset, as far as the run knows them."""
+    columns = {"Name": "name", "Class": "asset_class", "Sector": "sector"}
+    known = inputs.symbols.reindex(names)
     return {
-        "decisions": len(later),
-        "left_out": len(table) - len(later),
-        "names": means["n_picks"],
-        "bets": {name: means[key] for name, key in (
-            ("expected", "expected_bets"), ("shown", "expected_bets_shown"), ("kept", "kept_bets"))},
-        "sessions": (int(later["kept_sessions"].min()), int(later["kept_sessions"].max())),
-        "ceilings": int(later["ceiling_gap"].notna().sum()),
-        "rows": [(label, [_mean(of, f"{whose}_{key}") for whose, of in columns]) for label, key in PROMISED],
-        "showed": [(label, means[key], form) for label, key, form in SHOWED],
+        label: known[column].fillna("").astype(str).str.replace("_", " ").tolist()
+        for label, column in columns.items() if column in known
     }  # fmt: skip
 
 
-def _mean(table: pd.DataFrame, column: str) -> float | None:
-    """None where there is no such figure."""
-    return table[column].mean() if column in table else None
+def _colors(inputs: ReportInputs) -> dict[int, str]:
+    labels = sorted(int(label) for label in inputs.clusters["cluster"].dropna().unique())
+    return {label: plots.cluster_color(label, max(labels) + 1) for label in labels}
 
 
-def plot_promises(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Effective bets of each decision's picks, as expected and as the year after showed them, by date."""
-    ax = ax or plots.new_axes(10, 2.8)
-    plots.style(ax, "Effective bets, promised and kept", "Effective bets")
-    later = table.dropna(subset="kept_bets")
-    for column, label, color, line in (
-        ("expected_bets", "Expected at the decision", plots.GROSS, "--"),
-        ("expected_bets_shown", "What so many days would show of it", plots.GROSS, "-"),
-        ("kept_bets", "Kept in the year after", plots.STRATEGY, "-"),
-    ):
-        ax.plot(later["date"], later[column], color=color, ls=line, marker="o", markersize=3.5, lw=1.4, label=label)
-    top = later[["expected_bets", "kept_bets"]].max().max()
-    ax.set_ylim(0, max(top, later["n_picks"].max()) * 1.05)
-    plots.date_axis(ax)
-    plots.legend(ax, loc="lower left", ncols=3)
-    return ax
+def _axes_note(points: pd.DataFrame) -> str:
+    method = "t-SNE" if len(points) >= LEAST_FOR_TSNE else "principal components"
+    return f"{method}, no units: near means alike, far and size mean little"
+
+
+def stability_chart(stability: pd.DataFrame, refits: list[pd.Timestamp]) -> Lines:
+    """How far each decision's clusters are those of the one before, and where the encoder was trained anew between."""
+    values = Series("Adjusted Rand index", stability["adjusted_rand"], "strategy", "points")
+    days = pd.DatetimeIndex(stability["date"])
+    said = f"The adjusted Rand index from decision to decision was {stability['adjusted_rand'].mean():.2f} on average."
+    marks = [(f"{day:%Y-%m-%d}", "trained anew" if number == 0 else "") for number, day in enumerate(refits)]
+    return Lines(
+        "Clusters that last from one decision to the next", said, days,
+        (Panel("Adjusted Rand index: the same = 1, by chance = 0", [values]),), height=220, marks=marks,
+    )  # fmt: skip
 
 
 def beside_the_encoder(inputs: ReportInputs) -> dict | None:
@@ -149,18 +160,15 @@ def lasting(inputs: ReportInputs) -> dict | None:
     return {"compared": len(table), "adjusted_rand": table["adjusted_rand"].mean(), "moved": moved}
 
 
-def plot_clusters(
-    embeddings: pd.DataFrame, labels: pd.Series, selected: list[str], ax: Axes | None = None, of: str = "Cluster map"
-) -> Axes:
+def plot_clusters(embeddings: pd.DataFrame, labels: pd.Series, selected: list[str], ax: Axes | None = None) -> Axes:
     """The embedding in two dimensions, coloured by cluster, the selected names written out.
 
     Args:
         embeddings: symbol × dimensions.
         labels: cluster by symbol.
-        of: what the title begins with.
     """
     ax = ax or plots.new_axes(10, 7)
-    plots.style(ax, f"{of}: {len(embeddings)} assets in {labels.nunique()} clusters", "", grid=False)
+    plots.style(ax, f"Cluster map: {len(embeddings)} assets in {labels.nunique()} clusters", "", grid=False)
     points = project(embeddings)
     n_clusters = labels.max() + 1
     colors = [plots.cluster_color(labels[name], n_clusters) for name in points.index]
@@ -171,39 +179,64 @@ def plot_clusters(
     _name_points(ax, points, chosen)
     ax.set_xticks([])
     ax.set_yticks([])
-    method = "t-SNE" if len(points) >= LEAST_FOR_TSNE else "principal components"
-    ax.set_xlabel(f"{method}, no units: near means alike, far and size mean little", color=plots.MUTED, fontsize=9)
+    ax.set_xlabel(_axes_note(points), color=plots.MUTED, fontsize=9)
     return ax
 
 
 def project(embeddings: pd.DataFrame) -> pd.DataFrame:
     """The rows in two dimensions, shape ``(n_assets, 2)``; the same input gives the same picture."""
     values = embeddings.to_numpy(dtype=float)
+    flat = _flat(values.tobytes(), values.shape)
+    return pd.DataFrame(flat, embeddings.index, ["x", "y"])
+
+
+@lru_cache(maxsize=2)  # a map is drawn twice: as a chart, and as a picture
+def _flat(of: bytes, shape: tuple[int, int]) -> np.ndarray:
+    values = np.frombuffer(of).reshape(shape)
     if len(values) >= LEAST_FOR_TSNE:
         perplexity = min(30.0, (len(values) - 1) / 3)
-        flat = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(values)
-    elif len(values) > 2 and values.shape[1] > 1:
-        flat = PCA(n_components=2).fit_transform(values)
-    else:
-        flat = np.pad(values, ((0, 0), (0, 2)))[:, :2]
-    return pd.DataFrame(flat, embeddings.index, ["x", "y"])
+        with threadpool_limits(1):  # its threads wait for one another longer than they work
+            return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(values)
+    if len(values) > 2 and values.shape[1] > 1:
+        return PCA(n_components=2).fit_transform(values)
+    return np.pad(values, ((0, 0), (0, 2)))[:, :2]
+
+
+@dataclass(frozen=True)
+class WardTree:
+    """Ward's tree over rows of an embedding.
+
+    Attributes:
+        linkage: as SciPy states it.
+        group: cluster by node where all of its leaves share one, else None; leaves first, as SciPy counts nodes.
+    """
+
+    linkage: np.ndarray
+    group: list[int | None]
+
+
+def ward_tree(embeddings: pd.DataFrame, labels: pd.Series) -> WardTree:
+    """The tree over ``embeddings``' rows, and whose cluster each branch is."""
+    tree = linkage(embeddings.to_numpy(dtype=float), method="ward")
+    group: list[int | None] = [int(labels[name]) for name in embeddings.index]
+    for left, right, _, _ in tree:
+        one, other = group[int(left)], group[int(right)]
+        group.append(one if one == other else None)
+    return WardTree(tree, group)
 
 
 def plot_dendrogram(embeddings: pd.DataFrame, labels: pd.Series, selected: list[str], ax: Axes | None = None) -> Axes:
     """Ward's tree over the embedding's rows; a branch has its cluster's colour where all its leaves share one."""
     ax = ax or plots.new_axes(10, 4.4)
     plots.style(ax, "Dendrogram, the selected names marked", "Ward distance (unit sphere)")
-    tree = linkage(embeddings.to_numpy(dtype=float), method="ward")
-    n = len(embeddings)
-    under = [{int(labels[name])} for name in embeddings.index]
-    for left, right, _, _ in tree:
-        under.append(under[int(left)] | under[int(right)])
+    tree, n = ward_tree(embeddings, labels), len(embeddings)
     n_clusters = int(labels.max()) + 1
 
     def color(node: int) -> str:
-        return plots.cluster_color(next(iter(under[node])), n_clusters) if len(under[node]) == 1 else "#8b95a1"
+        group = tree.group[node]
+        return "#8b95a1" if group is None else plots.cluster_color(group, n_clusters)
 
-    drawn = dendrogram(tree, ax=ax, link_color_func=color, no_labels=True)
+    drawn = dendrogram(tree.linkage, ax=ax, link_color_func=color, no_labels=True)
     for lines in ax.collections:
         lines.set_linewidth(1.0)
     winners = {
@@ -214,22 +247,6 @@ def plot_dendrogram(embeddings: pd.DataFrame, labels: pd.Series, selected: list[
         tick.set_color(plots.cluster_color(labels[name], n_clusters))
         tick.set_weight("bold")
     ax.set_xlim(0, 10 * n)
-    return ax
-
-
-def plot_stability(stability: pd.DataFrame, refits: list[pd.Timestamp], ax: Axes | None = None) -> Axes:
-    """How far each decision's clusters are those of the one before, and where the encoder was trained anew between."""
-    ax = ax or plots.new_axes(10, 2.6)
-    plots.style(ax, "Clusters that last from one decision to the next", "Adjusted Rand index")
-    for number, day in enumerate(refits):
-        ax.axvline(day, color=plots.BENCHMARK, linewidth=0.8, alpha=0.6, label="Trained anew" if number == 0 else None)
-    ax.plot(
-        stability["date"], stability["adjusted_rand"], color=plots.STRATEGY, marker="o", markersize=3.5, linewidth=1.4,
-        label="Same partition = 1, by chance = 0",
-    )  # fmt: skip
-    ax.set_ylim(min(0.0, stability["adjusted_rand"].min()) - 0.03, 1.05)
-    plots.date_axis(ax)
-    plots.legend(ax, loc="lower left")
     return ax
 
 
@@ -278,4 +295,4 @@ def _overlap(a, b) -> float:
     return max(width, 0.0) * max(height, 0.0)
 
 
-SECTION = Section("clusters", "Clusters", Path(__file__).with_suffix(".html"), build, draw, absent=without_clusters)
+SECTION = Section("clusters", "Clusters", Path(__file__).with_suffix(".html"), build, draw, charts, without_clusters)

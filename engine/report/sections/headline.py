@@ -1,4 +1,4 @@
-"""The results in a few figures, and what the run noted."""
+"""The results in figures, and what the run noted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ def build(inputs: ReportInputs) -> dict:
     """What the template shows."""
     return {
         "headline": headline(inputs.metrics),
-        "sessions": len(inputs.returns),
         "notes": list(dict.fromkeys(inputs.run.get("notes") or [])),
     }
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from clusterfolio.engine.report.layout import plots
+from clusterfolio.engine.report.layout.charts import Lines, Panel, Series, Views
 from clusterfolio.engine.report.layout.section import Section
+from clusterfolio.engine.report.layout.text import percent
 from clusterfolio.engine.run_dir.tables import ReportInputs
 
-#: One hue per layer of a stacked chart, dark to light; cash has a colour of its own.
-LAYERS = ("#17456b", "#3f7ca8", "#86b0cf", "#2f6f62", "#7bb09f", "#b8741a", "#dcb26c", "#8a4f7d", "#c398b8", "#a63d40")
+#: The palette of ``page.css``, for stacked layers; cash has a colour of its own.
+LAYERS = ("#17456b", "#86b0cf", "#b8741a", "#dcb26c", "#8a4f7d", "#c398b8", "#3f7ca8", "#8c5a3c", "#6d7683", "#b5838d")
 CASH_COLOR = "#d9dee5"
 #: Rows of ``weights.csv`` drawn by group fall back to names where there is one group only; so many are told apart.
 TOP_NAMES = 9
@@ -26,11 +27,35 @@ def build(inputs: ReportInputs) -> dict:
 
 
 def draw(inputs: ReportInputs) -> dict[str, Axes]:
-    """The section's pictures; without target weights where nothing was ever to be held or one decision was made."""
-    drawn = {"allocation": plot_allocation(inputs.positions, *groups_held(inputs))}
-    if len(inputs.weights) > 1 and (inputs.weights.drop(columns="CASH") > 0).any(axis=None):
-        drawn["target_weights"] = plot_target_weights(inputs.weights)
-    return drawn
+    """Weights over time by group, as a picture."""
+    return {"weights": plot_allocation(inputs.positions, *groups_held(inputs))}
+
+
+def charts(inputs: ReportInputs) -> dict[str, Views]:
+    """Weights over time: the account by group at every session, and the targets by name at every decision."""
+    groups, kind = groups_held(inputs)
+    held = shares(inputs.positions, groups)
+    views = {f"By {kind}": _weights_chart(held, "area")}
+    targets = inputs.weights.drop(columns="CASH")
+    if len(targets) > 1 and (targets > 0).any(axis=None):
+        largest = targets.mean().nlargest(TOP_NAMES).index
+        by_name = targets[largest].assign(**{OTHERS: targets.drop(columns=largest).sum(axis=1)})
+        views["Targets by name"] = _weights_chart(by_name.assign(cash=inputs.weights["CASH"]), "bar")
+    last = held.iloc[-1]
+    said = ", ".join(f"{name} {percent(share)}" for name, share in last[last.abs() > 0.0005].items())
+    return {"weights": Views("Weights over time", f"On {held.index[-1]:%Y-%m-%d} the account held {said}.", views)}
+
+
+#: What the names are called that no layer is their own.
+OTHERS = "other names"
+
+
+def _weights_chart(table: pd.DataFrame, shape: str) -> Lines:
+    """A stacked chart of shares by column, cash on top of them."""
+    layers = [Series(str(name), table[name], "cash" if name == "cash" else "", shape) for name in table]
+    days = table.index if shape == "area" else [f"{day:%Y-%m-%d}" for day in table.index]
+    title = "Share of the account" if shape == "area" else "Target weight at each decision"
+    return Lines(title, "", days, (Panel(f"{title} (%)", layers, "percent", stacked=True),))
 
 
 def picks(inputs: ReportInputs) -> list[dict]:
@@ -78,52 +103,34 @@ def groups_held(inputs: ReportInputs) -> tuple[pd.Series, str]:
             if len(groups.unique()) > 1:
                 return groups, kind
     largest = inputs.positions[held].mean().nlargest(TOP_NAMES).index
-    return pd.Series([name if name in largest else "other names" for name in held], held, dtype=object), "name"
+    return pd.Series([name if name in largest else OTHERS for name in held], held, dtype=object), "name"
 
 
-def plot_allocation(positions: pd.DataFrame, groups: pd.Series, kind: str, ax: Axes | None = None) -> Axes:
-    """Share of the account by group of assets and in cash, by session, stacked.
+def shares(positions: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
+    """Share of the account by group of assets, the largest on average first, and in ``cash``, by session.
 
     Args:
         positions: value by session and symbol, with a column ``cash``.
-        groups: the group of each symbol.
-        kind: what the groups are (``asset class``, ``sector``, ``name``); used in the title.
+        groups: the group of each symbol that was held.
     """
+    of_account = positions.div(positions.sum(axis=1), axis=0)
+    by_group = of_account.drop(columns="cash").T.groupby(groups).sum().T
+    by_group = by_group[by_group.mean().sort_values(ascending=False).index]
+    return by_group.rename(columns=lambda name: str(name).replace("_", " ")).assign(cash=of_account["cash"])
+
+
+def plot_allocation(positions: pd.DataFrame, groups: pd.Series, kind: str, ax: Axes | None = None) -> Axes:
+    """``shares`` stacked; ``kind`` is what the groups are (``asset class``, ``sector``, ``name``), for the title."""
     ax = ax or plots.new_axes(10, 3.4)
     plots.style(ax, f"Weights over time by {kind}", "Share of the account (%)")
-    shares = positions.div(positions.sum(axis=1), axis=0)
-    by_group = shares.drop(columns="cash").T.groupby(groups).sum().T
-    by_group = by_group[by_group.mean().sort_values(ascending=False).index]
-    colors = [LAYERS[i % len(LAYERS)] for i in range(by_group.shape[1])] + [CASH_COLOR]
-    layers = [*by_group.to_numpy().T, shares["cash"].to_numpy()]
-    ax.stackplot(shares.index, layers, colors=colors, labels=[*by_group.columns, "cash"], lw=0, step="post")
-    ax.set_ylim(min(0.0, float(shares["cash"].min())), 1)
+    by_group = shares(positions, groups)
+    colors = [LAYERS[i % len(LAYERS)] for i in range(by_group.shape[1] - 1)] + [CASH_COLOR]
+    ax.stackplot(by_group.index, by_group.to_numpy().T, colors=colors, labels=by_group.columns, lw=0, step="post")
+    ax.set_ylim(min(0.0, float(by_group["cash"].min())), 1)
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     plots.date_axis(ax)
     plots.legend(ax, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return ax
 
 
-def plot_target_weights(weights: pd.DataFrame, top: int = 30, ax: Axes | None = None) -> Axes:
-    """Target weight by name (rows, the largest mean first) and decision (columns), as shades."""
-    names = weights.drop(columns="CASH").mean().sort_values(ascending=False, kind="stable")
-    names = names[names > 0].index[:top]
-    ax = ax or plots.new_axes(10, 1.2 + 0.2 * len(names))
-    plots.style(ax, f"Target weights at each decision, the {len(names)} largest on average", "", grid=False)
-    table = weights[names].T
-    largest = float(table.max(axis=None))
-    image = ax.pcolormesh(
-        table.where(table > 0), cmap="Blues", vmin=0, vmax=1.6 * largest, edgecolors="white", linewidth=1.5
-    )
-    ax.invert_yaxis()
-    ax.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=8)
-    shown = np.arange(0, len(weights), -(-len(weights) // 10))
-    ax.set_xticks(shown + 0.5, [f"{day:%Y-%m-%d}" for day in weights.index[shown]], fontsize=8)
-    bar = ax.figure.colorbar(image, ax=ax, pad=0.015, fraction=0.03)
-    bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    bar.ax.tick_params(labelsize=8, colors=plots.MUTED)
-    bar.outline.set_visible(False)
-    return ax
-
-
-SECTION = Section("holdings", "Holdings", Path(__file__).with_suffix(".html"), build, draw)
+SECTION = Section("holdings", "Holdings", Path(__file__).with_suffix(".html"), build, draw, charts)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from clusterfolio.engine.report.layout import plots
+from clusterfolio.engine.report.layout.charts import Lines, Panel, Series
 from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.run_dir.tables import ReportInputs
 from clusterfolio.engine.trading.costs import KINDS, OF_TRADES
@@ -54,27 +54,24 @@ def break_even_words(inputs: ReportInputs) -> str:
     return f"The lead is gone {', and '.join(said)}."
 
 
-def draw(inputs: ReportInputs) -> dict:
+def charts(inputs: ReportInputs) -> dict[str, Lines]:
     """The two curves, where they are known."""
     found = curves_of(inputs)
     if found is None:
         return {}
-    currency = inputs.run["currency"]
-    pictures = {
-        "cost_curve": ("Net of more or less cost", "Costs, times the stated ones", "costs", "multiple", "linear"),
-        "capacity_curve": ("Net in larger accounts", f"Starting capital ({currency})", "sizes", "capital", "log"),
+    capital = f"Starting capital ({inputs.run['currency']})"
+    return {
+        "cost_curve": _curve(found["costs"], "multiple", "Net of more or less cost", "Costs, times the stated ones"),
+        "capacity_curve": _curve(found["sizes"], "capital", "Net in larger accounts", capital, log=True),
     }
-    drawn = {}
-    for name, (title, below, rows, across, scale) in pictures.items():
-        ax = plots.new_axes(5, 2.8)
-        plots.style(ax, title, "Sharpe ratio")
-        known = [row for row in found[rows] if row["sharpe"] is not None]
-        points = [row[across] for row in known], [row["sharpe"] for row in known]
-        ax.plot(*points, color=plots.STRATEGY, marker="o", ms=4, lw=1.4)
-        ax.set_xscale(scale)
-        ax.set_xlabel(below, fontsize=9, color=plots.MUTED)
-        drawn[name] = ax
-    return drawn
+
+
+def _curve(rows: list[dict], across: str, title: str, below: str, log: bool = False) -> Lines:
+    known = [row for row in rows if row["sharpe"] is not None]
+    said = "; ".join(f"{row[across]:,.0f}: Sharpe ratio {row['sharpe']:.2f}" for row in known)
+    line = Series("Sharpe ratio", [row["sharpe"] for row in known], "strategy", "points")
+    xs = [row[across] for row in known]
+    return Lines(title, f"{below}: {said}.", xs, (Panel("Sharpe ratio", [line]),), below, log, height=240)
 
 
 def gross_to_net(inputs: ReportInputs) -> list[tuple[str, float]]:
@@ -118,6 +115,6 @@ def kind_of(reason: str) -> str:
 
 
 SECTION = Section(
-    "trading", "Costs, turnover and transactions", Path(__file__).with_suffix(".html"), build, draw,
+    "trading", "Costs, turnover and transactions", Path(__file__).with_suffix(".html"), build, charts=charts,
     menu="Costs and trades",
 )  # fmt: skip

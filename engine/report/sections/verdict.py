@@ -14,6 +14,7 @@ from clusterfolio.engine.evidence.assessment import STRATEGY
 from clusterfolio.engine.evidence.headline import against
 from clusterfolio.engine.evidence.phrases import number, p_value, signed
 from clusterfolio.engine.report.layout import plots
+from clusterfolio.engine.report.layout.charts import Lines, Panel, Series, Views
 from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.run_dir.tables import ReportInputs
 from clusterfolio.strategies.baselines.holds import HOLDS
@@ -68,9 +69,34 @@ def draw(inputs: ReportInputs) -> dict[str, Axes]:
     return {"luck": plot_luck(inputs.luck, inputs.evidence["luck"])}
 
 
-def css_class(inputs: ReportInputs) -> str:
-    """Marked where the verdict claims anything."""
-    return "claim" if inputs.evidence and inputs.evidence["verdict"]["claim"] else ""
+def absent(inputs: ReportInputs) -> str:
+    """Why there is no such section."""
+    return "" if inputs.evidence else "not worked out: `clusterfolio significance RUN_DIR` does it"
+
+
+def charts(inputs: ReportInputs) -> dict[str, Views]:
+    """The same in the browser, a view per kind of random portfolio."""
+    if inputs.luck is None or inputs.luck.empty:
+        return {}
+    places = inputs.evidence["luck"]
+    kinds = [kind for kind in LUCK if kind in places]
+    said = " ".join(
+        f"By total return it beats {places[kind]['total_return']['percentile']:.0%} of {places[kind]['portfolios']:,} "
+        f"{LUCK[kind][1]}." for kind in kinds
+    )  # fmt: skip
+    views = {LUCK[kind][2]: _histogram(inputs.luck, kind, places[kind]["total_return"], said) for kind in kinds}
+    return {"luck": Views("Where the strategy lies among portfolios drawn by lot", said, views)}
+
+
+def _histogram(luck: pd.DataFrame, kind: str, own: dict, said: str) -> Lines:
+    drawn = luck.loc[luck["kind"] == kind, "total_return"].to_numpy(dtype=float)
+    counts, edges = np.histogram(drawn, bins=40)
+    bars = Series("Portfolios", counts, "gross", "bar")
+    return Lines(
+        LUCK[kind][2], said, 100 * (edges[:-1] + edges[1:]) / 2, (Panel(f"Portfolios (of {len(drawn):,})", [bars]),),
+        x_label="Total return over the run, before costs (%)",
+        marks=[(100 * own["own"], f"strategy {signed(own['own'])}, better than {own['percentile']:.0%}")],
+    )  # fmt: skip
 
 
 def verdict_page(evidence: dict | None, baselines: pd.DataFrame | None) -> dict | None:
@@ -391,4 +417,6 @@ def plot_luck(luck: pd.DataFrame, places: dict, axes: list[Axes] | None = None) 
     return axes[0]
 
 
-SECTION = Section("verdict", "Verdict", Path(__file__).with_suffix(".html"), build, draw, css_class=css_class)
+SECTION = Section(
+    "verdict", "Can it be believed?", Path(__file__).with_suffix(".html"), build, draw, charts, absent, menu="Evidence"
+)

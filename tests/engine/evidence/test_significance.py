@@ -241,7 +241,8 @@ def test_the_report_begins_with_the_verdict_and_says_so_where_there_is_none(fini
     write(assessed, folder)
     inputs = read_run(folder)
     page = render(inputs, {"luck": Picture(to_png(plot_luck(inputs.luck, inputs.evidence["luck"]), True))})
-    assert assessed.verdict.headline.replace("'", "&#39;") in page
+    bold, colon, rest = assessed.verdict.headline.replace("'", "&#39;").partition(": ")
+    assert f"<strong>{bold}{colon}</strong>{rest}" in page
     assert page.index('id="verdict"') < page.index('id="headline"') and "data:image/png" in page
     for words in ("hierarchical", "momentum 12-1", "Luck of the rebalance day", "Hansen"):
         assert (words in page) == (words != "hierarchical")

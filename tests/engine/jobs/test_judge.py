@@ -50,11 +50,12 @@ def judged(strategy, tmp_path_factory):
 def test_a_crossover_in_a_stock_cerebro_comes_to_a_report(strategy, tmp_path, ledger):
     found = judge(strategy, tmp_path / "run", simulated=True, portfolios=100, ledger=ledger)
     page = (found.folder / "report.html").read_text(encoding="utf-8")
-    assert found.verdict.headline.replace("'", "&#39;") in page
+    bold, colon, rest = found.verdict.headline.replace("'", "&#39;").partition(": ")
+    assert f"<strong>{bold}{colon}</strong>{rest}" in page
     assert "random names of its feeds, as many as it held" in page
     assert "No leakage check" in page and "no decision of this run states clusters" in page
     assert "Cluster map" not in page and "One training seed" not in page and "1/N of 5 names" in page
-    for name in ("equity", "allocation", "luck", "tearsheet_returns", "tearsheet_transactions"):
+    for name in ("account", "weights", "luck", "tearsheet_returns", "tearsheet_transactions"):
         assert (found.folder / f"{name}.png").stat().st_size > 5000
     assert {row["claim"] for row in found.assessment.evidence["claims"]} == {"1/N"}
 

@@ -3,10 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
-from clusterfolio.engine.report.page import Picture, render
-from clusterfolio.engine.report.sections.importance import grid, importance_page, label, plot_importance
+from clusterfolio.engine.report.page import render
+from clusterfolio.engine.report.sections.importance import charts, grid, importance_page, label
 from clusterfolio.engine.run_dir.artifacts import clusters_table, write_importance
 from clusterfolio.engine.run_dir.tables import read_run
 from clusterfolio.feeds.features import FEATURES, with_features
@@ -78,19 +77,19 @@ def test_the_page_ranks_channels_and_counts_bars():
     assert page["lookback"] == 3 and page["recent"] == pytest.approx(1) and page["attends"]
 
 
-def test_the_picture_has_labelled_axes_and_the_oldest_bar_on_the_left():
-    axes = list(Figure().subplots(2, 1))
-    assert plot_importance(made_up(), axes) is axes[0]
-    heat, bars = axes
-    assert [tick.get_text() for tick in heat.get_yticklabels()] == ["RSI", "volatility"]
-    np.testing.assert_array_equal(heat.images[0].get_array(), [[0, 0.3, 0.4], [0, 0.1, 0.2]])
-    assert heat.get_xlim() == bars.get_xlim() == (2.5, -0.5)
-    assert "Bars back" in bars.get_xlabel() and "integrated gradients" in heat.get_title(loc="left")
+def test_the_chart_has_the_oldest_bar_on_the_left_and_a_view_per_method():
+    inputs = replace(fake_run(5, n_decisions=1), importance=made_up())
+    views = charts(inputs)["importance"].views
+    assert list(views) == ["integrated gradients", "attention"]
+    shares = views["integrated gradients"]
+    assert shares.x == ["2", "1", "0"] and "Bars back" in shares.x_label
+    drawn = {series.name: series.values.tolist() for series in shares.panels[0].series}
+    assert drawn == {"RSI": [0, 0.3, 0.4], "volatility": [0, 0.1, 0.2]}
 
 
-def test_an_encoder_that_does_not_attend_has_one_picture():
-    axes = plot_importance(made_up().query("method == 'gradients'"))
-    assert "Bars back" in axes.get_xlabel()
+def test_an_encoder_that_does_not_attend_has_one_view():
+    inputs = replace(fake_run(5, n_decisions=1), importance=made_up().query("method == 'gradients'"))
+    assert list(charts(inputs)["importance"].views) == ["integrated gradients"]
 
 
 def test_names_of_series_stay_as_they_are():
@@ -103,9 +102,9 @@ def test_names_of_series_stay_as_they_are():
 def test_the_section_is_on_the_page_where_the_run_recorded_it(recorded):
     """A run directory from before there was an importance.csv has a page without it."""
     inputs = replace(with_metrics(fake_run(40, n_decisions=2)), importance=made_up() if recorded else None)
-    html = render(inputs, {"importance": Picture(b"png")})
+    html = render(inputs, {})
     assert ('<section id="importance">' in html) == ('href="#importance"' in html) == recorded
-    assert ("Heat map: share of the embedding by bars back and indicator, and attention by bar" in html) == recorded
+    assert ('id="chart-importance"' in html) == recorded
 
 
 def test_importances_read_back_as_they_were_written(tmp_path):

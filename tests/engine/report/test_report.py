@@ -1,6 +1,8 @@
 """The report page, built from a small seeded run that was made up here without the engine."""
 
+import base64
 import contextlib
+import hashlib
 import io
 import json
 import re
@@ -17,14 +19,15 @@ from matplotlib.figure import Figure
 
 from clusterfolio.engine.report.contents import SECTIONS
 from clusterfolio.engine.report.layout import plots
+from clusterfolio.engine.report.layout.charts import Lines, Panel, Series
 from clusterfolio.engine.report.layout.section import Section
-from clusterfolio.engine.report.page import Picture, left_out, render, write_report
-from clusterfolio.engine.report.sections.calendar import calendar_table
+from clusterfolio.engine.report.page import Picture, left_out, render, without_tear_sheets, write_report
+from clusterfolio.engine.report.sections.calendar import calendar_table, parts
 from clusterfolio.engine.report.sections.caveats import caveats, fills
-from clusterfolio.engine.report.sections.clusters import lasting, plot_stability, project
+from clusterfolio.engine.report.sections.clusters import lasting, project, stability_chart
 from clusterfolio.engine.report.sections.holdings import picks
-from clusterfolio.engine.report.sections.performance import plot_drawdowns, plot_equity
 from clusterfolio.engine.report.sections.run import facts
+from clusterfolio.engine.report.sections.summary import account, plot_drawdowns, plot_equity
 from clusterfolio.engine.report.sections.tear_sheets import LOTS, Sheet, in_lots, tear_sheets
 from clusterfolio.engine.report.sections.trading import gross_to_net, transaction_summary
 from clusterfolio.engine.run_dir.tables import ReportInputs, asked_for, read_run
@@ -32,7 +35,7 @@ from clusterfolio.engine.trading.metrics import compute_metrics
 
 #: Anchors of what every page has.
 ANCHORS = (
-    "headline", "performance", "calendar", "holdings", "clusters", "trading", "tearsheets", "data", "run", "caveats",
+    "summary", "headline", "calendar", "holdings", "clusters", "trading", "tearsheets", "data", "run", "caveats",
 )  # fmt: skip
 TRADE_COLUMNS = ["date", "symbol", "amount", "level", "value", "commission", "spread", "impact", "reason"]
 COST = 5e-4  # of the traded value, two fifths of it commission
@@ -219,19 +222,29 @@ def test_the_page_has_every_section_and_every_sheet(written):
 
 
 def test_the_page_asks_nothing_of_the_network(written):
-    sources = re.findall(r'(?:src|href|srcset|data)\s*=\s*"([^"]*)"', written.page)
+    markup = re.sub(r"<script>.*?</script>", "", written.page, flags=re.DOTALL)
+    sources = re.findall(r'(?:src|href|srcset|data)\s*=\s*"([^"]*)"', markup)
     assert sources and all(source.startswith(("data:image/png;base64,", "#")) for source in sources)
-    without_pictures = re.sub(r"base64,[A-Za-z0-9+/=]+", "", written.page)
-    assert not re.search(r"https?://|url\(|@import|<script|<link|<iframe", without_pictures)
+    own = re.sub(r"base64,[A-Za-z0-9+/=]+", "", markup)
+    assert not re.search(r"https?://|url\(|@import|<link|<iframe", own)
+
+
+def test_only_the_pages_own_scripts_may_run(written):
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', written.page)[1]
+    allowed = set(re.findall(r"&#39;sha256-([^&]*)&#39;", policy))
+    scripts = re.findall(r"<script>(.*?)</script>", written.page, flags=re.DOTALL)
+    digests = {base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts}
+    assert len(scripts) == 2 and digests == allowed
+    assert policy.startswith("default-src &#39;none&#39;") and "unsafe-eval" not in policy and "http" not in policy
 
 
 def test_a_simulated_run_says_so_at_the_top_and_a_real_one_does_not(written, inputs):
     assert "<title>SIMULATED" in written.page
-    assert written.page.index("SIMULATED: the prices") < written.page.index("<h1>Simulated")
+    assert written.page.index("<b>SIMULATED</b> The prices") < written.page.index("<h1>Simulated")
     real = replace(inputs, run=inputs.run | {"simulated": False})
     real = replace(real, config={"data": {"source": "files"}})
-    page = render(real, {"equity": Picture(b""), "tearsheet_returns": Sheet("returns", "Returns", b"png")})
-    assert "simulated" not in page[page.index("</style>") :].lower()
+    page = render(real, {"account": Picture(b""), "tearsheet_returns": Sheet("returns", "Returns", b"png")})
+    assert "simulated" not in page[page.index("</style>") : page.index("<script>")].lower()
     assert "simulated" not in page[: page.index("<style>")].lower()
 
 
@@ -244,7 +257,7 @@ def test_pictures_carry_the_simulated_mark():
 
 def test_pictures_are_also_files(written):
     names = {path.name for path in written.folder.glob("*.png")}
-    own = {"equity", "drawdowns", "allocation", "target_weights", "clusters", "dendrogram"}
+    own = {"account", "weights", "clusters", "dendrogram"}
     sheets = {f"tearsheet_{name}" for name in ("returns", "positions", "transactions", "round_trips")}
     assert names == {f"{name}.png" for name in own | sheets}
     assert not list(written.folder.glob("*.part"))
@@ -267,7 +280,7 @@ def test_figures_on_the_page_are_those_of_the_metrics(written, inputs):
 
 
 def test_what_the_data_says_is_text_never_markup(written):
-    assert "<script>" not in written.page
+    assert "<script>alert" not in written.page
     assert "&lt;taken&gt;" in written.page
 
 
@@ -323,9 +336,19 @@ def test_round_trips_add_up_to_the_profit_before_costs(written, inputs):
     assert figure(written, "Total profit") == pytest.approx(before_costs, rel=0.01)
 
 
+def chart_data(page):
+    """What each chart on a page is drawn from, by its name."""
+    found = re.findall(
+        r'<figure class="chart" id="chart-(\w+)">.*?<script type="application/json">(.*?)</script>', page, re.DOTALL
+    )
+    return {name: json.loads(text) for name, text in found}
+
+
 def figure(written, name):
     """The first cell of the row of that name in the tear sheets' tables."""
-    cell = re.search(f"<tr><th>{name}</th><td>([^<]*)</td>", written.page[written.page.index('id="tearsheets"') :])[1]
+    cell = re.search(
+        f'<tr><th scope="row">{name}</th><td>([^<]*)</td>', written.page[written.page.index('id="tearsheets"') :]
+    )[1]
     return float(cell.strip("%").replace(",", "").replace("−", "-"))
 
 
@@ -343,14 +366,14 @@ def test_a_run_in_cash_has_a_page(n_sessions, tmp_path):
     page = strictly(write_report, tmp_path).read_text(encoding="utf-8")
     assert "the strategy held nothing but cash" in page
     assert "Nothing was bought or sold" in page
-    assert "Left out: Clusters, Cluster passports, What the embedding looks at (no decision of this run" in page
+    assert "Clusters, Cluster passports, What the embedding looks at (no decision of this run" in page
 
 
 def test_a_single_trade_has_a_page(tmp_path):
     one = fake_run(21, n_assets=3, n_clusters=1, n_decisions=1, currency="EUR")
     page = strictly(write_report, tmp_path, one).read_text(encoding="utf-8")
     assert "it needs 5 round trips and the run has 1" in page
-    assert "EUR 100,000" in page and "$" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
+    assert "EUR 100,000" in page and "$" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page[: page.index("<script>")])
 
 
 def test_trades_that_all_win_keep_the_tables_of_the_round_trips():
@@ -460,19 +483,26 @@ def clusterless(request, inputs, tmp_path_factory):
 
 def test_a_run_without_clusters_has_a_page_that_says_what_is_left_out_and_why(clusterless, inputs):
     page = strictly(write_report, clusterless).read_text(encoding="utf-8")
-    line = (
-        "Left out: Clusters, Cluster passports, What the embedding looks at (no decision of this run states clusters)."
-    )
-    assert page.count(line) == 1 and page.index(line) < page.index("<main>")
-    for anchor in {section.anchor for section in SECTIONS} - {"clusters", "passports", "importance"}:
+    line = "Clusters, Cluster passports, What the embedding looks at (no decision of this run states clusters)."
+    assert page.count(line) == 1 and page.index(line) > page.index("</main>")
+    for anchor in {section.anchor for section in SECTIONS} - {
+        "clusters",
+        "passports",
+        "importance",
+        "verdict",
+        "promises",
+    }:
         assert f'<section id="{anchor}">' in page and f'href="#{anchor}"' in page
-    for gone in ("clusters", "passports", "importance"):
+    for gone in ("promises", "clusters", "passports", "importance"):
         assert f'id="{gone}"' not in page and f'href="#{gone}"' not in page
     assert "Cluster portfolio" not in page and "Clustered at the last decision" not in page
     held = inputs.weights.iloc[-1].drop("CASH").loc[lambda weights: weights > 0]
     holdings = page[page.index('id="holdings"') : page.index('id="trading"')]
-    assert all(f"<tr><th>{symbol}</th>" in holdings for symbol in held.index) and "<th>Cluster</th>" not in holdings
-    assert not {"clusters.png", "dendrogram.png", "importance.png"} & {path.name for path in clusterless.iterdir()}
+    assert (
+        all(f'<tr><th scope="row">{symbol}</th>' in holdings for symbol in held.index)
+        and ">Cluster</th>" not in holdings
+    )
+    assert not {"clusters.png", "dendrogram.png"} & {path.name for path in clusterless.iterdir()}
 
 
 def test_a_run_without_training_or_record_of_it_has_a_page(clusterless):
@@ -485,7 +515,7 @@ def test_a_run_without_training_or_record_of_it_has_a_page(clusterless):
 
 
 def test_a_page_with_every_section_leaves_nothing_out(inputs):
-    full = [section for section in SECTIONS if section.anchor not in ("passports", "importance")]
+    full = [section for section in SECTIONS if not section.absent(inputs)]
     assert left_out(inputs, full) == "" and "Left out" not in render(inputs, {}, full)
 
 
@@ -495,18 +525,29 @@ def test_a_section_of_ones_own_is_one_entry(inputs, tmp_path):
         ax.plot(inputs.returns["strategy"])
         return {"mine": ax}
 
+    def daily(inputs):
+        line = Series("</script><b>S</b>", inputs.returns["strategy"])
+        return {"daily": Lines("Daily returns", "They are <small>.", line.values.index, [Panel("Return", [line])])}
+
     mine = Section(
-        "mine", "My <own> section", "<p>{{ best | percent }}</p>{{ picture('mine', 'Daily returns') }}",
-        build=lambda inputs: {"best": inputs.returns["strategy"].max()}, draw=draw,
+        "mine", "My <own> section",
+        "<p>{{ best | percent }}</p>{{ picture('mine', 'Daily returns') }}{{ chart('daily') }}{{ chart('absent') }}",
+        build=lambda inputs: {"best": inputs.returns["strategy"].max()}, draw=draw, charts=daily,
         absent=lambda inputs: "" if len(inputs.returns) > 50 else "the run is short",
     )  # fmt: skip
-    page = write_report(tmp_path, inputs, [*SECTIONS[1:4], mine]).read_text(encoding="utf-8")
+    page = write_report(tmp_path, inputs, [*SECTIONS[2:5], mine]).read_text(encoding="utf-8")
     best = f"<p>{inputs.returns['strategy'].max():.1%}</p>"
     assert '<section id="mine">\n<h2>My &lt;own&gt; section</h2>' in page and best in page
     assert '<a href="#mine">My &lt;own&gt; section</a>' in page
     assert 'alt="Daily returns, simulated data"' in page and (tmp_path / "mine.png").stat().st_size
+    drawn = chart_data(page)
+    assert list(drawn) == ["weights", "daily"] and drawn["daily"]["x"][0] == "2025-01-02"
+    series = drawn["daily"]["panels"][0]["series"][0]
+    assert series["name"] == "</script><b>S</b>" and "</script><b>" not in page
+    assert series["values"] == pytest.approx(inputs.returns["strategy"].tolist(), rel=1e-6)
+    assert 'aria-label="They are &lt;small&gt;., simulated data"' in page
     short = replace(inputs, returns=inputs.returns.iloc[:50])
-    assert "Left out: My &lt;own&gt; section (the run is short)." in render(short, {}, [*SECTIONS[1:4], mine])
+    assert "Left out: My &lt;own&gt; section (the run is short)." in render(short, {}, [*SECTIONS[2:5], mine])
 
 
 def test_sections_are_told_apart():
@@ -522,7 +563,7 @@ def test_plots_draw_on_the_axes_they_are_given(inputs):
 
 
 def test_the_equity_curve_starts_at_the_capital_and_ends_at_the_account(inputs):
-    ax = plot_equity(inputs.returns, inputs.gross, 1e5, inputs.weights.index[0], "USD", "SPY")
+    ax = plot_equity(account(inputs)[0], "USD", "SPY")
     net = next(line for line in ax.lines if line.get_label().startswith("Strategy, net"))
     assert net.get_ydata()[0] == 1e5
     assert net.get_ydata()[-1] == pytest.approx(inputs.positions.iloc[-1].sum())
@@ -548,8 +589,8 @@ def test_a_walk_forward_shows_its_trainings_and_how_clusters_last(inputs):
     folds = [row, row | {"decides_from": f"{days[0]:%Y-%m-%d}", "apart": 0.05}]
     rolling = replace(inputs, stability=table, run=inputs.run | {"folds": folds})
     assert lasting(rolling) == {"compared": len(days), "adjusted_rand": 0.5, "moved": 0.2}
-    drawn = plot_stability(table, [days[0]])
-    assert drawn.get_lines()[-1].get_ydata().tolist() == [0.5] * len(days)
+    drawn = stability_chart(table, [days[0]])
+    assert drawn.panels[0].series[0].values.tolist() == [0.5] * len(days) and drawn.marks[0][0] == f"{days[0]:%Y-%m-%d}"
     page = strictly(render, rolling, {})
     assert "20.0% of the assets moved" in page and "99,000" in page and page.count("2025-01-02 to 2025-01-31") == 2
     assert "From decision to decision" not in render(inputs, {})
@@ -577,3 +618,48 @@ def test_what_cash_earned_is_said_and_so_is_that_it_earned_nothing(inputs):
     assert ("Cash", f"earned nothing in the account; ratios over cash are over {rate}") in facts(off)
     assert ("Cash", f"ratios over cash are over {rate}") in facts(replace(off, run=run | {"judged": {}}))
     assert "Interest on cash (USD)" in render(on, {})
+
+
+def test_what_is_drawn_is_what_the_run_s_tables_hold(written, inputs):
+    drawn = chart_data(written.page)
+    above, below = drawn["account"]["panels"]
+    value = inputs.positions.sum(axis=1)
+    net = next(series for series in above["series"] if series["role"] == "strategy")
+    assert drawn["account"]["x"][1:] == [f"{day:%Y-%m-%d}" for day in value.index]
+    assert net["values"] == pytest.approx([1e5, *value], rel=1e-6)
+    assert min(below["series"][-1]["values"]) == pytest.approx(inputs.metrics["strategy"]["max_drawdown"], rel=1e-6)
+    held = {one["name"]: one["values"] for one in drawn["weights"]["views"]["By asset class"]["panels"][0]["series"]}
+    assert held["cash"] == pytest.approx((inputs.positions["cash"] / value).tolist(), rel=1e-6)
+    assert [sum(at) for at in zip(*held.values(), strict=True)] == pytest.approx([1.0] * len(value), rel=1e-6)
+    targets = drawn["weights"]["views"]["Targets by name"]
+    assert targets["x"] == [f"{day:%Y-%m-%d}" for day in inputs.weights.index]
+
+
+def test_the_map_names_every_asset_with_its_cluster_at_every_decision(written, inputs):
+    drawn = chart_data(written.page)["clusters"]
+    assert [frame["label"] for frame in drawn["frames"]] == [f"{day:%Y-%m-%d}" for day in inputs.weights.index]
+    for frame, (_, rows) in zip(drawn["frames"], inputs.clusters.groupby("date"), strict=True):
+        at = rows.set_index("symbol").loc[drawn["names"]]
+        assert frame["groups"] == at["cluster"].tolist() and frame["marked"] == at["selected"].tolist()
+        assert frame["facts"]["Sharpe ratio"] == pytest.approx(at["sharpe"].tolist(), rel=1e-6)
+    assert len(drawn["names"]) == inputs.embeddings["symbol"].nunique()
+    tree = chart_data(written.page)["dendrogram"]
+    assert sorted(tree["leaves"]) == sorted(drawn["names"]) and len(tree["branches"]) == len(tree["leaves"]) - 1
+
+
+def test_every_table_says_what_it_holds_and_every_heading_what_it_heads(written):
+    page = written.page[: written.page.index("<script>")]
+    assert page.count("<table") == page.count("<caption")
+    assert page.count("<th ") == len(re.findall(r'<th [^>]*scope="(?:col|row)"', page)) and "<th>" not in page
+
+
+def test_a_part_year_says_so():
+    days = pd.bdate_range
+    assert parts(days("2024-01-02", "2025-12-31")) == ""
+    assert parts(days("2024-03-14", "2025-06-30")) == "2024 from 14 Mar only and 2025 to 30 Jun only"
+    assert parts(days("2024-03-14", "2024-06-28")) == "2024 from 14 Mar to 28 Jun only"
+
+
+def test_a_page_may_go_without_the_tear_sheets(written, inputs):
+    page = render(inputs, {}, without_tear_sheets())
+    assert 'id="tearsheets"' in written.page and "tearsheet" not in page[: page.index("<script>")]

@@ -53,11 +53,12 @@ def text(html):
 
 
 def test_every_cluster_of_the_last_decision_has_a_card_in_its_colour(section, inputs):
-    cards = section.split("<article>")[1:]
+    cards = section.split("<dialog")[1:]
     assert len(cards) == 6
     last = inputs.passports[inputs.passports["date"] == inputs.passports["date"].max()]
     for card, row in zip(cards, last.to_dict("records"), strict=True):
         assert clusterfolio.engine.report.sections.passports.plots.cluster_color(row["cluster"], 6) in card
+        assert f'data-opens="passport-{row["cluster"]}"' in section
         said = text(card)
         assert f"Cluster {row['cluster']}" in said and f"{row['n_members']} members" in said
         assert f"{row['picks']} Sharpe {row['pick_sharpe']:.2f}".replace("-", "−") in said

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from clusterfolio.engine.evidence.promises import COLUMNS
-from clusterfolio.engine.report.page import draw, render
-from clusterfolio.engine.report.sections.clusters import SECTION, promised_and_kept
+from clusterfolio.engine.report.page import render
+from clusterfolio.engine.report.sections.promises import SECTION, charts, promised_and_kept
 from clusterfolio.engine.run_dir.artifacts import write_promises
 from clusterfolio.engine.run_dir.tables import read_run
 from tests.engine.report.test_report import fake_run, strictly, write_files
@@ -28,7 +28,7 @@ def inputs():
 
 def section(inputs):
     page = strictly(render, inputs, {})
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page[page.index('<section id="clusters">') :]))
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page[: page.index("<footer>")]))
 
 
 def test_the_page_says_what_was_expected_and_what_came_out(inputs):
@@ -40,10 +40,11 @@ def test_the_page_says_what_was_expected_and_what_came_out(inputs):
     assert "Inside clusters less across (a) 0.25 0.30 0.25 0.50" in said
 
 
-def test_the_picture_is_drawn_and_a_run_without_such_a_table_goes_without(inputs):
-    assert "promises" in draw(inputs, [SECTION])
+def test_the_chart_is_drawn_and_a_run_without_such_a_table_goes_without(inputs):
+    drawn = charts(inputs)["promises"]
+    assert [series.values.tolist() for series in drawn.panels[0].series][2] == [15.0, 15.5, 16.0]
     bare = replace(inputs, promises=None)
-    assert "promises" not in draw(bare, [SECTION]) and "promised and kept" not in section(bare)
+    assert SECTION.absent(bare) and "promised and kept" not in section(bare)
     young = inputs.promises.assign(kept_bets=np.nan)
     assert promised_and_kept(young) is None and "promised and kept" not in section(replace(inputs, promises=young))
 
