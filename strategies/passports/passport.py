@@ -19,6 +19,7 @@ from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.cluster_stability import cluster_stability
 from clusterfolio.strategies.diversification import correlations, log_returns
+from clusterfolio.strategies.passports.beside import BESIDE, beside_the_others
 from clusterfolio.strategies.passports.likeness import NEAREST, distances, nearest, past_days
 from clusterfolio.strategies.policy import (
     Decision,
@@ -41,7 +42,7 @@ SEPARATOR = ";"
 #: Columns that every passport has; ``share_CLASS`` and ``beta_CLASS`` follow for the asset classes of the panel.
 COLUMNS = (
     "date", "cluster", "n_members", "members", "n_assets",
-    "picks", "pick_sharpe", "pick_rank", "pick_rank_of_all", "runner_up", "runner_up_sharpe", "lead",
+    "picks", "pick_sharpe", "pick_rank", "pick_rank_of_all", "runner_up", "runner_up_sharpe", "lead", *BESIDE,
     "stability", "pairs_together", "within", "between",
     "later_until", "later_sessions", "later_within", "later_between",
     *(f"{whose}alike_{n}{what}"
@@ -120,7 +121,8 @@ class NotedPolicy:
         """The policy's own decision."""
         decision = ask(self.policy, panel, state)
         if isinstance(self.policy, ClusterPolicy) and len(decision.labels):
-            self.notes.known[decision.asof] = known_facts(decision, panel, self.policy, self.notes.random_state)
+            facts = known_facts(decision, panel, self.policy, state, self.notes.random_state)
+            self.notes.known[decision.asof] = facts
         return decision
 
 
@@ -152,12 +154,15 @@ def passports(decisions: Sequence[Decision], known: dict[pd.Timestamp, pd.DataFr
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
 
 
-def known_facts(decision: Decision, panel: Panel, policy: ClusterPolicy, random_state: int = 0) -> pd.DataFrame:
+def known_facts(
+    decision: Decision, panel: Panel, policy: ClusterPolicy, state: PortfolioState, random_state: int = 0
+) -> pd.DataFrame:
     """What is known of each cluster at the decision; index cluster as the decision numbers it.
 
     Args:
         panel: as the policy was given it, with features; it ends with the day of the decision.
         policy: the one that decided.
+        state: what it was told is held.
         random_state: of the resamples behind the stability.
     """
     labels = decision.labels
@@ -166,7 +171,7 @@ def known_facts(decision: Decision, panel: Panel, policy: ClusterPolicy, random_
     return pd.concat(
         [
             roll(decision),
-            choice(decision),
+            beside_the_others(decision, choice(decision), panel, policy.holding, state.weights),
             firm,
             pair_correlations(log_returns(panel).iloc[-SESSIONS_PER_YEAR:], labels),
             exposures(year, labels, panel.assets, panel.benchmark),

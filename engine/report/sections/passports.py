@@ -11,10 +11,14 @@ from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.section import Section, without_clusters
 from clusterfolio.engine.run_dir.tables import ReportInputs
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
+from clusterfolio.strategies.passports.beside import BESIDE
 from clusterfolio.strategies.passports.passport import names_in
 
 #: Members written out, earlier decisions listed, and least share of an asset class that is named.
 SHOWN, EARLIER, LEAST_SHARE = 6, 24, 0.05
+
+#: A lack of the runner-up under this is not named.
+LEAST_LACK = 0.005
 
 #: Hennig's limits (``strategies.cluster_stability``): from this stability on, in words.
 FIRMNESS = ((0.75, "firm"), (0.6, "doubtful at the borders"), (-np.inf, "not to be trusted"))
@@ -48,6 +52,7 @@ def passport_page(table: pd.DataFrame, config: dict) -> dict:
         "date": asof.date(),
         "until": _day(first["later_until"]),
         "sessions": int(first["later_sessions"]),
+        "joint": config.get("selection", {}).get("by") == "joint",
         "cards": [card(row, table[table["cluster"] == row["cluster"]], n_clusters) for _, row in last.iterrows()],
         "firmness": [(word, int(words[word])) for _, word in FIRMNESS if word in words],
         "market": alike(first, "market_"),
@@ -79,6 +84,7 @@ def card(row: pd.Series, of_cluster: pd.DataFrame, n_clusters: int) -> dict:
         "classes": [(name.replace("_", " "), share) for name, share in shares.items() if share >= LEAST_SHARE],
         "picks": names_in(row["picks"]),
         "runner_up": row["runner_up"],
+        "beside": beside(row),
         "firmness": firmness(row["stability"]),
         "closest_class": row["closest_class"].replace("_", " "),
         "alike": alike(row),
@@ -103,6 +109,25 @@ def alike(row: pd.Series, whose: str = "") -> list[tuple[str, str, float]]:
             day = pd.Timestamp(row[name])
             found.append((f"{day:%b %Y}", f"{day:%Y-%m-%d}", row[f"{name}_distance"]))
     return found
+
+
+def beside(row: pd.Series) -> dict | None:
+    """What of the pick's Sharpe ratio is believed, what it shares with the other picks, what the runner-up lacked.
+
+    None in the files of a run from before this was noted, and where nobody is picked.
+    """
+    if pd.isna(row.get("pick_believed")):
+        return None
+    lacked = [
+        f"{words} {by:.2f}"
+        for words, by in (
+            ("believed Sharpe ratio lower by", row["pick_believed"] - row["runner_up_believed"]),
+            ("squared correlations higher by", row["runner_up_shared"] - row["pick_shared"]),
+            ("no head start of", row["pick_head_start"] - row["runner_up_head_start"]),
+        )
+        if by > LEAST_LACK
+    ]
+    return {name: row[name] for name in BESIDE} | {"lacked": lacked}
 
 
 def firmness(stability: float) -> str:

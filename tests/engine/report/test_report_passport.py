@@ -69,6 +69,26 @@ def test_every_cluster_of_the_last_decision_has_a_card_in_its_colour(section, in
     assert words == ["0.90 firm", "0.70 doubtful at the borders", "0.30 not to be trusted"]
 
 
+def test_a_card_says_why_its_pick_was_picked_and_what_the_runner_up_lacked(inputs):
+    figures = {
+        "pick_believed": 0.62, "pick_correlation": 0.08, "pick_shared": 0.42, "pick_head_start": 0.5,
+        "runner_up_believed": 0.7, "runner_up_correlation": 0.31, "runner_up_shared": 1.92, "runner_up_head_start": 0.0,
+    }  # fmt: skip
+    told = replace(inputs, passports=inputs.passports.assign(**figures), config={"selection": {"by": "joint"}})
+    said = text(strictly(render, told, {}))
+    assert (
+        "Chosen with the other picks: believed Sharpe 0.62, correlation with the other picks 0.08 (squares 0.42)"
+        in said
+    )
+    assert "head start 0.50" in said and "behind by 0.25 points" in said
+    assert (
+        "believed 0.70, correlation 0.31 (squares 1.92); squared correlations higher by 1.50, no head start of 0.50"
+        in said
+    )
+    older = replace(inputs, passports=inputs.passports.drop(columns=list(figures)))
+    assert "believed Sharpe" not in text(strictly(render, older, {}))
+
+
 def test_what_was_known_and_what_came_after_are_told_apart(section):
     said = text(section)
     assert "members correlated 0.50 with their own cluster and 0.10 with others in the year before" in said
