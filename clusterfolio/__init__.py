@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from clusterfolio.feeds.raw import RawBars, RawData
     from clusterfolio.feeds.sources.simulated import SimulatedConfig, simulate
     from clusterfolio.models.batch import Encoding
-    from clusterfolio.strategies.policy import Decision, Policy
+    from clusterfolio.strategies.policy import Decision, Policy, PortfolioState
     from clusterfolio.strategies.rebalance import RebalanceStrategy
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Panel",
     "PanelFeed",
     "Policy",
+    "PortfolioState",
     "RawBars",
     "RawData",
     "RebalanceStrategy",
@@ -62,6 +63,7 @@ _MODULES = {
     "Panel": "feeds.panel",
     "PanelFeed": "feeds.bt_feed",
     "Policy": "strategies.policy",
+    "PortfolioState": "strategies.policy",
     "RawBars": "feeds.raw",
     "RawData": "feeds.raw",
     "RebalanceStrategy": "strategies.rebalance",
@@ -81,10 +83,9 @@ _MODULES = {
 
 
 class ClusterfolioError(Exception):
-    """What every kind of error of this package's own is, besides the ``ValueError`` or ``OSError`` that some are.
+    """What every error of this package's own is, besides the ``ValueError`` or ``OSError`` that some are too."""
 
-    It stands here because ``feeds`` and ``models`` know nothing of each other.
-    """
+    # It stands here because ``feeds`` and ``models`` know nothing of each other.
 
 
 def __getattr__(name: str) -> Any:

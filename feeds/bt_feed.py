@@ -237,7 +237,11 @@ BarsFeed.lines = _BarsLines
 
 
 class PanelFeed(BarsFeed):
-    """An asset of a panel: line ``terminal`` is 1 on a terminal bar, 0 otherwise."""
+    """One asset of a panel as a backtrader feed; ``panel_feeds`` makes them.
+
+    Its line ``terminal`` is 1 on the bar, at the last close, that follows ``STOPPED_AFTER`` sessions without any, for
+    what is still held to leave on; else 0.
+    """
 
     lines = ("terminal",)
 

@@ -44,7 +44,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Encoding:
-    """An embedding ``mean (B, embed_dim)`` and, where the encoder is uncertain, its variance of the same shape."""
+    """What an encoder makes of ``B`` windows.
+
+    Attributes:
+        mean: the embedding, a row per window, finite floats ``(B, embed_dim)``.
+        var: how uncertain it is: variances of the same shape, nowhere negative; None = not stated.
+    """
 
     mean: torch.Tensor
     var: torch.Tensor | None = None

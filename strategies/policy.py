@@ -208,7 +208,12 @@ class Policy(Protocol):
     """What decides: anything with this method can be traded by ``RebalanceStrategy``."""
 
     def decide(self, panel: Panel, state: PortfolioState) -> Decision:
-        """What to hold after the close of the panel's last day."""
+        """What to hold after the close of the panel's last day; orders fill at the next open.
+
+        Args:
+            panel: what was known at that close: prices and, where a run has them, ``features`` and ``exog``.
+            state: what is held, valued at that close.
+        """
 
 
 @runtime_checkable

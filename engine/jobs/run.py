@@ -77,7 +77,9 @@ def run(
     """Do the main job and write its directory, whole or not at all; the ledger has a row of it then.
 
     Args:
+        config: every setting, as ``make_config`` makes it.
         out: the run directory; must not exist or be empty.
+        reporter: told of stages and progress; None = nobody.
         model_from: a run directory whose trained model is used instead of training one.
         report: write report.html and its pictures too (they can be made later from the files).
         ledger: where the trial is counted; None = the user's own. If it cannot be written, run.json and a warning say
