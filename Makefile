@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: backtest test acceptance lint lowest wheel clean
+.PHONY: backtest test acceptance lint lowest wheel docs clean
 
 backtest: $(INSTALLED)
 	$(BIN)/python run_backtest.py run $(ARGS)
@@ -29,6 +29,14 @@ lowest:
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
+# The pages as a site in build/site, a warning being an error.
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --strict $(ARGS)
+
+$(VENV)/.docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=")'
