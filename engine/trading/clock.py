@@ -45,8 +45,8 @@ BROKERS = {BackBroker: ClockBroker, AccountBroker: ClockAccountBroker}
 class ClockCerebro(bt.Cerebro):
     """``bt.Cerebro`` with the same parameters, methods and results, on the shared clock where that is possible.
 
-    The clock serves the feeds that ``panel_feeds`` and ``frame_feed`` make, with ``preload`` and ``runonce`` on, which is
-    the default.
+    The clock serves the feeds that ``panel_feeds`` and ``frame_feed`` make, with ``preload`` and ``runonce`` on, which
+    is the default.
 
     Attributes:
         clock_used: whether the last ``run`` was served by the shared clock.
