@@ -1,6 +1,6 @@
-"""One embedding per asset from its windows: the last one, or the joined ones of a span at common dates.
+"""One embedding per asset from the encoder's windows: the last one, or the joined ones of a span at common dates.
 
-Those drawn from returns alone are in ``strategies.returns_embedding``.
+Those drawn from returns alone, the default among them, are in ``strategies.returns_embedding``.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class EmbeddingConfig:
     """What makes up an asset's embedding at a decision, from which the clusters are drawn.
 
     Attributes:
-        kind: of the encoder: "last" = the window that ends now; "trajectory" = the windows of `span` business days, one
-            every `step` at dates common to all assets, joined: what moves together lies together. Of the returns of
-            `span` sessions, beside which the encoder's is shown: "returns" = standardised and passed through attention;
-            "svd", "pca" = their strongest directions, without and with the market's mean taken off; "search" = clusters
-            searched for what is promised of them (`models/promise.py`); "learned" = one layer of attention with values
-            learned for the same (`models/promise_layer.py`).
+        kind: of the returns of `span` sessions: "search" = clusters searched for what is promised of them
+            (`models/promise.py`); "learned" = one layer of attention with values learned for the same
+            (`models/promise_layer.py`); "returns" = standardised and passed through attention; "svd", "pca" = their
+            strongest directions, without and with the market's mean taken off; beside these the encoder's own is shown.
+            Of the encoder: "last" = the window that ends now; "trajectory" = the windows of `span` business days, one
+            every `step` at dates common to all assets, joined: what moves together lies together.
         span: days the embedding reaches back.
         step: business days between a trajectory's windows.
         attention_layers: layers of attention across assets that trajectories and returns pass through
@@ -53,7 +53,7 @@ class EmbeddingConfig:
         max_gap: share of a trajectory's windows an asset may lack (late listing, halts).
     """
 
-    kind: str = "trajectory"
+    kind: str = "search"
     span: int = 504
     step: int = 5
     attention_layers: int = 3

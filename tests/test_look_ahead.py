@@ -81,6 +81,15 @@ def clean(market, tmp_path_factory):
     return run(market[0], tmp_path_factory.mktemp("runs") / "clean")
 
 
+#: Clusters drawn from what the encoder sees, and not only shown beside it.
+ENCODED = ("--set", "embedding.kind=trajectory")
+
+
+@pytest.fixture(scope="module")
+def encoded(market, tmp_path_factory):
+    return run(market[0], tmp_path_factory.mktemp("runs") / "encoded", *ENCODED)
+
+
 def decision_days(out):
     return pd.read_csv(out / "weights.csv", parse_dates=["date"])["date"]
 
@@ -94,9 +103,16 @@ def test_the_future_changes_nothing_up_to_a_decision_day(market, clean, tmp_path
     assert (decision_days(poisoned) <= day).sum() == 4
 
 
+@pytest.mark.parametrize("how", ["exchanged", "missing"])
+def test_the_future_changes_nothing_in_clusters_of_the_encoders_embeddings(market, encoded, tmp_path, how):
+    day = decision_days(encoded).iloc[3]
+    poison(market[1], WAYS[how], day, tmp_path / "data")
+    assert not differences(encoded, run(tmp_path / "data", tmp_path / "run", *ENCODED), day)
+
+
 @pytest.mark.acceptance
 def test_clusters_searched_and_picks_chosen_together_know_nothing_of_the_future(market, tmp_path):
-    streams = ("--set", "embedding.kind=search", "--set", "clustering.n_clusters=6", "--set", "selection.by=joint",
+    streams = ("--set", "clustering.n_clusters=6", "--set", "selection.by=joint",
                "--set", "selection.names=4", "--set", "selection.head_start=0.2")  # fmt: skip
     clean = run(market[0], tmp_path / "clean", *streams)
     day = decision_days(clean).iloc[3]

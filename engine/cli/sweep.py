@@ -43,7 +43,7 @@ def sweep_command(ctx, grid, preset, config_file, settings, out, workers, cluste
       seeds = [0, 1, 2]
       [grid]
       "clustering.n_clusters" = [10, 20, 30]
-      "embedding.kind" = ["last", "trajectory"]
+      "embedding.kind" = ["search", "trajectory"]
     """
     from clusterfolio.engine.jobs.sweep import read_grid, run_sweep
 

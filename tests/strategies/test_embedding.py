@@ -38,9 +38,13 @@ def test_planted_clusters_are_found_in_a_simulated_market(capsys):
     rng = np.random.default_rng(0)
     rows = {
         "random": rng.standard_normal((len(names), 20)),
-        "untrained encoder, trajectory": PanelEmbedder(untrained, EmbeddingConfig()).embed(panel).rows(names),
+        "untrained encoder, trajectory": PanelEmbedder(untrained, EmbeddingConfig(kind="trajectory"))
+        .embed(panel)
+        .rows(names),
         "trained encoder, last window": PanelEmbedder(encoder, EmbeddingConfig(kind="last")).embed(panel).rows(names),
-        "trained encoder, trajectory": PanelEmbedder(encoder, EmbeddingConfig()).embed(panel).rows(names),
+        "trained encoder, trajectory": PanelEmbedder(encoder, EmbeddingConfig(kind="trajectory"))
+        .embed(panel)
+        .rows(names),
         "PCA-20 of returns": components[0][:, :20] * components[1][:20],
     }
     found = {}

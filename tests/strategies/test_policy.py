@@ -155,10 +155,16 @@ def test_a_policy_neither_learns_from_nor_holds_what_is_no_member(panel):
 
 @pytest.mark.parametrize("kind", ["search", "svd"])
 def test_clusters_of_returns_stand_beside_the_encoders_own_embedding(panel, decided, kind):
-    policy, of_encoder = decided
-    other = make_policy(embedding=EmbeddingConfig(kind=kind, span=150, step=5))
-    other.encoder = policy.encoder
-    decision = other.trained_on(*policy.train_span_).decide(panel, PortfolioState())
+    policy, _ = decided
+
+    def drawn_from(kind):
+        other = make_policy(embedding=EmbeddingConfig(kind=kind, span=150, step=5))
+        other.encoder = policy.encoder
+        return other.trained_on(*policy.train_span_)
+
+    of_encoder = drawn_from("trajectory").decide(panel, PortfolioState())
+    other = drawn_from(kind)
+    decision = other.decide(panel, PortfolioState())
     groups = decision.labels.groupby(decision.labels.index.str[0]).nunique()
     assert groups.tolist() == [1, 1, 1] and decision.labels.nunique() == 3
     pd.testing.assert_frame_equal(decision.encoded, of_encoder.embeddings, check_exact=True)
