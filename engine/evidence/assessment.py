@@ -29,6 +29,7 @@ from clusterfolio.engine.evidence.luck import (
 from clusterfolio.engine.evidence.other_draws import rebalance_days, seed_luck
 from clusterfolio.engine.evidence.records import comparator_of, make_record, other_trials, own_exposure
 from clusterfolio.engine.evidence.rivals import Comparison, compare
+from clusterfolio.engine.evidence.tradability import tradability
 from clusterfolio.engine.evidence.under_rules import beside_constant_exposure, delevered
 from clusterfolio.engine.evidence.verdict import Verdict, verdict
 from clusterfolio.engine.ledger.ledger import Ledger
@@ -277,6 +278,7 @@ def particulars(run: FinishedRun, record: Record, exposure: Exposure | None) -> 
         "exposure": None if exposure is None else exposure_facts(exposure),
         "costs": anatomy.cost_room(record.net, record.gross, rivals, traded),
         "capacity": capacity(tables.transactions, run.panel, tables.run["capital"]),
+        "tradability": tradability(tables.positions.iloc[-1].drop("cash"), run.panel),
         "years_apart": [row | {"alpha_year": alpha_within(record, int(row["period"]))} for row in years],
         "falls": anatomy.in_falls(beside, "benchmark"),
     }

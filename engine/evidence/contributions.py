@@ -64,6 +64,8 @@ def by_cluster(money: pd.DataFrame, clusters: pd.DataFrame) -> pd.Series:
     Args:
         clusters: columns ``date, symbol, cluster``, lasting numbers, for every decision.
     """
+    if clusters.empty:
+        return pd.Series({"cash": float(money["cash"].sum())})
     decisions = pd.DatetimeIndex(np.sort(clusters["date"].unique()))
     names = money.columns.drop("cash")
     number = np.maximum(decisions.searchsorted(money.index, side="left") - 1, 0)

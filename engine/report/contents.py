@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.report.sections import (
+    attribution,
     calendar,
     caveats,
     clusters,
@@ -13,6 +14,7 @@ from clusterfolio.engine.report.sections import (
     importance,
     passports,
     promises,
+    rolling,
     run,
     summary,
     tear_sheets,
@@ -25,6 +27,8 @@ SECTIONS: tuple[Section, ...] = (
     verdict.SECTION,
     headline.SECTION,
     calendar.SECTION,
+    attribution.SECTION,
+    rolling.SECTION,
     holdings.SECTION,
     promises.SECTION,
     clusters.SECTION,

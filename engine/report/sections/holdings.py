@@ -36,6 +36,8 @@ def charts(inputs: ReportInputs) -> dict[str, Views]:
     groups, kind = groups_held(inputs)
     held = shares(inputs.positions, groups)
     views = {f"By {kind}": _weights_chart(held, "area")}
+    if (currencies := _by_currency(inputs)) is not None:
+        views["By currency"] = _weights_chart(shares(inputs.positions, currencies), "area")
     targets = inputs.weights.drop(columns="CASH")
     if len(targets) > 1 and (targets > 0).any(axis=None):
         largest = targets.mean().nlargest(TOP_NAMES).index
@@ -44,6 +46,13 @@ def charts(inputs: ReportInputs) -> dict[str, Views]:
     last = held.iloc[-1]
     said = ", ".join(f"{name} {percent(share)}" for name, share in last[last.abs() > 0.0005].items())
     return {"weights": Views("Weights over time", f"On {held.index[-1]:%Y-%m-%d} the account held {said}.", views)}
+
+
+def _by_currency(inputs: ReportInputs) -> pd.Series | None:
+    """The currency that each name held is priced in; None where all have one, or none is known."""
+    held = inputs.positions.columns.drop("cash")
+    stated = inputs.symbols.get("currency", pd.Series(dtype=object)).reindex(held).fillna("").astype(str)
+    return stated.replace("", "not stated") if len(set(stated)) > 1 else None
 
 
 #: What the names are called that no layer is their own.

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from clusterfolio.engine.report.layout.charts import Lines, Panel, Series
+from clusterfolio.engine.report.layout.charts import Column, Lines, Panel, Series, Table
 from clusterfolio.engine.report.layout.section import Section
+from clusterfolio.engine.report.layout.text import number
 from clusterfolio.engine.run_dir.tables import ReportInputs
 from clusterfolio.engine.trading.costs import KINDS, OF_TRADES
 
@@ -28,6 +29,8 @@ def build(inputs: ReportInputs) -> dict:
         "unfilled": inputs.run.get("unfilled") or [],
         "curves": curves_of(inputs),
         "break_even": break_even_words(inputs),
+        "lags": lag_words(inputs),
+        "tradability": (inputs.evidence or {}).get("tradability") or [],
     }
 
 
@@ -54,16 +57,63 @@ def break_even_words(inputs: ReportInputs) -> str:
     return f"The lead is gone {', and '.join(said)}."
 
 
-def charts(inputs: ReportInputs) -> dict[str, Lines]:
-    """The two curves, where they are known."""
+def charts(inputs: ReportInputs) -> dict[str, Lines | Table]:
+    """What other costs, sizes and delays would have left, where that was worked out; and every trade."""
+    drawn: dict[str, Lines | Table] = {}
+    if len(inputs.transactions):
+        drawn["trades"] = every_trade(inputs)
+    if (lags := (inputs.evidence or {}).get("lags")) is not None:
+        title, below = "Fills earlier and later", "Sessions after the run's own fills"
+        drawn["lag_curve"] = _curve(lags["rows"], "lag", title, below)
     found = curves_of(inputs)
     if found is None:
-        return {}
+        return drawn
     capital = f"Starting capital ({inputs.run['currency']})"
-    return {
+    return drawn | {
         "cost_curve": _curve(found["costs"], "multiple", "Net of more or less cost", "Costs, times the stated ones"),
         "capacity_curve": _curve(found["sizes"], "capital", "Net in larger accounts", capital, log=True),
     }
+
+
+#: Trades in the table, the latest; transactions.csv has them all.
+MOST_TRADES = 2_000
+
+
+def every_trade(inputs: ReportInputs) -> Table:
+    """A row per trade with its reason, the latest first."""
+    currency, trades = inputs.run["currency"], inputs.transactions.iloc[::-1]
+    shown = trades.iloc[:MOST_TRADES]
+    columns = (
+        Column("Date"), Column("Symbol"), Column("Side"), Column("Amount", "number"), Column("Price", "number"),
+        Column(f"Value ({currency})", "money"), Column(f"Costs ({currency})", "number"), Column("Reason", wrap=True),
+    )  # fmt: skip
+    costs, price = shown[list(OF_TRADES)].sum(axis=1), "price" if "price" in shown else "level"
+    rows = [
+        (f"{trade.date:%Y-%m-%d}", trade.symbol, "buy" if trade.amount > 0 else "sell", abs(trade.amount),
+         getattr(trade, price), abs(trade.value), cost, trade.reason)
+        for trade, cost in zip(shown.itertuples(), costs, strict=True)
+    ]  # fmt: skip
+    left = f"; the latest {MOST_TRADES:,} are shown, transactions.csv has them all" if len(trades) > len(shown) else ""
+    buys = int((trades["amount"] > 0).sum())
+    finding = f"{len(trades):,} trades, {buys:,} of them buys{left}."
+    return Table(
+        "Every trade and its reason" if not left else "The latest trades and their reasons", finding, columns, rows
+    )
+
+
+def lag_words(inputs: ReportInputs) -> str:
+    """What the delay of the fills makes of the result, in a sentence; "" = unknown."""
+    found = (inputs.evidence or {}).get("lags")
+    if found is None:
+        return ""
+    ratio = {row["lag"]: row["sharpe"] for row in found["rows"]}
+    said = (
+        f"Filled a week later (5 sessions) the same decisions have a Sharpe ratio of {number(ratio[5])} instead of "
+        f"{number(ratio[0])}, over the {found['sessions']:,} sessions that all delays share."
+    )
+    if found["alarm"] is None:
+        return f"{said} Nothing hangs on the very day: no step between neighbouring delays is beyond chance."
+    return f"{said} A step between neighbouring delays is beyond chance: see the caveat on execution lag."
 
 
 def _curve(rows: list[dict], across: str, title: str, below: str, log: bool = False) -> Lines:

@@ -491,6 +491,7 @@ def test_a_run_without_clusters_has_a_page_that_says_what_is_left_out_and_why(cl
         "importance",
         "verdict",
         "promises",
+        "rolling",
     }:
         assert f'<section id="{anchor}">' in page and f'href="#{anchor}"' in page
     for gone in ("promises", "clusters", "passports", "importance"):
