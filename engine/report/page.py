@@ -27,6 +27,8 @@ from clusterfolio.feeds.writing import replacing
 logger = logging.getLogger(__name__)
 
 PAGE, STYLE, SCRIPT = (Path(__file__).with_name(f"page.{kind}") for kind in ("html", "css", "js"))
+#: What all pages have: style, scripts, and the policy that lets nothing else run.
+FRAME = Path(__file__).with_name("frame.html")
 #: Apache ECharts as released; its licence and notice lie beside it.
 LIBRARY = Path(__file__).parent / "vendor" / "echarts.common.min.js"
 #: The anchor of what a page may be asked to go without.
@@ -85,15 +87,12 @@ def render(inputs: ReportInputs, pictures: Mapping[str, Drawn], sections: Sequen
     """
     shown = [section for section in sections if not section.absent(inputs)]
     drawn = {name: one for section in shown for name, one in section.charts(inputs).items()}
-    environment = _environment(pictures, drawn, bool(inputs.run["simulated"]))
+    environment = environment_of(pictures, drawn, bool(inputs.run["simulated"]))
     seen = {"run": inputs.run, "metrics": inputs.metrics, "weights": inputs.weights, "pictures": pictures}
-    scripts = [Markup(path.read_text(encoding="utf-8")) for path in (LIBRARY, SCRIPT)]
     bodies = [Markup(_template(environment, section).render(seen | section.build(inputs))) for section in shown]
     return environment.get_template(str(PAGE)).render(
-        seen,
-        css=Markup(STYLE.read_text(encoding="utf-8")),
-        scripts=scripts,
-        policy=content_policy(scripts),
+        seen | framed(),
+        simulated=bool(inputs.run["simulated"]),
         first=inputs.returns.index[0].date(),
         last=inputs.returns.index[-1].date(),
         sessions=len(inputs.returns),
@@ -101,6 +100,13 @@ def render(inputs: ReportInputs, pictures: Mapping[str, Drawn], sections: Sequen
         left_out=left_out(inputs, sections),
         parts=[(section, section.css_class(inputs), body) for section, body in zip(shown, bodies, strict=True)],
     )
+
+
+def framed() -> dict:
+    """What ``FRAME`` is shown on every page."""
+    scripts = [Markup(path.read_text(encoding="utf-8")) for path in (LIBRARY, SCRIPT)]
+    style = Markup(STYLE.read_text(encoding="utf-8"))
+    return {"frame": str(FRAME), "css": style, "scripts": scripts, "policy": content_policy(scripts)}
 
 
 def left_out(inputs: ReportInputs, sections: Sequence[Section] = SECTIONS) -> str:
@@ -122,7 +128,8 @@ def content_policy(scripts: Sequence[str]) -> str:
     )
 
 
-def _environment(pictures: Mapping[str, Drawn], drawn: Mapping[str, charts.Chart], simulated: bool) -> Environment:
+def environment_of(pictures: Mapping[str, Drawn], drawn: Mapping[str, charts.Chart], simulated: bool) -> Environment:
+    """What templates are rendered with: how figures are written, and ``chart`` and ``picture`` by name."""
     environment = Environment(
         loader=FunctionLoader(lambda path: Path(path).read_text(encoding="utf-8")), autoescape=True,
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
