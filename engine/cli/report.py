@@ -25,7 +25,7 @@ def report_command(run_dirs, out):
     Examples:
       report runs/first
       report runs/first runs/second runs/sweep-grid/trial-*
-      report runs/first runs/first/paper --out account.html
+      report runs/first runs/first.paper/local --out account.html
     """
     from clusterfolio.engine.jobs.report import compare_results, rewrite_report
 
