@@ -110,7 +110,8 @@ def make_features(panel: Panel, config: FeatureConfig | None = None) -> Features
 
 def with_features(panel: Panel, config: FeatureConfig | None = None) -> Panel:
     """The same panel, carrying its indicators; ``until`` then cuts them instead of computing them again."""
-    return replace(panel, features=make_features(panel, config))
+    features = make_features(panel, config)
+    return panel if features is panel.features else replace(panel, features=features)
 
 
 def _indicators(close: np.ndarray, volume: np.ndarray, config: FeatureConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.cluster.hierarchy import linkage
+from scipy.linalg import eigh
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.base import BaseEstimator, ClusterMixin
@@ -150,7 +151,8 @@ def coordinates(products: np.ndarray, n_components: int) -> np.ndarray:
     array([[2.],
            [0.]])
     """
-    strengths, vectors = np.linalg.eigh(products)  # strengths ascend
-    vectors = (vectors * np.sqrt(np.maximum(strengths, 0)))[:, ::-1][:, :n_components]
+    n = len(products)
+    strengths, vectors = eigh(products, subset_by_index=(max(0, n - n_components), n - 1), driver="evr")  # ascending
+    vectors = (vectors * np.sqrt(np.maximum(strengths, 0)))[:, ::-1]
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
-    return vectors * np.where(largest < 0, -1.0, 1.0)
+    return np.where(largest < 0, -vectors, vectors)

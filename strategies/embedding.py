@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from clusterfolio.feeds.of_panel import OfPanel
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.models.clustering import coordinates, trajectory, unit_sphere
 from clusterfolio.models.cross_attention import cross_attention
@@ -102,35 +103,54 @@ class Embedded:
         ``joined`` only.
         """
         chosen = self.joined.loc[symbols]
-        config = self.config
-        if config.kind == "last" or not (config.attention_layers or config.components):
+        if not self._reduced:
             return chosen
         joined = chosen.to_numpy()
-        products = cross_attention(joined @ joined.T, config.attention_layers, config.spread(len(chosen)))
-        return pd.DataFrame(unit_sphere(coordinates(products, config.components or len(chosen))), index=chosen.index)
+        return pd.DataFrame(self._reduce(joined @ joined.T), index=chosen.index)
 
     def resampled(self, symbols: list[str], n_resamples: int, random_state: int) -> Iterator[np.ndarray]:
         """``rows`` again, of stretches of neighbouring dimensions drawn with replacement, the same for all assets."""
         joined = self.joined.loc[symbols].to_numpy(dtype=np.float64)
-        for again in resampled_rows(joined, n_resamples, random_state):
-            yield replace(self, joined=pd.DataFrame(again, index=symbols)).rows(symbols).to_numpy()
+        for products in resampled_products(joined, n_resamples, random_state):
+            yield self._reduce(products) if self._reduced else factors(products)
+
+    @property
+    def _reduced(self) -> bool:
+        """Whether ``rows`` are made from inner products."""
+        config = self.config
+        return config.kind != "last" and bool(config.attention_layers or config.components)
+
+    def _reduce(self, products: np.ndarray) -> np.ndarray:
+        """Rows of unit length from inner products, in their precision: attention, then the strongest directions."""
+        config, n = self.config, len(products)
+        products = cross_attention(products, config.attention_layers, config.spread(n))
+        return unit_sphere(coordinates(products, config.components or n))
 
 
 class PanelEmbedder:
     """Embeds a panel's assets with a fitted encoder; a window already embedded is not embedded again.
 
-    Windows at one date are encoded together and remembered by the hash of what went in, so a monthly decision
-    encodes only the dates that are new since the last, and a changed panel can never meet a stale answer.
+    Embeddings of a date are remembered by the hash of what went in, so a monthly decision encodes only the dates that
+    are new since the last, all at once, and a changed panel can never meet a stale answer. The windows of the panel
+    asked about last, and its embeddings, are kept as long as that panel lives: it is asked about several times.
     """
 
     def __init__(self, encoder: Encoder | WindowPCA, config: EmbeddingConfig):
         self.encoder = encoder
         self.config = config
         self._known: dict[bytes, tuple[np.ndarray, np.ndarray | None]] = {}
+        self._windows, self._embedded = OfPanel(), OfPanel()
 
     def embed(self, panel: Panel) -> Embedded:
         """Embeddings at the close of the panel's last day; the panel has features."""
-        windows = panel_windows(panel, self.encoder.lookback)
+        return self._embedded.get(panel, self._embed)
+
+    def windows(self, panel: Panel) -> Windows:
+        """Every window of the panel."""
+        return self._windows.get(panel, lambda panel: panel_windows(panel, self.encoder.lookback))
+
+    def _embed(self, panel: Panel) -> Embedded:
+        windows = self.windows(panel)
         rows = self._dates(panel)
         picked = latest_windows(windows, len(panel.symbols), rows)
         some = (picked >= 0).any(axis=0)
@@ -138,7 +158,7 @@ class PanelEmbedder:
             nothing = pd.DataFrame(np.zeros((len(panel.symbols), 1)), index=panel.symbols)
             return Embedded(nothing, pd.Series(False, index=panel.symbols), self.config)
         picked = picked[:, some]
-        steps = [self._encode(windows, chosen) for chosen in picked.T]
+        steps = self._encode(windows, picked)
         embeddings = np.stack([embedded for embedded, _ in steps], axis=1)  # assets, steps, dims
         _, uncertainty = steps[-1]
         present = picked >= 0
@@ -163,10 +183,10 @@ class PanelEmbedder:
         Returns:
             The embeddings, zero where the asset has no window, and bool ``(n_assets, n_days)``: it has one.
         """
-        windows = panel_windows(panel, self.encoder.lookback)
+        windows = self.windows(panel)
         rows = panel.dates.searchsorted(days, side="right") - 1
         picked = latest_windows(windows, len(panel.symbols), rows)
-        return np.stack([self._encode(windows, chosen)[0] for chosen in picked.T], axis=1), picked >= 0
+        return np.stack([embedded for embedded, _ in self._encode(windows, picked)], axis=1), picked >= 0
 
     def _dates(self, panel: Panel) -> np.ndarray:
         """Panel rows the windows end at (the last row at or before each date), oldest first."""
@@ -181,30 +201,44 @@ class PanelEmbedder:
         rows = panel.dates.searchsorted(pd.DatetimeIndex(days), side="right") - 1
         return rows[rows >= 0] if (rows >= 0).any() else np.array([len(panel.dates) - 1])
 
-    def _encode(self, windows: Windows, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """One date's windows: embeddings ``(n_assets, embed_dim)``, zero where ``chosen`` is -1, and the mean of each
+    def _encode(self, windows: Windows, picked: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Each date's windows: embeddings ``(n_assets, embed_dim)``, zero where ``picked`` is -1, and the mean of each
         one's variances ``(n_assets,)``, NaN there; None where the encoder states no variance.
+
+        Args:
+            picked: windows of the assets at the dates, ``(n_assets, n_dates)``.
         """
+        keys = [self._key(windows, chosen) for chosen in picked.T]
+        new = {key: chosen for key, chosen in zip(keys, picked.T, strict=True) if key not in self._known}
+        if new:
+            taken = windows.take(np.concatenate([chosen[chosen >= 0] for chosen in new.values()]))
+            mean, var = self._transform(taken)
+            at = 0
+            for key, chosen in new.items():
+                present = chosen >= 0
+                own = slice(at, at + int(present.sum()))
+                at = own.stop
+                embedded, uncertainty = np.zeros((len(chosen), mean.shape[1]), dtype=np.float32), None
+                embedded[present] = mean[own]
+                if var is not None:
+                    uncertainty = np.full(len(chosen), np.nan)
+                    uncertainty[present] = var[own].mean(axis=1)
+                self._known[key] = embedded, uncertainty
+        return [self._known[key] for key in keys]
+
+    def _key(self, windows: Windows, chosen: np.ndarray) -> bytes:
+        """Hash of all that a date's embeddings follow from."""
         present = chosen >= 0
         values, observed = windows.gather(chosen[present])
         content = values.tobytes() + np.packbits(observed).tobytes() + present.tobytes()
-        trained = hasattr(self.encoder, "transform_with_variance")  # which may see more than bars, and be uncertain
-        if trained:
+        if hasattr(self.encoder, "covariates_"):
             content += self.encoder.covariates_.content(windows, chosen[present])
-        key = hashlib.blake2b(content).digest()
-        if key not in self._known:
-            taken = windows.take(chosen[present])
-            if trained:
-                mean, var = self.encoder.transform_with_variance(taken)
-            else:
-                mean, var = self.encoder.transform(taken), None
-            embedded, uncertainty = np.zeros((len(chosen), mean.shape[1]), dtype=np.float32), None
-            embedded[present] = mean
-            if var is not None:
-                uncertainty = np.full(len(chosen), np.nan)
-                uncertainty[present] = var.mean(axis=1)
-            self._known[key] = embedded, uncertainty
-        return self._known[key]
+        return hashlib.blake2b(content).digest()
+
+    def _transform(self, windows: Windows) -> tuple[np.ndarray, np.ndarray | None]:
+        if hasattr(self.encoder, "transform_with_variance"):
+            return self.encoder.transform_with_variance(windows)
+        return self.encoder.transform(windows), None
 
 
 def latest_windows(windows: Windows, n_assets: int, rows: np.ndarray, max_age: int = 10) -> np.ndarray:
@@ -222,20 +256,27 @@ def latest_windows(windows: Windows, n_assets: int, rows: np.ndarray, max_age: i
     return found
 
 
-def resampled_rows(rows: np.ndarray, n_resamples: int, random_state: int) -> Iterator[np.ndarray]:
-    """Rows of unit length made of stretches drawn with replacement, ``n_resamples`` times; float32, which is faster.
+def resampled_products(rows: np.ndarray, n_resamples: int, random_state: int) -> Iterator[np.ndarray]:
+    """Inner products of rows made of stretches drawn with replacement, of unit length, ``n_resamples`` times.
 
-    Only their inner products are those of the drawn dimensions: a stretch drawn twice weighs twice, and the sum of the
-    stretches' inner products is split up again (Cholesky), which is far cheaper than thousands of dimensions.
+    A stretch drawn twice weighs twice. In float32, which is faster.
 
     Args:
         rows: ``(n_assets, n_dims)``, finite.
     """
-    stretches = np.array_split(rows, min(STRETCHES, rows.shape[1]), axis=1)
-    products = np.stack([part @ part.T for part in stretches])
+    parts = np.array_split(rows.astype(np.float32), min(STRETCHES, rows.shape[1]), axis=1)
+    products = np.stack([(part @ part.T).ravel() for part in parts])
     rng = np.random.default_rng(random_state)
-    for counts in rng.multinomial(len(stretches), np.full(len(stretches), 1 / len(stretches)), size=n_resamples):
-        product = np.tensordot(counts.astype(np.float64), products, axes=1)
-        # A product of fewer dimensions than assets has no Cholesky factor but for a hair more on its diagonal.
-        hair = max(1e-9 * np.trace(product) / len(product), 1e-300)
-        yield unit_sphere(np.linalg.cholesky(product + hair * np.eye(len(product)))).astype(np.float32)
+    counts = rng.multinomial(len(parts), np.full(len(parts), 1 / len(parts)), size=n_resamples)
+    for drawn in counts.astype(np.float32) @ products:
+        product = drawn.reshape(len(rows), len(rows))
+        length = np.sqrt(np.maximum(np.diag(product), 0))
+        length = np.where(length > 0, length, 1)
+        yield product / length / length[:, None]
+
+
+def factors(products: np.ndarray) -> np.ndarray:
+    """Rows of unit length with these inner products, float32 ``(n_assets, n_assets)`` (Cholesky)."""
+    # Products of fewer dimensions than assets have no Cholesky factor but for a hair more on their diagonal.
+    hair = 1e-6 * np.eye(len(products))
+    return unit_sphere(np.linalg.cholesky(products.astype(np.float64) + hair)).astype(np.float32)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 
 from clusterfolio.models.clustering import unit_sphere
-from clusterfolio.models.cross_attention import attention_weights, cross_attention
+from clusterfolio.models.cross_attention import COLDEST, HOTTEST, attention_weights, cross_attention, sharpness
 
 
 def rows(seed, n_assets=40, n_dims=60):
@@ -22,6 +23,28 @@ def test_attention_spreads_over_as_many_assets_as_asked_for(perplexity):
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     entropy = -(weights * np.log(np.maximum(weights, 1e-300))).sum(axis=1)
     assert np.exp(entropy.mean()) == pytest.approx(perplexity, rel=2e-3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 999), n=st.integers(2, 60), n_dims=st.integers(1, 80), share=st.floats(0.02, 0.98),
+    scale=st.floats(1e-3, 1.0), single=st.booleans(),
+)  # fmt: skip
+def test_the_temperature_is_the_one_that_a_bracketing_search_finds(seed, n, n_dims, share, scale, single):
+    z = rows(seed, n, n_dims)
+    distance = scale * (1 - z @ z.T)
+    entropy = share * np.log(n)
+
+    def over(log_beta):
+        weights = np.exp(-np.exp(log_beta) * distance)
+        weights /= weights.sum(axis=1, keepdims=True)
+        return -np.mean(np.sum(weights * np.log(np.maximum(weights, 1e-300)), axis=1)) - entropy
+
+    low, high = np.log(HOTTEST), np.log(COLDEST)
+    expected = low if over(low) <= 0 else high if over(high) >= 0 else brentq(over, low, high, xtol=1e-12)
+    found = np.log(sharpness(distance.astype(np.float32) if single else distance, entropy))
+    flat = abs(over(expected + 0.01) - over(expected - 0.01)) < 1e-4  # where any of many is as good
+    assert abs(over(found) - over(expected)) < 1e-4 if flat else found == pytest.approx(expected, abs=2e-3)
 
 
 def test_one_layer_is_the_attention_of_torch():

@@ -9,6 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 from clusterfolio.models.clustering import (
     ClusteringConfig,
     Ward,
+    coordinates,
     cut,
     first_appearance,
     leading_components,
@@ -78,6 +79,21 @@ def test_trajectory_takes_each_assets_own_level_off_and_ignores_missing_steps():
     np.testing.assert_array_equal(trajectory(embeddings, present), [[-1, 0, 1, 0], [0, 0, 0, 0]])
     with pytest.raises(ValueError, match=r"got \(2, 2, 2\) and \(2, 3\)"):
         trajectory(embeddings, np.ones((2, 3), dtype=bool))
+
+
+@pytest.mark.parametrize(("n", "n_components"), [(1, 1), (30, 4), (30, 30), (30, 99)])
+def test_coordinates_are_those_of_the_whole_decomposition(n, n_components):
+    rows = np.random.default_rng(n_components).normal(size=(n, 40))
+    products = rows @ rows.T
+    strengths, vectors = np.linalg.eigh(products)
+    whole = (vectors * np.sqrt(np.maximum(strengths, 0)))[:, ::-1][:, :n_components]
+    found = coordinates(products, n_components)
+    assert found.shape == whole.shape
+    np.testing.assert_allclose(np.abs(found), np.abs(whole), atol=1e-9)
+    assert (found[np.abs(found).argmax(axis=0), range(found.shape[1])] > 0).all()
+    single = coordinates(products.astype(np.float32), n_components)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single @ single.T, found @ found.T, atol=1e-3)
 
 
 def test_leading_components_keep_what_is_strongest():

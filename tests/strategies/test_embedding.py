@@ -1,3 +1,5 @@
+import gc
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -73,6 +75,22 @@ def test_an_embedding_depends_on_the_past_only(small, kind):
     again = known.embed(panel.until(asof))
     fresh = PanelEmbedder(encoder, config).embed(panel.until(asof))
     pd.testing.assert_frame_equal(again.joined, fresh.joined, check_exact=True)
+
+
+def test_dates_encoded_together_are_those_encoded_one_by_one_and_a_panel_is_embedded_once(small):
+    panel, encoder = small
+    known = panel.until(panel.dates[350])
+    embedder = PanelEmbedder(encoder, EmbeddingConfig(span=200, step=5))
+    found = embedder.embed(known)
+    assert embedder.embed(known) is found
+    windows = embedder.windows(known)
+    picked = latest_windows(windows, len(known.symbols), embedder._dates(known))
+    for chosen, (embedded, _) in zip(picked.T, embedder._encode(windows, picked), strict=True):
+        np.testing.assert_array_equal(embedded[chosen >= 0], encoder.transform(windows.take(chosen[chosen >= 0])))
+    del known
+    gc.collect()
+    assert embedder.windows(panel) is not windows
+    assert pickle.loads(pickle.dumps(embedder)).embed(panel).joined.equals(embedder.embed(panel).joined)
 
 
 def test_a_panel_that_begins_earlier_gives_the_same_dates(small):
