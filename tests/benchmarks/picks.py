@@ -5,9 +5,10 @@
 
 Every month clusters are drawn on two years of returns (``embedding.kind``, "search" unless told) and names are picked
 of them by each rule, with the product's own code; nothing is trained. Bets and correlation are those of the picks of
-each December's decision over the next 252 sessions. Sharpe ratio (with its standard error) and volatility: equal
-weights each day, from the day after a decision on, before costs; turnover: half the sum of the changes of target
-weights, a year. Settings are chosen on the years to 2019.
+each December's decision over the next 252 sessions; expected: the bets that the two years before let expect, and shown:
+what so many days would show of them (``engine.evidence.promises``). Sharpe ratio (with its standard error) and
+volatility: equal weights each day, from the day after a decision on, before costs; turnover: half the sum of the
+changes of target weights, a year. Settings are chosen on the years to 2019.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from clusterfolio.engine.evidence.promises import BEFORE, bets_shown
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 from clusterfolio.models.clustering import Ward
+from clusterfolio.models.promise import expected_correlation
 from clusterfolio.strategies.allocation import Allocator
 from clusterfolio.strategies.diversification import (
     correlations,
@@ -98,8 +101,11 @@ def run(panel: Panel, years: list[int], kinds: list[int], kind: str) -> tuple[di
 def figures(picks: dict[pd.Timestamp, list[str]], returns: pd.DataFrame, years: list[int]) -> dict[str, float]:
     """What a rule's picks came to in these years."""
     days = [day for day in picks if (day + pd.DateOffset(months=1)).year in years]
-    bets, shared = [], []
+    bets, shared, promised, shown = [], [], [], []
     for day in [day for day in days if day.month == 12]:
+        expected = expected_correlation(returns.loc[:day].iloc[-BEFORE:][picks[day]].fillna(0.0).to_numpy())
+        promised.append(effective_bets(expected))
+        shown.append(bets_shown(expected, SESSIONS_PER_YEAR))
         after = returns.loc[day:].iloc[1 : SESSIONS_PER_YEAR + 1][picks[day]].fillna(0.0).to_numpy()
         found = correlations(after)
         bets.append(effective_bets(found))
@@ -116,6 +122,8 @@ def figures(picks: dict[pd.Timestamp, list[str]], returns: pd.DataFrame, years: 
     return {
         "names": float(np.mean([len(picks[day]) for day in days])),
         "bets": float(np.mean(bets)),
+        "expected": float(np.mean(promised)),
+        "shown": float(np.mean(shown)),
         "correlation": float(np.mean(shared)),
         "turnover": traded / span,
         "sharpe": float(sharpe),
