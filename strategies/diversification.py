@@ -219,7 +219,7 @@ def measure(labels: pd.Series, returns: pd.DataFrame, market: pd.Series, picks: 
     days = {"": np.ones(len(returns), dtype=bool), "worst_": worst_days(market.fillna(0.0).to_numpy())}
     numbers = labels.to_numpy()
     for prefix, chosen in days.items():
-        of_all = correlations(returns.loc[chosen, labels.index].fillna(0.0).to_numpy())
+        of_all = correlations(values[chosen]) if prefix else known
         of_picks = correlations(returns.loc[chosen, picks].fillna(0.0).to_numpy())
         figures[f"{prefix}gap"] = cluster_gap(of_all, numbers)
         figures[f"{prefix}between"] = between_clusters(of_all, numbers)
