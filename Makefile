@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: backtest test acceptance lint lowest wheel docs clean
+.PHONY: backtest test acceptance lint lowest wheel docs gallery clean
 
 backtest: $(INSTALLED)
 	$(BIN)/python run_backtest.py run $(ARGS)
@@ -30,9 +30,13 @@ lowest:
 wheel: $(INSTALLED)
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 
-# The pages as a site in build/site, a warning being an error.
+# The pages as a site in build/site, a warning being an error; its reports are there if `make gallery` made them before.
 docs: $(VENV)/.docs
 	$(BIN)/python -m mkdocs build --strict $(ARGS)
+
+# The commands of docs/gallery.md, run; the pictures are taken anew where Chromium is installed.
+gallery: $(INSTALLED)
+	$(BIN)/python -m tests.gallery
 
 $(VENV)/.docs: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"

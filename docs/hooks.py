@@ -16,6 +16,9 @@ ROOMS = ("engine", "feeds", "models", "strategies")
 ELSEWHERE = {"index.md": ROOT / "README.md", "changelog.md": ROOT / "CHANGELOG.md"}
 PICTURE = "tests/readme/report.png"
 
+#: Where `make gallery` leaves its pages; they are on the site if it has been called.
+GALLERY = ROOT / "build" / "gallery"
+
 #: A line of an example in a docstring, those that go on with it, and what it prints up to the next empty line.
 EXAMPLE = re.compile(r"^>>> .*\n(?:.+\n)*", flags=re.MULTILINE)
 
@@ -44,6 +47,8 @@ def on_files(files: Files, config) -> Files:
         if path.suffix in (".py", ".ipynb"):
             shown = program_page(path) if path.suffix == ".py" else notebook_page(path)
             files.append(File.generated(config, f"examples/{path.stem}.md", content=shown))
+    for report in sorted(GALLERY.glob("*.html")):
+        files.append(File.generated(config, f"gallery/{report.name}", abs_src_path=str(report)))
     return files
 
 
@@ -52,7 +57,16 @@ def on_page_markdown(markdown: str, page, config, files: Files) -> str:
         markdown = markdown.replace("](docs/", "](")
     markdown = markdown.replace("](../README.md", "](index.md")
     markdown = re.sub(r"\]\(\.\./examples/(\w+)\.\w+\)", r"](examples/\1.md)", markdown)
-    return re.sub(r"^```(\w+) title=(\S+)$", r'```\1 title="\2"', markdown, flags=re.MULTILINE)
+    markdown = re.sub(r"^```(\w+) title=(\S+)$", r'```\1 title="\2"', markdown, flags=re.MULTILINE)
+    return re.sub(
+        r"^!\[.*\]\((gallery/[\w-]+)\.webp\)$", lambda found: to_its_report(found, files), markdown, flags=re.M
+    )
+
+
+def to_its_report(picture: re.Match, files: Files) -> str:
+    """The picture, a link to the whole report where that has been made."""
+    report = f"{picture[1]}.html"
+    return f"[{picture[0]}]({report})" if files.get_file_from_path(report) else picture[0]
 
 
 def program_page(path: Path) -> str:

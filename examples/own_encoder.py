@@ -50,9 +50,10 @@ if __name__ == "__main__":
     market = cf.simulate(cf.SimulatedConfig(n_assets=24, start="2023-01-02", end="2025-03-31", foreign=0.0))
     panel, _ = cf.build_panel(market, benchmark="SIM.MKT", known=market.assets)
     settings = {"encoder": {"name": "own_encoder:Net"}, "model": {"width": 16}, "clustering": {"n_clusters": 6}}
+    settings["embedding"] = {"kind": "trajectory"}  # clusters of what the encoder makes, not of plain returns
     config = cf.make_config(settings | {"train": {"epochs": 2, "windows_per_epoch": 1024}})
     policy = cf.make_policy(config).fit(panel.until("2024-12-31"))
-    print("loss on the training windows:", policy.describe()["train_loss"])
+    print("loss, pass by pass:", [round(loss, 3) for loss in policy.describe()["train_loss"]])
 
     decision = policy.decide(panel.until("2025-03-31"), cf.PortfolioState())  # nothing is held yet
     for cluster, names in decision.labels.groupby(decision.labels):
