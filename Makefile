@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: backtest test acceptance lint lowest wheel docs gallery clean
+.PHONY: backtest test acceptance browser lint lowest wheel docs gallery clean
 
 backtest: $(INSTALLED)
 	$(BIN)/python run_backtest.py run $(ARGS)
@@ -14,6 +14,11 @@ test: $(INSTALLED)
 
 acceptance: $(INSTALLED)
 	$(BIN)/python -m pytest -m "acceptance and not gpu" $(ARGS)
+
+# The report's page in headless Chromium, which must be there (Debian: apt-get install chromium).
+browser: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test-browser]"
+	$(BIN)/python -m pytest -m browser tests/engine/report/test_browser.py $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .

@@ -67,6 +67,11 @@ CONFIG_OPTIONS = (
 )  # fmt: skip
 
 #: Of the commands that run a policy; `check leakage` takes a factory under this name.
+tear_sheets_option = click.option(
+    "--tearsheets/--no-tearsheets", "tear_sheets", default=True,
+    help="pyfolio's sheets on the page, which take most of the time it needs.",
+)  # fmt: skip
+
 policy_option = _plain_option(
     "--policy", section="policy", key="name", metavar="MODULE:CLASS", help="Your own policy; its keys are policy.KEY."
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from clusterfolio.engine.cli.faults import EXIT_CODES, faults
+from clusterfolio.engine.cli.options import tear_sheets_option
 
 
 @click.command("report", epilog=EXIT_CODES)
@@ -14,7 +15,8 @@ from clusterfolio.engine.cli.faults import EXIT_CODES, faults
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Page of several  [default: side-by-side.html beside the first]"
 )
-def report_command(run_dirs, out):
+@tear_sheets_option
+def report_command(run_dirs, out, tear_sheets):
     """Write RUN_DIR/report.html anew from the files in the run directory; of several RUN_DIRs, one page of all.
 
     That page has their curves and figures over the sessions they share, each one's verdict, what the best of so many is
@@ -35,4 +37,4 @@ def report_command(run_dirs, out):
         elif out is not None:
             raise click.UsageError("--out: of one RUN_DIR the page is RUN_DIR/report.html")
         else:
-            click.echo(rewrite_report(run_dirs[0]))
+            click.echo(rewrite_report(run_dirs[0], tear_sheets))

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from clusterfolio.engine.cli.console import console, figure, reporter
 from clusterfolio.engine.cli.faults import EXIT_CODES, faults
-from clusterfolio.engine.cli.options import config_options, policy_option, resolve
+from clusterfolio.engine.cli.options import config_options, policy_option, resolve, tear_sheets_option
 from clusterfolio.engine.cli.significance import show_verdict
 
 if TYPE_CHECKING:
@@ -35,9 +35,10 @@ SYMBOLS_SHOWN = 10
     help="Use its trained model, and its settings unless --preset or --config says otherwise.",
 )
 @click.option("--report/--no-report", default=True, help="Write report.html; `report RUN_DIR` can do it later.")
+@tear_sheets_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only where the result is.")
 @click.pass_context
-def run_command(ctx, preset, config_file, settings, out, model_from, report, quiet):
+def run_command(ctx, preset, config_file, settings, out, model_from, report, tear_sheets, quiet):
     """Train, trade the test span bar by bar, and write a run directory with a report.
 
     \b
@@ -62,7 +63,7 @@ def run_command(ctx, preset, config_file, settings, out, model_from, report, qui
         config = resolve(ctx, preset, config_file, settings)
         out = out or Path("runs") / f"{preset}-{datetime.now():%Y%m%d-%H%M%S}"
         with reporter(quiet) as progress:
-            outcome = run(config, out, progress, model_from, report)
+            outcome = run(config, out, progress, model_from, report, tear_sheets=tear_sheets)
     if not quiet:
         _show(outcome)
     page = outcome.folder / "report.html"

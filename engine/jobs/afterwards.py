@@ -13,7 +13,7 @@ from clusterfolio.engine.evidence.assessment import BASELINES_FILE, EVIDENCE_FIL
 from clusterfolio.engine.evidence.assessment import write as write_assessment
 from clusterfolio.engine.ledger.ledger import Ledger
 from clusterfolio.engine.progress import StageClock
-from clusterfolio.engine.report.page import write_report
+from clusterfolio.engine.report.page import sections_of, write_report
 from clusterfolio.engine.run_dir.finished import FinishedRun
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ def afterwards(
     report: bool,
     clock: StageClock,
     ledger: Ledger | None = None,
+    tear_sheets: bool = True,
 ) -> tuple[Assessment | None, list[Failure]]:
     """Assess a run whose tables are written, and write its page.
 
@@ -68,6 +69,7 @@ def afterwards(
         draft: where the tables lie, and the rest is written.
         out: where the directory is going to be; what commands are told.
         finished: opens the run; None = it is not assessed.
+        tear_sheets: put pyfolio's sheets on the page.
 
     Returns:
         The assessment, None where there is none, and what failed.
@@ -83,5 +85,5 @@ def afterwards(
                 (draft / name).unlink(missing_ok=True)
     if report:
         with clock.stage("report"), kept("report", failures, f"clusterfolio report {out}"):
-            write_report(draft)
+            write_report(draft, sections=sections_of(tear_sheets))
     return assessed, failures

@@ -7,23 +7,25 @@ from pathlib import Path
 
 from clusterfolio.engine.evidence.side_by_side import side_by_side
 from clusterfolio.engine.progress import Reporter
-from clusterfolio.engine.report.page import write_report
+from clusterfolio.engine.report.page import TEAR_SHEETS, sections_of, write_report
 from clusterfolio.engine.report.several import write_side_by_side
 from clusterfolio.engine.run_dir.artifacts import read_run_json
 
 
-def rewrite_report(run_dir: Path) -> Path:
+def rewrite_report(run_dir: Path, tear_sheets: bool = True) -> Path:
     """Write a run directory's report, whether it had one or not; returns the page's path."""
     read_run_json(run_dir)  # says so where it is no run
-    return write_report(Path(run_dir))
+    return write_report(Path(run_dir), sections=sections_of(tear_sheets))
 
 
 def renew_report(run_dir: Path, reporter: Reporter) -> bool:
-    """Write a run directory's report anew where it has one; whether it has."""
-    if not (Path(run_dir) / "report.html").is_file():
+    """Write a run directory's report anew where it has one, with tear sheets where it has those; whether it has."""
+    page = Path(run_dir) / "report.html"
+    if not page.is_file():
         return False
     reporter.stage("report")
-    write_report(Path(run_dir))
+    had = f'<section id="{TEAR_SHEETS}"' in page.read_text(encoding="utf-8")
+    write_report(Path(run_dir), sections=sections_of(had))
     return True
 
 

@@ -73,6 +73,7 @@ def run(
     model_from: Path | None = None,
     report: bool = True,
     ledger: Ledger | None = None,
+    tear_sheets: bool = True,
 ) -> Outcome:
     """Do the main job and write its directory, whole or not at all; the ledger has a row of it then.
 
@@ -84,6 +85,7 @@ def run(
         report: write report.html and its pictures too (they can be made later from the files).
         ledger: where the trial is counted; None = the user's own. If it cannot be written, run.json and a warning say
             why.
+        tear_sheets: put pyfolio's sheets on the page.
 
     Raises:
         FileExistsError: ``out`` is not empty, or another process is at work on the very same run.
@@ -164,7 +166,8 @@ def run(
             def opened() -> FinishedRun:
                 return FinishedRun(draft, config, panel, cash, result.decisions, read_run(draft), guard)
 
-            assessed, failed = afterwards(draft, out, opened if config.significance.on else None, report, clock, ledger)
+            judged = opened if config.significance.on else None
+            assessed, failed = afterwards(draft, out, judged, report, clock, ledger, tear_sheets)
             failures += failed
             with kept("noting how long it took", failures):
                 write_json(draft / "run.json", facts | clock.measured())

@@ -61,7 +61,9 @@
 
   // ---- lines, areas and bars ----
 
-  const isDays = (x) => /^\d{4}-\d\d-\d\d$/.test(x[0]);
+  /** Whether x is time; bars stand side by side, whatever their dates. */
+  const isDays = (spec) => /^\d{4}-\d\d-\d\d$/.test(spec.x[0])
+    && !spec.panels.some((panel) => panel.series.some((series) => series.shape === "bar"));
   const LEFT = 66, RIGHT = 14, TOP = 26, GAP = 34, SLIDER = 34;
   const RANGES = [["1M", 1], ["3M", 3], ["6M", 6], ["1Y", 12], ["3Y", 36], ["5Y", 60]];
 
@@ -72,9 +74,9 @@
   }
 
   function lineOption(spec, state, height) {
-    const days = isDays(spec.x);
+    const days = isDays(spec);
     const named = !days && typeof spec.x[0] === "string";
-    const foot = spec.x.length > 12 && !named ? SLIDER : 0;
+    const foot = (days && spec.x.length > 12) || spec.x.length > 60 ? SLIDER : 0;
     const below = spec.x_label ? 22 : 0;
     const room = height - TOP - 24 - below - foot - GAP * (spec.panels.length - 1);
     const shares = spec.panels.reduce((sum, panel) => sum + panel.share, 0);
@@ -94,14 +96,14 @@
         name: last ? spec.x_label : "", nameLocation: "middle", nameGap: 28, nameTextStyle: ink(),
         axisLabel: { ...ink(), show: last, hideOverlap: true,
           ...(days ? { formatter: { year: "{yyyy}", month: "{MMM} {yyyy}", day: "{d} {MMM}" } }
-            : named ? {} : { formatter: onAxis("number") }) },
+            : named ? {} : { formatter: onAxis("number"), showMaxLabel: spec.x_log || undefined }) },
         axisLine: { lineStyle: { color: tone("line") }, onZero: false }, axisTick: { show: false },
         splitLine: { show: false },
       });
       const log = panel.log && state.log;
       const values = panel.series.flatMap((one) => one.values).filter((one) => one !== null);
       option.yAxis.push({
-        type: log ? "log" : "value", gridIndex: p, scale: !panel.stacked && !panel.series.some((s) => s.shape === "bar"),
+        type: log ? "log" : "value", gridIndex: p, scale: !panel.zero && !panel.stacked && !panel.series.some((s) => s.shape === "bar"),
         ...(log ? { logBase: logBase(values) } : {}), splitNumber: tall < 120 ? 3 : 5,
         name: panel.label + (log ? ", logarithmic" : ""), nameLocation: "end", nameGap: 8,
         nameTextStyle: { ...ink(), align: "left", padding: [0, 0, 0, 8 - LEFT] },
@@ -167,7 +169,7 @@
   /** First and last position in view. */
   function view(spec, state) {
     const last = spec.x.length - 1;
-    if (!isDays(spec.x)) return [0, last];
+    if (!isDays(spec)) return [0, last];
     const [first, end] = [Date.parse(spec.x[0]), Date.parse(spec.x[last])];
     const at = (share) => first + ((end - first) * share) / 100;
     const from = spec.x.findIndex((day) => Date.parse(day) >= at(state.zoom.start) - 1);
@@ -190,7 +192,7 @@
         } }, swatch(color(series, at)), series.name));
     });
     const buttons = make("div", { class: "ranges", role: "group", "aria-label": "Range and scale" });
-    if (isDays(spec.x) && spec.x.length > 12) {
+    if (isDays(spec) && spec.x.length > 12) {
       const last = Date.parse(spec.x.at(-1)), span = last - Date.parse(spec.x[0]);
       const choose = (start, button) => {
         state.zoom = { start, end: 100 };
@@ -269,7 +271,7 @@
   function pointOption(spec, state) {
     const frame = spec.frames[state.frame];
     return {
-      animation: false, textStyle: { fontFamily: font() }, grid: { left: 14, right: 60, top: 12, bottom: 34 },
+      animation: false, textStyle: { fontFamily: font() }, grid: { left: 14, right: 84, top: 12, bottom: 34 },
       xAxis: { ...hidden, type: "value", min: Math.min(...spec.x), max: Math.max(...spec.x) },
       yAxis: { ...hidden, type: "value", min: Math.min(...spec.y), max: Math.max(...spec.y) },
       graphic: { type: "text", left: 14, bottom: 4, style: { text: spec.note, fill: tone("muted"), font: `12px ${font()}` } },
@@ -511,7 +513,8 @@
   addEventListener("resize", reach);
   document.addEventListener("toggle", reach, true);
   reach();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    for (const figure of document.querySelectorAll("figure.chart")) if (figure.redraw) figure.redraw();
-  });
+  for (const media of ["(prefers-color-scheme: dark)", "print"])
+    matchMedia(media).addEventListener("change", () => {
+      for (const figure of document.querySelectorAll("figure.chart")) if (figure.redraw) figure.redraw();
+    });
 })();

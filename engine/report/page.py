@@ -42,9 +42,9 @@ class Picture:
     png: bytes
 
 
-def without_tear_sheets(sections: Sequence[Section] = SECTIONS) -> list[Section]:
-    """The sections of a page that goes without pyfolio's sheets, which take most of the time."""
-    return [section for section in sections if section.anchor != TEAR_SHEETS]
+def sections_of(tear_sheets: bool) -> list[Section]:
+    """The page's sections, with or without pyfolio's sheets, which take most of the time."""
+    return [section for section in SECTIONS if tear_sheets or section.anchor != TEAR_SHEETS]
 
 
 def write_report(run_dir: Path, inputs: ReportInputs | None = None, sections: Sequence[Section] = SECTIONS) -> Path:

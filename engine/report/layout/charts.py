@@ -45,6 +45,7 @@ class Panel:
         series: what is drawn, the last on top.
         unit: how values are written: ``percent`` (of fractions), ``money`` (whole), ``number``.
         stacked: one on top of the other.
+        zero: the axis begins at 0; bars and stacks always do.
         log: the reader may switch to a logarithmic axis.
         growth: say by how much each series changed over the days in view.
         share: of the chart's height, relative to the other panels.
@@ -54,6 +55,7 @@ class Panel:
     series: Sequence[Series]
     unit: str = "number"
     stacked: bool = False
+    zero: bool = False
     log: bool = False
     growth: bool = False
     share: float = 1.0

@@ -29,7 +29,7 @@ def to_png(ax: Axes, simulated: bool) -> bytes:
     size = tuple(round(inches * DPI) for inches in ax.figure.get_size_inches())
     drawn = Image.frombytes("RGBA", size, buffer.getvalue()).convert("RGB")
     png = io.BytesIO()
-    drawn.quantize(COLORS, dither=Image.Dither.NONE).save(png, format="png", optimize=True)
+    drawn.quantize(COLORS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(png, format="png")
     return png.getvalue()
 
 

@@ -23,6 +23,8 @@ from clusterfolio.strategies.diversification import label_stability
 
 #: Fewer points than this are drawn on their principal components: t-SNE needs neighbours.
 LEAST_FOR_TSNE = 10
+#: About the members of a cluster; twice as many take twice the time and keep neighbours no better.
+PERPLEXITY = 15.0
 
 
 def build(inputs: ReportInputs) -> dict:
@@ -118,7 +120,7 @@ def _colors(inputs: ReportInputs) -> dict[int, str]:
 
 def _axes_note(points: pd.DataFrame) -> str:
     method = "t-SNE" if len(points) >= LEAST_FOR_TSNE else "principal components"
-    return f"{method}, no units: near means alike, far and size mean little"
+    return f"{method}, no units: near means alike"
 
 
 def stability_chart(stability: pd.DataFrame, refits: list[pd.Timestamp]) -> Lines:
@@ -129,7 +131,7 @@ def stability_chart(stability: pd.DataFrame, refits: list[pd.Timestamp]) -> Line
     marks = [(f"{day:%Y-%m-%d}", "trained anew" if number == 0 else "") for number, day in enumerate(refits)]
     return Lines(
         "Clusters that last from one decision to the next", said, days,
-        (Panel("Adjusted Rand index: the same = 1, by chance = 0", [values]),), height=220, marks=marks,
+        (Panel("Adjusted Rand index: the same = 1, by chance = 0", [values], zero=True),), height=220, marks=marks,
     )  # fmt: skip
 
 
@@ -194,7 +196,7 @@ def project(embeddings: pd.DataFrame) -> pd.DataFrame:
 def _flat(of: bytes, shape: tuple[int, int]) -> np.ndarray:
     values = np.frombuffer(of).reshape(shape)
     if len(values) >= LEAST_FOR_TSNE:
-        perplexity = min(30.0, (len(values) - 1) / 3)
+        perplexity = min(PERPLEXITY, (len(values) - 1) / 3)
         with threadpool_limits(1):  # its threads wait for one another longer than they work
             return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(values)
     if len(values) > 2 and values.shape[1] > 1:

@@ -35,7 +35,7 @@ def charts(inputs: ReportInputs) -> dict[str, Lines]:
         f"The picks were expected to make {later['expected_bets'].mean():.1f} independent bets, and made "
         f"{later['kept_bets'].mean():.1f} in the year after, on average of {len(later)} decisions."
     )
-    panel = Panel("Effective bets", lines)
+    panel = Panel("Effective bets", lines, zero=True)
     return {
         "promises": Lines(
             "Effective bets, promised and kept", said, pd.DatetimeIndex(later["date"]), (panel,), height=260

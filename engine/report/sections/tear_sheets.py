@@ -205,9 +205,10 @@ def _round_trips_sheet(returns, positions, transactions, groups, style) -> Sheet
             pyfolio.plotting.show_profit_attribution(trips)
             note += " No pictures: they need both winning and losing trades, and all went the same way."
             return Sheet(name, title, tables=tuple(tables), note=note)
-        figure = pyfolio.create_round_trip_tear_sheet(
-            returns, known, lots, sector_mappings=groups.to_dict(), estimate_intraday=False, return_fig=True
-        )
+        with _extracted(pyfolio, trips):
+            figure = pyfolio.create_round_trip_tear_sheet(
+                returns, known, lots, sector_mappings=groups.to_dict(), estimate_intraday=False, return_fig=True
+            )
         return Sheet(name, title, style.png(figure), tuple(tables), note=note)
 
 
@@ -241,6 +242,17 @@ def _round_trips(pyfolio, returns, positions, lots) -> pd.DataFrame:
     if not (closed["amount"] < 0).any():
         return pd.DataFrame()
     return pyfolio.round_trips.extract_round_trips(closed, positions.sum(axis=1) / (1 + returns))
+
+
+@contextmanager
+def _extracted(pyfolio, trips: pd.DataFrame):
+    """The sheet finds its round trips extracted already: matching lots takes as long as drawing all of it."""
+    extract = pyfolio.round_trips.extract_round_trips
+    pyfolio.round_trips.extract_round_trips = lambda *args, **kwargs: trips.copy()
+    try:
+        yield
+    finally:
+        pyfolio.round_trips.extract_round_trips = extract
 
 
 def _held(positions: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from clusterfolio.engine.report.contents import SECTIONS
 from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.charts import Lines, Panel, Series
 from clusterfolio.engine.report.layout.section import Section
-from clusterfolio.engine.report.page import Picture, left_out, render, without_tear_sheets, write_report
+from clusterfolio.engine.report.page import Picture, left_out, render, sections_of, write_report
 from clusterfolio.engine.report.sections.calendar import calendar_table, parts
 from clusterfolio.engine.report.sections.caveats import caveats, fills
 from clusterfolio.engine.report.sections.clusters import lasting, project, stability_chart
@@ -663,5 +663,5 @@ def test_a_part_year_says_so():
 
 
 def test_a_page_may_go_without_the_tear_sheets(written, inputs):
-    page = render(inputs, {}, without_tear_sheets())
+    page = render(inputs, {}, sections_of(tear_sheets=False))
     assert 'id="tearsheets"' in written.page and "tearsheet" not in page[: page.index("<script>")]

@@ -1,0 +1,273 @@
+"""The report's page in Chromium, with the network off: what it draws, how it is used, and by whom."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clusterfolio.engine.report.page import sections_of, write_report
+from tests.engine.report.test_importance import made_up
+from tests.engine.report.test_report import chart_data, fake_run
+from tests.engine.report.test_report_passport import fake_passports
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+WIDTHS = {"phone": (390, 844), "tablet": (768, 1024), "desk": (1280, 800)}
+
+
+def full_run():
+    """A made-up run with all that a page can show, pyfolio's sheets aside."""
+    plain = fake_run(300, n_decisions=8)
+    drawn = np.random.default_rng(0).normal(0.1, 0.05, 200)
+    place = {"own": 0.12, "percentile": 0.66, "p_value": 0.34, "mean": 0.1, "low": 0.02, "high": 0.18}
+    words = {
+        "claim": False, "headline": "No evidence of skill: luck alone does as well in 1 case in 3.",
+        "reading": "One test.", "supports": [], "against": ["That it beats 1/N: by 0.1."], "needed": ["Years: six."],
+        "caveats": [["Simulated data", "Made up."]],
+    }  # fmt: skip
+    evidence = {
+        "verdict": words, "claims": [], "parts": {}, "primary": None, "sharpe": None, "overfitting": None,
+        "snooping": None, "luck": {"picks": {"total_return": place, "sharpe": place, "portfolios": 200}},
+        "benchmark": "SPY",
+    }  # fmt: skip
+    days = plain.weights.index[1:]
+    stability = pd.DataFrame({"date": days, "common": 24, "joined": 0, "left": 0, "moved": 1, "adjusted_rand": 0.9})
+    baselines = pd.DataFrame(
+        {"total_return": [0.1, 0.05], "volatility": 0.1, "sharpe": [1.0, 0.5], "max_drawdown": -0.1, "turnover": 2.0,
+         "cost_bps": 9.0}, pd.Index(["this strategy", "1/N"], name="policy"),
+    )  # fmt: skip
+    return replace(
+        plain, passports=fake_passports(plain), importance=made_up(), evidence=evidence, stability=stability,
+        luck=pd.DataFrame({"kind": "picks", "total_return": drawn, "sharpe": drawn}), baselines=baselines,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return full_run()
+
+
+@pytest.fixture(scope="module")
+def path(inputs, tmp_path_factory):
+    return write_report(tmp_path_factory.mktemp("run"), inputs, sections_of(tear_sheets=False))
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: extra test-browser")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, path):
+    """Opens the page in a window of that size; whatever the browser complains of or asks for fails the test."""
+    contexts, wrong, asked = [], [], []
+
+    def call(width="desk", **options):
+        wide, high = WIDTHS[width]
+        phone = {"has_touch": True, "is_mobile": True} if width == "phone" else {}
+        context = chromium.new_context(viewport={"width": wide, "height": high}, offline=True, **phone, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        if options.get("java_script_enabled", True):
+            page.wait_for_function(
+                "[...document.querySelectorAll('figure.chart')].every((f) => f.chart || f.querySelector('table'))"
+            )
+        return page
+
+    yield call
+    for context in contexts:
+        context.close()
+    assert wrong == []
+    assert {url for url in asked if not url.startswith(("data:", "blob:"))} == {path.as_uri()}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_cut_or_sticks_out(open_page, width):
+    page = open_page(width)
+    wide = WIDTHS[width][0]
+    assert page.evaluate("document.documentElement.scrollWidth") == wide
+    for plot in page.locator(".plot").all():
+        box = plot.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= wide and box["width"] > 0.75 * wide - 120
+    shown = page.evaluate("[...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth + 1)"
+                          ".map((e) => [e.tabIndex, e.getAttribute('aria-label')])")  # fmt: skip
+    assert all(reached == 0 and "scrolls sideways" in said for reached, said in shown)
+    assert width != "phone" or shown
+
+
+@pytest.mark.parametrize(("width", "scheme"), [("desk", "light"), ("desk", "dark"), ("phone", "light")])
+def test_axe_finds_nothing_serious(open_page, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page = open_page(width, color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.get_by_role("button", name="Passport of cluster 3").click()
+    found = axe.Axe().run(page).response["violations"]
+    serious = [(one["id"], one["nodes"][0]["html"][:120], one["nodes"][0]["failureSummary"][:200]) for one in found
+               if one["impact"] in ("serious", "critical")]  # fmt: skip
+    assert serious == []
+
+
+def test_the_first_screen_holds_verdict_figures_and_curve(open_page):
+    page = open_page()
+    for part in (".sentence", ".tile >> nth=4", "#chart-account .plot"):
+        box = page.locator(part).bounding_box()
+        assert box["y"] + min(box["height"], 250) <= 800, part
+
+
+def drawn(page, name):
+    """What ECharts was given to draw, by series."""
+    series = page.evaluate(
+        f"document.getElementById('chart-{name}').chart.getOption().series.map((s) => [s.name, s.data])"
+    )
+    return {(name, at): data for at, (name, data) in enumerate(series)}
+
+
+def test_what_is_drawn_is_what_the_data_says(open_page, path, inputs):
+    page, data = open_page(), chart_data(path.read_text(encoding="utf-8"))
+    value = inputs.positions.sum(axis=1)
+    curves = drawn(page, "account")
+    net = [y for _, y in curves["Strategy", 2]]
+    assert net == pytest.approx([1e5, *value], rel=1e-6)
+    assert [x for x, _ in curves["Strategy", 2]] == data["account"]["x"]
+    points = [point for series in drawn(page, "clusters").values() for point in series]
+    assert {point["name"] for point in points} == set(inputs.embeddings["symbol"])
+    ringed = {point["name"] for point in points if point["symbolSize"] > 10}
+    last = inputs.last_clusters()
+    assert ringed == set(last.index[last["selected"]])
+
+
+def test_ranges_logarithms_series_and_keys(open_page, inputs):
+    page = open_page()
+    figure = page.locator("#chart-account")
+    says = figure.locator("output.view")
+    whole = says.inner_text()
+    figure.get_by_role("button", name="3M").click()
+    assert (
+        says.inner_text() != whole and figure.get_by_role("button", name="3M").get_attribute("aria-pressed") == "true"
+    )
+    first, last = says.inner_text().split(":")[0].split(" to ")
+    value = inputs.positions.sum(axis=1)
+    grown = value[last] / value[first] - 1
+    assert f"Strategy {grown:+.2%}".replace("-", "−") in says.inner_text()
+    figure.get_by_role("button", name="Log").click()
+    assert page.evaluate("document.getElementById('chart-account').chart.getOption().yAxis[0].type") == "log"
+    figure.get_by_role("button", name="Before costs").click()
+    assert drawn(page, "account")["Before costs", 0] == []
+    plot = figure.locator(".plot")
+    plot.focus()
+    plot.press("0")
+    page.wait_for_function(
+        "(text) => document.querySelector('#chart-account output.view').textContent === text", arg=whole
+    )
+    plot.press("End")
+    spoken = figure.locator("[role=status]").inner_text()
+    assert spoken.startswith(f"{value.index[-1]:%Y-%m-%d}") and f"{value.iloc[-1]:,.0f}" in spoken
+    plot.press("+")
+    page.wait_for_function(
+        "(text) => document.querySelector('#chart-account output.view').textContent !== text", arg=whole
+    )
+
+
+def test_pointing_at_a_day_shows_its_values(open_page, inputs):
+    page = open_page()
+    box = page.locator("#chart-account .plot").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 120)
+    tip = page.locator("#chart-account .tip").locator("xpath=..")
+    tip.wait_for()
+    day = tip.locator("strong").inner_text()
+    assert f"{inputs.positions.sum(axis=1)[day]:,.0f}" in tip.inner_text()
+
+
+def test_the_slider_goes_back_to_every_decision_and_a_symbol_is_found(open_page, inputs):
+    page = open_page()
+    figure = page.locator("#chart-clusters")
+    slider = figure.get_by_role("slider")
+    slider.focus()
+    slider.press("Home")
+    first = inputs.clusters[inputs.clusters["date"] == inputs.clusters["date"].min()].set_index("symbol")
+    assert figure.locator("output").inner_text() == f"{inputs.clusters['date'].min():%Y-%m-%d}"
+    ringed = {
+        point["name"] for series in drawn(page, "clusters").values() for point in series if point["symbolSize"] > 10
+    }
+    assert ringed == set(first.index[first["selected"]])
+    for name in ("clusters", "dendrogram"):
+        found = page.locator(f"#chart-{name}")
+        found.get_by_role("combobox").fill("0005")
+        found.get_by_role("combobox").press("Tab")
+        said = found.locator(".tip").locator("xpath=..").inner_text()
+        assert (
+            said.startswith("0005")
+            and "Cluster" in said
+            and "Sharpe ratio" in said
+            and "Picked" in said
+            and "Class" in said
+        )
+
+
+def test_views_tables_and_passports(open_page, inputs):
+    page = open_page()
+    weights = page.locator("#chart-weights")
+    weights.get_by_role("button", name="Targets by name").click()
+    targets = drawn(page, "weights")
+    assert sum(data[-1] for data in targets.values()) == pytest.approx(1.0, rel=1e-6)
+    cash = next(data for (name, _), data in targets.items() if name == "cash")
+    assert cash == pytest.approx(inputs.weights["CASH"].tolist(), rel=1e-6)
+    table = page.locator("#passports table.sortable")
+    heading = table.get_by_role("columnheader", name="Stability")
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    column = [float(text.split()[0]) for text in table.locator("tbody td:nth-child(6)").all_inner_texts()]
+    assert column == sorted(column, reverse=True)
+    page.get_by_role("button", name="Passport of cluster 3").click()
+    dialog = page.get_by_role("dialog")
+    assert "Runner-up" in dialog.inner_text()
+    page.keyboard.press("Escape")
+    assert page.get_by_role("dialog").count() == 0
+    page.get_by_role("button", name="Passport of cluster 2").click()
+    page.get_by_role("button", name="Close").click()
+    assert page.get_by_role("dialog").count() == 0
+
+
+def test_in_the_dark_charts_change_their_tones(open_page):
+    page = open_page(color_scheme="light")
+    tone = "document.getElementById('chart-account').chart.getOption().series[2].color"
+    light = page.evaluate(tone)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"(before) => {tone} !== before", arg=light)
+
+
+#: The main charts, which have pictures.
+STILLS = {"account", "luck", "weights", "clusters", "dendrogram"}
+
+
+def test_without_scripts_pictures_stand_for_the_main_charts(open_page):
+    page = open_page(java_script_enabled=False)
+    shown = {figure.get_attribute("id").removeprefix("chart-") for figure in page.locator("figure.chart").all()
+             if figure.locator("img").count() and figure.locator("img").is_visible()}  # fmt: skip
+    assert shown == STILLS
+    assert all(len(text) > 30 for text in page.locator("figure.chart img").evaluate_all("all => all.map((i) => i.alt)"))
+
+
+def test_printed_on_a4_pictures_stand_for_charts_and_nothing_is_cut(open_page):
+    page = open_page()
+    page.emulate_media(media="print")
+    assert not any(plot.is_visible() for plot in page.locator("figure:has(img) .plot").all())
+    assert all(plot.is_visible() for plot in page.locator("figure.chart:not(:has(img)) .plot").all())
+    assert {f for f in STILLS if page.locator(f"#chart-{f} img").is_visible()} == STILLS
+    page.set_viewport_size({"width": 702, "height": 1000})  # A4 within its margins
+    reach = "Math.max(...[...document.querySelectorAll('main *:not(.sr)')].map((e) => e.getBoundingClientRect().right))"
+    assert page.evaluate(reach) <= 702
+    assert page.pdf(format="A4", prefer_css_page_size=True).startswith(b"%PDF")
