@@ -9,8 +9,9 @@ import pandas as pd
 from clusterfolio.feeds.sources.simulated import BENCHMARK, SimulatedConfig, simulate
 
 MARKET = SimulatedConfig(
-    n_assets=36, n_clusters=4, start="2023-01-03", end="2024-12-31", within=0.7, skill=0.5, turnover=0.0, flaws=False
-)
+    n_assets=36, n_clusters=4, start="2023-01-03", end="2024-12-31", structure="blocks", within=0.7, skill=0.5,
+    turnover=0.0, flaws=False,
+)  # fmt: skip
 
 QUICK = (
     "train.epochs=1",

@@ -2,12 +2,14 @@
 
 Every asset's daily return, converted into US dollars, is
 
-    drift + volatility * regime_t * (market_t + cluster_t + own_t)
+    drift + volatility * shock_t
 
-with the three parts weighted so that two assets of one cluster correlate ``within`` and two of different clusters
-``between``. ``drift`` is the cash rate plus the asset's true Sharpe ratio times its volatility. Prices are stated as a
-vendor without adjustments would: in the quote currency, with dividends and splits beside them, on the sessions of the
-asset's own exchange. ``truth`` tells what was planted; nothing that uses the market should read it.
+``drift`` is the cash rate plus the asset's true Sharpe ratio times its volatility. How the shocks of different assets
+move together is the structure: "market", as hard to tell apart as real assets (``simulated_structure``), or "blocks",
+the textbook's, where a regime multiplies market_t + cluster_t + own_t, weighted so that two assets of one cluster
+correlate ``within`` and two of different clusters ``between``. Prices are stated as a vendor without adjustments would:
+in the quote currency, with dividends and splits beside them, on the sessions of the asset's own exchange. ``truth``
+tells what was planted; nothing that uses the market should read it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,16 @@ import pandas as pd
 from clusterfolio.feeds.calendar import sessions
 from clusterfolio.feeds.raw import RawBars, RawData
 from clusterfolio.feeds.sources.simulated_bars import FLAWS, WEEKDAYS_PER_YEAR, make_bars, with_flaw
+from clusterfolio.feeds.sources.simulated_structure import (
+    MISTOLD,
+    Homes,
+    Loadings,
+    group_sizes,
+    homes,
+    kinds_in_block,
+    shocks,
+    swings,
+)
 from clusterfolio.feeds.universe import CLASS_COSTS, FOREIGN_SHARE_COSTS
 
 BENCHMARK = "SIM.MKT"
@@ -70,6 +82,11 @@ EXCHANGES = ("XNYS", *(calendar for _, _, calendar, _ in LISTINGS.values()))
 
 SECTORS = ("Technology", "Health Care", "Financials", "Energy", "Industrials", "Utilities", "Materials", "Real Estate")
 
+#: Sectors of the kinds of shares in the block of a "market".
+SECTORS_OF_BLOCK = ("Consumer Discretionary", "Communication Services", "Consumer Staples")
+
+STRUCTURES = ("market", "blocks")
+
 BILL_VOLATILITY = 0.003
 TAIL_DF = 5
 CRISIS = {"begins": 1 / 250, "ends": 1 / 60, "volatility": 2.0}
@@ -82,9 +99,12 @@ class SimulatedConfig:
     Attributes:
         n_assets: assets beside the benchmark.
         start, end: first and last day, inclusive.
-        n_clusters: planted clusters, of equal size within one asset; each holds one asset class.
+        structure: how assets move together. "market": as hard to tell apart as real ones, with a large block of shares,
+            nested and overlapping groups, members that change, closes at other hours. "blocks": clusters of equal size
+            within one asset, every pair of which correlates `within` inside and `between` across.
+        n_clusters: planted clusters; each holds one asset class.
         asset_classes: classes to draw from; empty = all of ``CLASS_TRAITS``.
-        within, between: correlation of daily US dollar returns inside a cluster and across clusters.
+        within, between: correlation of daily US dollar returns inside a cluster and across clusters; of "blocks" only.
         sharpe: mean true Sharpe ratio in excess of cash, annualised.
         skill: standard deviation of the true Sharpe ratios inside a cluster: what there is to find. 0 = all are equal,
             past performance tells nothing; 0.5 is already more than any real market holds.
@@ -100,6 +120,7 @@ class SimulatedConfig:
     n_assets: int = 320
     start: str = "2021-01-04"
     end: str = "2025-12-31"
+    structure: str = "market"
     n_clusters: int = 20
     asset_classes: tuple[str, ...] = ()
     within: float = 0.5
@@ -117,8 +138,14 @@ class SimulatedConfig:
     def __post_init__(self):
         if not 1 <= self.n_clusters <= self.n_assets:
             raise ValueError(f"n_clusters must be between 1 and n_assets={self.n_assets}, got {self.n_clusters}")
+        if self.structure not in STRUCTURES:
+            raise ValueError(f"structure: got {self.structure!r}, expected one of {', '.join(STRUCTURES)}")
         if not 0 <= self.between <= self.within <= 1:
             raise ValueError(f"need 0 <= between <= within <= 1, got between={self.between}, within={self.within}")
+        if self.structure == "market" and (self.within, self.between) != (type(self).within, type(self).between):
+            raise ValueError(
+                f"within, between: got {self.within} and {self.between}, which are read with structure = 'blocks' only"
+            )
         if self.skill < 0:
             raise ValueError(f"skill must not be negative, got {self.skill}")
         for name in ("foreign", "turnover"):
@@ -134,16 +161,24 @@ class SimulatedConfig:
 def truth(config: SimulatedConfig) -> pd.DataFrame:
     """What is planted, by symbol (the benchmark is not among them).
 
-    Columns: ``asset_class``, ``planted_cluster`` (int), ``sharpe`` (true, annualised, in excess of cash),
+    Columns: ``asset_class``, ``planted_cluster`` (int), ``moves`` (day from which on the asset belongs to another one,
+    NaT = never) and ``later_cluster`` (that one; see ``planted_on``), ``sharpe`` (true, annualised, in excess of cash),
     ``volatility`` (annual), ``currency``, ``calendar``, ``listed`` and ``delisted`` (first and last possible day),
     ``flaw`` (a name in ``FLAWS`` or empty), ``sector``, ``region``.
     """
     rng = np.random.default_rng([config.seed, 0])
-    allowed = config.asset_classes or tuple(CLASS_TRAITS)
-    pattern = [name for name in CLASS_OF_CLUSTER if name in allowed]
-    cluster = np.arange(config.n_assets) % config.n_clusters
-    table = pd.DataFrame({"asset_class": [pattern[k % len(pattern)] for k in cluster], "planted_cluster": cluster})
-    table = table.sort_values("planted_cluster", kind="stable", ignore_index=True)
+    classes, days = _classes(config), pd.bdate_range(config.start, config.end)
+    if config.structure == "market":
+        cluster = np.repeat(np.arange(config.n_clusters), group_sizes(config.n_assets, config.n_clusters))
+    else:
+        cluster = np.sort(np.arange(config.n_assets) % config.n_clusters)
+    table = pd.DataFrame({"asset_class": [classes[k] for k in cluster], "planted_cluster": cluster})
+    own = np.random.default_rng([config.seed, 4])
+    moved = Homes(cluster, np.full(len(cluster), len(days)), cluster)
+    if config.structure == "market":
+        moved = homes(cluster, classes, len(days), own)
+    table["moves"] = days.append(pd.DatetimeIndex([pd.NaT]))[moved.day]
+    table["later_cluster"] = moved.later
 
     deviation = pd.Series(rng.standard_normal(len(table))).groupby(table["planted_cluster"]).transform(_standardised)
     typical = table["asset_class"].map({name: traits[1] for name, traits in CLASS_TRAITS.items()})
@@ -156,9 +191,7 @@ def truth(config: SimulatedConfig) -> pd.DataFrame:
     shares = table.index[table["asset_class"] == "equity"]
     table["currency"] = [_quote_currency(symbol) for symbol in table.index]
     table["calendar"] = np.where(table["asset_class"] == "forex", "weekdays", "XNYS")
-    table["sector"] = np.where(
-        table["asset_class"] == "equity", np.array(SECTORS)[table["planted_cluster"] % len(SECTORS)], ""
-    )
+    table["sector"] = _sectors(table, classes, config, own)
     table["region"] = np.where(table["asset_class"] == "forex", "Global", "United States")
     if all(rate in table.index for rate, *_ in LISTINGS.values()):
         abroad = rng.choice(shares, round(config.foreign * len(shares)), replace=False)
@@ -169,7 +202,6 @@ def truth(config: SimulatedConfig) -> pd.DataFrame:
     table["listed"], table["delisted"] = pd.Timestamp(config.start), pd.Timestamp(config.end)
     table["flaw"] = ""
     free = rng.permutation([symbol for symbol in table.index if symbol not in FOREX])
-    days = pd.bdate_range(config.start, config.end)
     n_moved = round(config.turnover * len(table))
     late, early, flawed = free[:n_moved], free[n_moved : 2 * n_moved], free[2 * n_moved :]
     table.loc[late, "listed"] = days[(rng.uniform(0.1, 0.8, len(late)) * len(days)).astype(int)]
@@ -178,6 +210,15 @@ def truth(config: SimulatedConfig) -> pd.DataFrame:
         flawed = flawed[: max(len(FLAWS), len(table) // 12)]
         table.loc[flawed, "flaw"] = np.resize(FLAWS, len(flawed))
     return table
+
+
+def planted_on(planted: pd.DataFrame, day: pd.Timestamp | str) -> pd.Series:
+    """The planted cluster of every asset on a day, by symbol.
+
+    Args:
+        planted: as ``truth`` tells it.
+    """
+    return planted["planted_cluster"].where(~(planted["moves"] <= pd.Timestamp(day)), planted["later_cluster"])
 
 
 def simulate(config: SimulatedConfig | None = None) -> RawData:
@@ -210,6 +251,27 @@ def simulate(config: SimulatedConfig | None = None) -> RawData:
     return RawData(bars, _assets(planted), {}, simulated=True)
 
 
+def _classes(config: SimulatedConfig) -> list[str]:
+    """The asset class of each cluster."""
+    allowed = config.asset_classes or tuple(CLASS_TRAITS)
+    pattern = [name for name in CLASS_OF_CLUSTER if name in allowed]
+    return [pattern[k % len(pattern)] for k in range(config.n_clusters)]
+
+
+def _sectors(
+    planted: pd.DataFrame, classes: list[str], config: SimulatedConfig, rng: np.random.Generator
+) -> np.ndarray:
+    """What a user is told of shares; in a "market" some of it says nothing of how they move."""
+    shares, cluster = (planted["asset_class"] == "equity").to_numpy(), planted["planted_cluster"].to_numpy()
+    if config.structure == "blocks":
+        return np.where(shares, np.array(SECTORS)[cluster % len(SECTORS)], "")
+    every = np.array((*SECTORS, *SECTORS_OF_BLOCK))
+    rank = np.cumsum([name == "equity" for name in classes]) - 2  # the block is the first
+    told = np.where(cluster == 0, len(SECTORS) + kinds_in_block(len(planted)), rank[cluster] % len(SECTORS))
+    told = np.where(rng.random(len(planted)) < MISTOLD, rng.integers(len(every), size=len(planted)), told)
+    return np.where(shares, every[told], "")
+
+
 def _standardised(values: pd.Series) -> pd.Series:
     """Mean 0 and (population) standard deviation 1; a cluster of one has nothing to spread."""
     return (values - values.mean()) / values.std(ddof=0) if len(values) > 1 else values * 0.0
@@ -233,6 +295,10 @@ def _quote_currency(symbol: str) -> str:
 
 def _dollar_log_returns(planted: pd.DataFrame, n_days: int, config: SimulatedConfig) -> np.ndarray:
     """Log returns in US dollars on every weekday, shape ``(n_days, n_assets)``."""
+    daily = planted["volatility"].to_numpy() / np.sqrt(WEEKDAYS_PER_YEAR)
+    drift = (config.cash_rate + planted["sharpe"] * planted["volatility"]).to_numpy() / WEEKDAYS_PER_YEAR
+    if config.structure == "market":
+        return drift - daily**2 / 2 + daily * _of_a_market(planted, n_days, config)
     streams = np.random.default_rng([config.seed, 1]).spawn(4)
     cluster = planted["planted_cluster"].to_numpy()
 
@@ -241,23 +307,31 @@ def _dollar_log_returns(planted: pd.DataFrame, n_days: int, config: SimulatedCon
             return stream.standard_normal((n_days, n_series))
         return stream.standard_t(TAIL_DF, (n_days, n_series)) * np.sqrt((TAIL_DF - 2) / TAIL_DF)
 
-    shocks = np.sqrt(config.between) * draw(streams[0], 1)
-    shocks = shocks + np.sqrt(config.within - config.between) * draw(streams[1], config.n_clusters)[:, cluster]
-    shocks = shocks + np.sqrt(1 - config.within) * draw(streams[2], len(planted))
-    regime = _regime(streams[3], n_days)[:, None] if config.regimes else np.ones((n_days, 1))
-    daily = planted["volatility"].to_numpy() / np.sqrt(WEEKDAYS_PER_YEAR) * regime
-    drift = (config.cash_rate + planted["sharpe"] * planted["volatility"]).to_numpy() / WEEKDAYS_PER_YEAR
-    return drift - daily**2 / 2 + daily * shocks
+    found = np.sqrt(config.between) * draw(streams[0], 1)
+    found = found + np.sqrt(config.within - config.between) * draw(streams[1], config.n_clusters)[:, cluster]
+    found = found + np.sqrt(1 - config.within) * draw(streams[2], len(planted))
+    daily = daily * (swings(_crises(streams[3], n_days), CRISIS["volatility"]) if config.regimes else 1.0)
+    return drift - daily**2 / 2 + daily * found
 
 
-def _regime(rng: np.random.Generator, n_days: int) -> np.ndarray:
-    """Multiplier of every volatility by day, with a mean square of 1."""
+def _of_a_market(planted: pd.DataFrame, n_days: int, config: SimulatedConfig) -> np.ndarray:
+    """The shocks of structure "market", ``(n_days, n_assets)``."""
+    of_crises, of_loadings, of_shocks = np.random.default_rng([config.seed, 5]).spawn(3)
+    days = pd.bdate_range(config.start, config.end)
+    day = np.where(planted["moves"].isna(), n_days, days.searchsorted(planted["moves"]))
+    belong = Homes(planted["planted_cluster"].to_numpy(), day, planted["later_cluster"].to_numpy())
+    loadings = Loadings(belong, _classes(config), of_loadings)
+    crises = _crises(of_crises, n_days) if config.regimes else None
+    return shocks(loadings, planted["calendar"].to_numpy(), crises, of_shocks, n_days)
+
+
+def _crises(rng: np.random.Generator, n_days: int) -> np.ndarray:
+    """Which days are of a crisis, bool ``(n_days,)``."""
     crisis, states = False, np.empty(n_days, dtype=bool)
     for day, draw in enumerate(rng.random(n_days)):
         crisis = draw >= CRISIS["ends"] if crisis else draw < CRISIS["begins"]
         states[day] = crisis
-    multiplier = np.where(states, CRISIS["volatility"], 1.0)
-    return multiplier / np.sqrt(np.mean(multiplier**2))
+    return states
 
 
 def _log_dollars_per_unit(levels: pd.DataFrame, currency: str) -> pd.Series:

@@ -149,7 +149,8 @@ def test_years_without_prices_are_refused(panel):
 
 
 def test_the_command_runs_on_a_folder_of_anyones_prices(tmp_path, monkeypatch, capsys):
-    config = SimulatedConfig(n_assets=30, n_clusters=5, start="2021-01-04", end="2023-12-29", within=0.7, flaws=False)
+    config = SimulatedConfig(n_assets=30, n_clusters=5, start="2021-01-04", end="2023-12-29", structure="blocks",
+                             within=0.7, flaws=False)  # fmt: skip
     write_market(tmp_path / "prices", config)
     options = ["--path", str(tmp_path / "prices"), "--benchmark", BENCHMARK, "--years", "2023", "--methods"]
     monkeypatch.setattr("sys.argv", ["embedding", *options, "classical", "--json"])

@@ -25,8 +25,8 @@ def fitted(panel, **train):
 
 @pytest.mark.acceptance
 def test_planted_clusters_are_found_in_a_simulated_market(capsys):
-    config = SimulatedConfig(n_assets=300, regimes=False, flaws=False, foreign=0, turnover=0, n_bills=0, seed=3,
-                             start="2022-01-03", end="2024-12-31")  # fmt: skip
+    config = SimulatedConfig(n_assets=300, structure="blocks", regimes=False, flaws=False, foreign=0, turnover=0,
+                             n_bills=0, seed=3, start="2022-01-03", end="2024-12-31")  # fmt: skip
     raw = simulate(config)
     panel, _ = build_panel(raw, benchmark=BENCHMARK, known=raw.assets)
     panel = with_features(panel)

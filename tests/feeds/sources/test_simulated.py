@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from clusterfolio.feeds.ingest import build_panel
+from clusterfolio.feeds.sources import simulated_structure
 from clusterfolio.feeds.sources.simulated import (
     BENCHMARK,
     BILL_VOLATILITY,
@@ -12,12 +13,14 @@ from clusterfolio.feeds.sources.simulated import (
     FOREX,
     LISTINGS,
     SimulatedConfig,
+    planted_on,
     simulate,
     truth,
 )
 from clusterfolio.feeds.sources.simulated_bars import FLAWS
+from clusterfolio.feeds.sources.simulated_structure import Homes, Loadings, group_sizes, shocks
 
-CLEAN = SimulatedConfig(regimes=False, flaws=False, foreign=0.0, turnover=0.0)
+CLEAN = SimulatedConfig(structure="blocks", regimes=False, flaws=False, foreign=0.0, turnover=0.0)
 LONG = replace(CLEAN, n_assets=60, n_clusters=6, start="1990-01-01", end="2024-12-31", asset_classes=("equity",))
 
 
@@ -77,6 +80,62 @@ def test_returns_correlate_as_planted_inside_and_between_clusters():
     apart = ~np.eye(len(traded), dtype=bool)
     assert correlation[same & apart].mean() == pytest.approx(0.5, abs=0.03)
     assert correlation[~same].mean() == pytest.approx(0.1, abs=0.03)
+
+
+def test_a_market_has_a_large_block_unequal_groups_and_members_that_move_within_their_class(default_truth):
+    sizes = default_truth["planted_cluster"].value_counts()
+    assert sizes.index[0] == 0 and 0.2 < sizes.iloc[0] / len(default_truth) < 0.3 and sizes.iloc[1] > 2 * sizes.iloc[-1]
+    moved = default_truth[default_truth["moves"].notna()]
+    assert 0.1 < len(moved) / len(default_truth) < 0.4 and (moved["planted_cluster"] != moved["later_cluster"]).all()
+    class_of = default_truth.groupby("planted_cluster")["asset_class"].first()
+    assert (class_of[moved["later_cluster"]].to_numpy() == moved["asset_class"]).all()
+    one = moved.index[0]
+    day = moved.loc[one, "moves"]
+    assert planted_on(default_truth, day - pd.Timedelta(days=1))[one] == moved.loc[one, "planted_cluster"]
+    assert planted_on(default_truth, day)[one] == moved.loc[one, "later_cluster"]
+    pd.testing.assert_series_equal(
+        planted_on(default_truth, "2021-01-04"), default_truth["planted_cluster"], check_names=False
+    )
+
+
+def test_a_market_s_shocks_have_variance_1_and_the_loadings_correlation():
+    """Gaussian, without drift of the factors: what the loadings say is what comes out."""
+    rng = np.random.default_rng(0)
+    classes = ["equity", "equity", "etf", "government_bond", "commodity", "forex"]
+    groups = np.repeat(np.arange(6), group_sizes(60, 6))
+    never = Homes(groups, np.full(60, 60_000), groups)
+    loadings = Loadings(never, classes, rng)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulated_structure, "DRIFT", 0.0)
+        found = shocks(loadings, np.full(60, "XNYS"), None, rng, 60_000)
+    expected = loadings.on(0, np.ones(loadings.n_factors))
+    expected = expected @ expected.T
+    np.fill_diagonal(expected, 1.0)
+    np.testing.assert_allclose(np.cov(found.T), expected, atol=0.03)
+
+
+def test_an_exchange_that_closes_earlier_answers_on_the_next_day():
+    rng = np.random.default_rng(1)
+    groups = np.zeros(3, dtype=int)
+    loadings = Loadings(Homes(groups, np.full(3, 5000), groups), ["equity"], rng)
+    one = np.array(["XNYS", "XETR", "XTKS"])
+    found = shocks(loadings, one, None, rng, 5000)
+    weights = loadings.on(0, np.ones(loadings.n_factors))
+    for at, known in ((1, 0.7), (2, 0.35)):
+        whole = weights[0] @ weights[at]
+        assert np.mean(found[:, 0] * found[:, at]) == pytest.approx(known * whole, abs=0.05)
+        assert np.mean(found[:-1, 0] * found[1:, at]) == pytest.approx((1 - known) * whole, abs=0.05)
+
+
+def test_correlations_rise_in_a_crisis_and_tails_are_heavy():
+    rng = np.random.default_rng(2)
+    groups = np.zeros(40, dtype=int)
+    loadings = Loadings(Homes(groups, np.full(40, 8000), groups), ["equity"], rng)
+    crises = np.arange(8000) % 1000 < 150
+    found = shocks(loadings, np.full(40, "XNYS"), crises, rng, 8000)
+    within, calm = (np.corrcoef(found[days].T)[np.triu_indices(40, 1)].mean() for days in (crises, ~crises))
+    assert within > calm + 0.1 and pd.DataFrame(found).kurt().median() > 1.5
+    assert found.std(axis=0) == pytest.approx(np.ones(40), abs=0.15)
 
 
 def test_all_true_sharpe_ratios_are_equal_without_skill():
@@ -210,7 +269,11 @@ def test_every_kind_of_flaw_is_planted_where_the_truth_says_so(default, default_
 
 def test_impossible_settings_are_refused_by_name():
     with pytest.raises(ValueError, match=r"within=0\.1"):
-        SimulatedConfig(within=0.1, between=0.5)
+        SimulatedConfig(structure="blocks", within=0.1, between=0.5)
+    with pytest.raises(ValueError, match=r"within, between: got 0\.7 and 0\.1, which are read with structure ="):
+        SimulatedConfig(within=0.7)
+    with pytest.raises(ValueError, match="structure: got 'wild', expected one of market, blocks"):
+        SimulatedConfig(structure="wild")
     with pytest.raises(ValueError, match="n_clusters must be between 1 and n_assets=5, got 20"):
         SimulatedConfig(n_assets=5)
     with pytest.raises(ValueError, match="unknown \\['shares'\\]; available: equity"):
@@ -236,5 +299,5 @@ def test_ingestion_recovers_the_planted_market(default, default_truth):
     np.testing.assert_allclose(realised / whole["volatility"], 1, atol=0.3)
     correlation = returns.corr().to_numpy()
     same = whole["planted_cluster"].to_numpy()[:, None] == whole["planted_cluster"].to_numpy()
-    assert correlation[same & ~np.eye(len(whole), dtype=bool)].mean() == pytest.approx(0.5, abs=0.05)
-    assert correlation[~same].mean() == pytest.approx(0.1, abs=0.05)
+    inside, across = correlation[same & ~np.eye(len(whole), dtype=bool)].mean(), correlation[~same].mean()
+    assert inside > 0.35 and 0.1 < across < 0.35 and inside > across + 0.15
