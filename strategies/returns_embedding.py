@@ -43,12 +43,12 @@ class EmbeddedReturns:
         return pd.DataFrame(unit_sphere(KINDS[self.config.kind](returns, self)), index=symbols)
 
     def resampled(self, symbols: list[str], n_resamples: int, random_state: int) -> Iterator[np.ndarray]:
-        """``rows`` again, of stretches of days drawn with replacement, in the order of time."""
+        """``rows`` again, of stretches of days drawn with replacement, in the order of time; in single precision."""
         stretches = np.array_split(np.arange(len(self.returns)), min(STRETCHES, len(self.returns)))
         rng = np.random.default_rng(random_state)
         for drawn in rng.integers(len(stretches), size=(n_resamples, len(stretches))):
             days = np.concatenate([stretches[at] for at in np.sort(drawn)])
-            yield replace(self, returns=self.returns.iloc[days]).rows(symbols).to_numpy()
+            yield replace(self, returns=self.returns.iloc[days].astype(np.float32)).rows(symbols).to_numpy()
 
 
 def attended(products: np.ndarray, config: EmbeddingConfig, n_components: int) -> np.ndarray:
@@ -76,7 +76,7 @@ def by_pca(returns: np.ndarray, embedded: EmbeddedReturns) -> np.ndarray:
 def by_search(returns: np.ndarray, embedded: EmbeddedReturns) -> np.ndarray:
     """The searched label beside the attended place: Ward's clustering of these rows gives the labels back."""
     expected = expected_correlation(returns)
-    place = attended(expected, embedded.config, START_COMPONENTS)
+    place = attended(expected.astype(returns.dtype), embedded.config, START_COMPONENTS)
     labels = searched(expected, place, embedded)
     of_place = unit_sphere(place[:, : embedded.config.components or place.shape[1]])
     return np.hstack([np.sqrt(OF_LABEL) * np.eye(labels.max() + 1)[labels], np.sqrt(OF_PLACE) * of_place])
