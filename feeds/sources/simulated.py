@@ -98,13 +98,15 @@ class SimulatedConfig:
 
     Attributes:
         n_assets: assets beside the benchmark.
-        start, end: first and last day, inclusive.
+        start: first day.
+        end: last day, inclusive.
         structure: how assets move together. "market": as hard to tell apart as real ones, with a large block of shares,
             nested and overlapping groups, members that change, closes at other hours. "blocks": clusters of equal size
             within one asset, every pair of which correlates `within` inside and `between` across.
         n_clusters: planted clusters; each holds one asset class.
         asset_classes: classes to draw from; empty = all of ``CLASS_TRAITS``.
-        within, between: correlation of daily US dollar returns inside a cluster and across clusters; of "blocks" only.
+        within: correlation of daily US dollar returns inside a cluster; of "blocks" only.
+        between: the same across clusters; of "blocks" only.
         sharpe: mean true Sharpe ratio in excess of cash, annualised.
         skill: standard deviation of the true Sharpe ratios inside a cluster: what there is to find. 0 = all are equal,
             past performance tells nothing; 0.5 is already more than any real market holds.
