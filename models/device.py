@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
+
+from clusterfolio.models import openmp
+
+openmp.settle()
+
+logger = logging.getLogger(__name__)
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -34,10 +42,20 @@ def torch_threads(threads: int) -> Iterator[int]:
     before = torch.get_num_threads()
     if threads:
         torch.set_num_threads(threads)
+    if torch.get_num_threads() > 1 and openmp.spinning:
+        _say_that_threads_spin()
     try:
         yield torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
+
+
+@cache
+def _say_that_threads_spin() -> None:
+    logger.warning(
+        "torch was imported before clusterfolio.models, so its threads wait by spinning: where other programs run too, "
+        "they take several times as long; import clusterfolio.models first, or set OMP_WAIT_POLICY=PASSIVE"
+    )
 
 
 @contextmanager

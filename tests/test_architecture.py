@@ -175,7 +175,10 @@ def test_frameworks_stay_in_their_rooms(path):
 
 
 def test_package_inits_are_empty():
-    inits = [path for path in MODULES if path.name == "__init__.py" and path.parent.name != "clusterfolio"]
+    # That of models says how threads wait, which must stand in front of torch.
+    inits = [
+        path for path in MODULES if path.name == "__init__.py" and path.parent.name not in ("clusterfolio", "models")
+    ]
     assert not [label(path) for path in inits if path.read_text().strip()]
 
 

@@ -25,6 +25,8 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import clusterfolio.models  # noqa: F401  # isort: skip - before torch, so that its threads sleep while they wait
+
 import numpy as np
 import torch
 from torch import nn
