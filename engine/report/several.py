@@ -16,8 +16,8 @@ from clusterfolio.feeds.writing import replacing
 
 logger = logging.getLogger(__name__)
 
-#: Tones that ``page.css`` has for series without a role.
-PALETTE = 10
+#: Tones of ``page.css`` for results; c2 is close to the benchmark's.
+TONES = ("c0", "c1", "c4", "c6", "c3", "c5", "c7", "c8", "c9")
 
 TEMPLATE = Path(__file__).with_name("several.html")
 
@@ -65,7 +65,7 @@ def charts(found: SideBySide) -> dict[str, Chart]:
     value = pd.concat([start, value])
     depth = value / value.cummax() - 1
     # One tone each in both panels.
-    tones = {name: f"c{at % PALETTE}" if name in found.claims else "benchmark" for at, name in enumerate(value)}
+    tones = {name: TONES[at % len(TONES)] if name in found.claims else "benchmark" for at, name in enumerate(value)}
     lines, falls = ([Series(str(name), table[name], tones[name]) for name in table] for table in (value, depth))
     ranked = found.figures.sort_values("sharpe", ascending=False, kind="stable")
     finding = "; ".join(
