@@ -11,6 +11,7 @@ import pandas as pd
 
 from clusterfolio.feeds.features import FeatureConfig, with_features
 from clusterfolio.feeds.panel import Panel
+from clusterfolio.models.blas import one_blas_thread
 from clusterfolio.models.clustering import Ward
 from clusterfolio.models.windows import Windows
 from clusterfolio.strategies.allocation import Allocator
@@ -170,6 +171,7 @@ class ClusterPolicy:
             self._labels[id(origin_of(panel)), panel.dates[-1]] = origin_of(panel), clusters.labels
         return Decision.of(panel.dates[-1], clusters, self.hold(clusters, panel, state))
 
+    @one_blas_thread
     def cluster(self, panel: Panel) -> Clusters:
         """Who may be held at the close of the panel's last day, in groups of what behaves alike."""
         asof = panel.dates[-1]

@@ -37,6 +37,7 @@ from clusterfolio.engine.run_dir.artifacts import MODEL_DIR
 from clusterfolio.engine.run_dir.finished import FinishedRun, reopen
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 from clusterfolio.feeds.writing import write_json, write_table
+from clusterfolio.models.blas import one_blas_thread
 from clusterfolio.strategies.allocation import ALONE
 from clusterfolio.strategies.embedding import ENCODED
 from clusterfolio.strategies.sharpe import sharpe_ratio
@@ -100,6 +101,7 @@ def write(found: Assessment, folder: Path) -> None:
     write_table(folder / BASELINES_FILE, found.baselines)
 
 
+@one_blas_thread
 def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | None = None) -> Assessment:
     """Work out how far a run can be believed; nothing of it changes the run.
 

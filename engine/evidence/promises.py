@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
+from clusterfolio.models.blas import one_blas_thread
 from clusterfolio.models.promise import expected_correlation, search
 from clusterfolio.strategies.diversification import (
     between_clusters,
@@ -56,6 +57,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@one_blas_thread
 def promises(decisions: Sequence[Decision], panel: Panel) -> pd.DataFrame:
     """A row per decision that states clusters and picks two names or more; columns ``COLUMNS``.
 

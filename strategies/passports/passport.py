@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
+from clusterfolio.models.blas import one_blas_thread
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.cluster_stability import cluster_stability
 from clusterfolio.strategies.diversification import correlations, log_returns
@@ -154,6 +155,7 @@ def passports(decisions: Sequence[Decision], known: dict[pd.Timestamp, pd.DataFr
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
 
 
+@one_blas_thread
 def known_facts(
     decision: Decision, panel: Panel, policy: ClusterPolicy, state: PortfolioState, random_state: int = 0
 ) -> pd.DataFrame:

@@ -27,9 +27,13 @@ def to_png(ax: Axes, simulated: bool) -> bytes:
     buffer = io.BytesIO()
     ax.figure.savefig(buffer, format="rgba", dpi=DPI, facecolor="white")
     size = tuple(round(inches * DPI) for inches in ax.figure.get_size_inches())
-    drawn = Image.frombytes("RGBA", size, buffer.getvalue()).convert("RGB")
+    return compact(Image.frombytes("RGBA", size, buffer.getvalue()), COLORS)
+
+
+def compact(drawn: Image.Image, colors: int) -> bytes:
+    """A drawing as PNG with a palette."""
     png = io.BytesIO()
-    drawn.quantize(COLORS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(png, format="png")
+    drawn.convert("RGB").quantize(colors, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(png, format="png")
     return png.getvalue()
 
 

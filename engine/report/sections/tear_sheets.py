@@ -12,8 +12,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.dates import DateLocator
+from matplotlib.ticker import FuncFormatter
+from PIL import Image
 
-from clusterfolio.engine.report.layout.plots import date_axis, mark_simulated
+from clusterfolio.engine.report.layout.plots import compact, date_axis, mark_simulated
 from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.report.sections.holdings import groups_held
 from clusterfolio.engine.run_dir.tables import ReportInputs
@@ -28,7 +30,7 @@ NOTHING_HELD = "the strategy held nothing but cash"
 LEAST_ROUND_TRIPS = 5
 #: Round trips are matched share by share: positions are counted in at most so many lots.
 LOTS = 500
-SHEET_DPI = 72
+SHEET_DPI, SHEET_COLORS = 72, 256
 #: A table with more columns than this is turned on its side.
 WIDE = 8
 
@@ -94,6 +96,15 @@ def tear_sheets(
     return sheets
 
 
+def plain(value: float, _position: int | None = None) -> str:
+    """A label of a logarithmic axis.
+
+    >>> plain(1.25), plain(10.0)
+    ('1.25', '10')
+    """
+    return f"{value:g}"
+
+
 @dataclass(frozen=True)
 class _Style:
     """How the captured figures and tables are written out."""
@@ -109,6 +120,9 @@ class _Style:
                 axes.tick_params(axis="x", rotation=0)
                 for label in axes.get_xticklabels():
                     label.set_horizontalalignment("center")
+            if axes.get_yscale() == "log":  # its own labels are formulas, which are not read here: a symbol may be $_$
+                for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                    formatter(FuncFormatter(plain))
             if self.currency != "USD":
                 axes.set_xlabel(axes.get_xlabel().replace("$", self.currency))
                 axes.set_ylabel(axes.get_ylabel().replace("$", self.currency))
@@ -116,7 +130,7 @@ class _Style:
             mark_simulated(figure)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=SHEET_DPI, bbox_inches="tight", facecolor="white")
-        return buffer.getvalue()
+        return compact(Image.open(buffer), SHEET_COLORS)
 
     def table(self, table, name=None, float_format=None, formatters=None, header_rows=None) -> SheetTable:
         """What pyfolio's ``print_table`` is given, as text; a wide table is turned on its side."""

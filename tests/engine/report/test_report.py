@@ -25,7 +25,7 @@ from clusterfolio.engine.report.page import Picture, left_out, render, sections_
 from clusterfolio.engine.report.sections.calendar import calendar_table, parts
 from clusterfolio.engine.report.sections.caveats import caveats, fills
 from clusterfolio.engine.report.sections.clusters import lasting, project, stability_chart
-from clusterfolio.engine.report.sections.holdings import picks
+from clusterfolio.engine.report.sections.holdings import groups_held, picks
 from clusterfolio.engine.report.sections.run import facts
 from clusterfolio.engine.report.sections.summary import account, plot_drawdowns, plot_equity
 from clusterfolio.engine.report.sections.tear_sheets import LOTS, Sheet, in_lots, tear_sheets
@@ -518,6 +518,23 @@ def test_a_run_without_training_or_record_of_it_has_a_page(clusterless):
 def test_a_page_with_every_section_leaves_nothing_out(inputs):
     full = [section for section in SECTIONS if not section.absent(inputs)]
     assert left_out(inputs, full) == "" and "Left out" not in render(inputs, {}, full)
+
+
+def test_labels_of_a_logarithmic_axis_are_numbers(inputs, monkeypatch):
+    """No label on a sheet is a formula: they are written as they stand, since a symbol may be $_$."""
+    seen = []
+
+    def drawn(figure, *args, **kwargs):
+        figure.canvas.draw()
+        seen.extend(label.get_text() for axes in figure.axes for which in ("major", "minor")
+                    for label in axes.yaxis.get_ticklabels(which=which))  # fmt: skip
+        return original(figure, *args, **kwargs)
+
+    original = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", drawn)
+    with matplotlib.rc_context({"text.parse_math": False}):
+        tear_sheets(inputs.returns, inputs.positions, inputs.transactions, groups_held(inputs)[0], "USD", True)
+    assert len(seen) > 20 and not [text for text in seen if "mathdefault" in text]
 
 
 def test_a_section_of_ones_own_is_one_entry(inputs, tmp_path):
