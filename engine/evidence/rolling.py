@@ -8,7 +8,7 @@ import pandas as pd
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 
 #: Sessions of a window (half a year), and of those on whose returns losses are judged (a year).
-WINDOW, LOSS_WINDOW = 126, 252
+WINDOW, LOSS_WINDOW = SESSIONS_PER_YEAR // 2, SESSIONS_PER_YEAR
 
 #: A loss that one session in twenty exceeds.
 LEVEL = 0.05

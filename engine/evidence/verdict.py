@@ -101,7 +101,7 @@ def _supports(evidence: dict) -> list[str]:
     for row in evidence["claims"]:
         if row["found"]:
             found.append(
-                f"Beats {rival(row)} after costs: Sharpe ratio higher by {row['difference']:.2f} "
+                f"A higher Sharpe ratio than {rival(row)}, after costs: by {row['difference']:.2f} "
                 f"({row['low']:.2f} to {row['high']:.2f}; p = {_p_among(row, evidence)})."
             )
     if sharpe and sharpe["deflated"] >= 1 - evidence["level"]:
@@ -135,7 +135,7 @@ def _against(evidence: dict) -> list[str]:
                 if row["difference"] < 0
                 else "it held the very same portfolio"
             )
-            found.append(f"That it beats {rival(row)} after costs: {what}.")
+            found.append(f"That it beats {rival(row)} after costs, by Sharpe ratio: {what}.")
     if sharpe and sharpe["deflated"] < 1 - evidence["level"]:
         found.append(
             f"That {_account(evidence)} beats cash in the long run: its Sharpe ratio of "

@@ -77,14 +77,17 @@
     const days = isDays(spec);
     const named = !days && typeof spec.x[0] === "string";
     const foot = (days && spec.x.length > 12) || spec.x.length > 60 ? SLIDER : 0;
-    const below = spec.x_label ? 22 : 0;
-    const room = height - TOP - 24 - below - foot - GAP * (spec.panels.length - 1);
+    // Names stand slanted, each of them, where there are too many to stand level and few enough to be read.
+    const slanted = named && spec.x.length > 8 && spec.x.length <= 24 && spec.x.some((one) => one.length > 5);
+    const below = (spec.x_label ? 22 : 0) + (slanted ? 58 : 0);
+    const above = TOP + (spec.marks.length ? 12 : 0); // their words take two lines
+    const room = height - above - 24 - below - foot - GAP * (spec.panels.length - 1);
     const shares = spec.panels.reduce((sum, panel) => sum + panel.share, 0);
     const option = {
       animation: false, grid: [], xAxis: [], yAxis: [], series: [], textStyle: { fontFamily: font() },
       axisPointer: { link: [{ xAxisIndex: "all" }], label: { show: false } },
     };
-    let top = TOP, at = 0;
+    let top = above, at = 0;
     spec.panels.forEach((panel, p) => {
       const tall = (room * panel.share) / shares;
       const last = p === spec.panels.length - 1;
@@ -96,7 +99,8 @@
         name: last ? spec.x_label : "", nameLocation: "middle", nameGap: 28, nameTextStyle: ink(),
         axisLabel: { ...ink(), show: last, hideOverlap: true,
           ...(days ? { formatter: { year: "{yyyy}", month: "{MMM} {yyyy}", day: "{d} {MMM}" } }
-            : named ? {} : { formatter: onAxis("number"), showMaxLabel: spec.x_log || undefined }) },
+            : named ? (slanted ? { interval: 0, rotate: 50, hideOverlap: false, width: 92, overflow: "truncate" } : {})
+            : { formatter: onAxis("number"), showMaxLabel: spec.x_log || undefined }) },
         axisLine: { lineStyle: { color: tone("line") }, onZero: false }, axisTick: { show: false },
         splitLine: { show: false },
       });
@@ -125,7 +129,7 @@
           ...(series.shape === "area" ? { areaStyle: { color: tint, opacity: panel.stacked ? 0.9 : 0.22, origin: panel.stacked ? "auto" : 0 } } : {}),
           ...(series.shape === "bar" ? { barMaxWidth: 40, barCategoryGap: "12%" } : {}),
           emphasis: { disabled: true },
-          ...(spec.marks.length && at === 0 ? { markLine: marks(spec.marks) } : {}),
+          ...(spec.marks.length && at === 0 ? { markLine: marks(spec) } : {}),
         });
         at += 1;
       });
@@ -147,10 +151,16 @@
   const shownSeries = (spec) =>
     spec.panels.flatMap((panel) => panel.series.map((series) => ({ ...series, unit: panel.unit })));
 
-  const marks = (list) => ({
+  /** Lines across a chart; the words of one in the right half stand to its left, so that none is cut off. */
+  const marks = (spec) => ({
     symbol: "none", silent: true, lineStyle: { color: tone("strategy"), width: 2, type: "solid" },
-    label: { color: tone("ink"), fontSize: 12, fontWeight: 600, formatter: (mark) => mark.name, position: "end" },
-    data: list.map(([x, words]) => ({ xAxis: x, name: words })),
+    label: { color: tone("ink"), fontSize: 12, fontWeight: 600, lineHeight: 15,
+      formatter: (mark) => mark.name.replace(", ", "\n"), position: "end" },
+    data: spec.marks.map(([x, words]) => {
+      const named = typeof spec.x[0] === "string", last = spec.x.length - 1;
+      const part = named ? spec.x.indexOf(x) / last : (x - spec.x[0]) / (spec.x[last] - spec.x[0]);
+      return { xAxis: x, name: words, label: { align: part > 0.6 ? "right" : part < 0.4 ? "left" : "center" } };
+    }),
   });
 
   function zooms(spec, state) {
@@ -465,7 +475,7 @@
       "data-value": value === null ? "" : String(value) }, write(value, spec.columns[at].unit)));
     const rows = spec.rows.map((row) => make("tr", {}, ...cells(row)));
     const body = make("tbody", {}, ...rows);
-    const element = make("table", { class: "grid" }, make("caption", {}, spec.title),
+    const element = make("table", { class: "grid" }, make("caption", { class: "sr" }, spec.title),
       make("thead", {}, make("tr", {}, ...spec.columns.map((column) => make("th", { scope: "col", class: text(column) }, column.name)))), body);
     sortable(element);
     const plot = figure.querySelector(".plot"), tools = figure.querySelector(".tools");

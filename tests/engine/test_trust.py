@@ -64,7 +64,7 @@ def call(stranger, monkeypatch):
     monkeypatch.chdir(stranger.parent)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "payload", raising=False)
-    nothing = pd.DataFrame({"outcome": ["cached"], "why": [""]}, ["SPY"])
+    nothing = pd.DataFrame({"outcome": ["unchanged"], "why": [""], "n_bars": [9]}, ["SPY"])
     monkeypatch.setattr("clusterfolio.engine.jobs.fetch.fetch_prices", lambda *args: nothing)
     monkeypatch.setattr("clusterfolio.engine.report.page.draw", lambda *args: {})  # pictures take their time
     given = {"RUN": stranger, "CONFIG": stranger / "config.toml"}

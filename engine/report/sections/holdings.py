@@ -23,7 +23,12 @@ TOP_NAMES = 9
 
 def build(inputs: ReportInputs) -> dict:
     """What the template shows."""
-    return {"picks": picks(inputs), "asof": inputs.weights.index[-1].date(), "clustered": not inputs.clusters.empty}
+    return {
+        "picks": picks(inputs),
+        "asof": inputs.weights.index[-1].date(),
+        "until": inputs.positions.index[-1].date(),
+        "clustered": not inputs.clusters.empty,
+    }
 
 
 def draw(inputs: ReportInputs) -> dict[str, Axes]:
@@ -72,10 +77,14 @@ def picks(inputs: ReportInputs) -> list[dict]:
 
     Where no decision states clusters, the names with a weight, the heaviest first.
     """
-    weights = inputs.weights.iloc[-1]
+    weights, last_values = inputs.weights.iloc[-1], inputs.positions.iloc[-1]
+    now = (last_values / last_values.sum()).to_dict()
     if inputs.clusters.empty:
         held = weights.drop("CASH").loc[lambda found: found > 0].sort_values(ascending=False, kind="stable")
-        return [_what_it_is(inputs, symbol) | {"weight": weight} for symbol, weight in held.items()]
+        return [
+            _what_it_is(inputs, symbol) | {"weight": weight, "now": now.get(symbol, 0.0)}
+            for symbol, weight in held.items()
+        ]
     last = inputs.last_clusters()
     chosen = last[last["selected"].astype(bool)].sort_values("cluster", kind="stable")
     n_clusters, members = last["cluster"].max() + 1, last["cluster"].value_counts()
@@ -87,6 +96,7 @@ def picks(inputs: ReportInputs) -> list[dict]:
             "color": plots.cluster_color(row["cluster"], n_clusters),
             "sharpe": row["sharpe"],
             "weight": weights.get(symbol, 0.0),
+            "now": now.get(symbol, 0.0),
         }
         for symbol, row in chosen.iterrows()
     ]

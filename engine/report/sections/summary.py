@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from clusterfolio.engine.config.policies import BUILT_IN
 from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.charts import Lines, Panel, Series
 from clusterfolio.engine.report.layout.section import Section
@@ -34,7 +35,26 @@ def build(inputs: ReportInputs) -> dict:
         "sentence": words["headline"].partition(": ") if words else None,
         "figures": [(label, write(own[key]), write(other[key])) for label, key, write in FIGURES],
         "sessions": len(inputs.returns),
+        "strategy": strategy_words(inputs),
     }
+
+
+def strategy_words(inputs: ReportInputs) -> str:
+    """What a policy of clusters does, in a sentence; "" of any other."""
+    config = inputs.config
+    if inputs.clusters.empty or inputs.run.get("policy") not in BUILT_IN:
+        return ""
+    embedding, clustering, selection = (config.get(name, {}) for name in ("embedding", "clustering", "selection"))
+    drawn = {
+        "search": "searched for what is alike inside and has little in common across",
+        "last": "drawn from the trained encoder's embedding of the last days",
+        "trajectory": "drawn from the trained encoder's embeddings",
+    }.get(embedding.get("kind", ""), "drawn from their returns")
+    held = "names chosen together" if selection.get("by") == "joint" else "the best trailing Sharpe ratio of each"
+    return (
+        f"{clustering.get('n_clusters', 'Some')} clusters of the assets, {drawn}; held is {held}, "
+        f"looked at anew every {config.get('trading', {}).get('rebalance', 'month')}."
+    )
 
 
 def css_class(inputs: ReportInputs) -> str:

@@ -109,10 +109,10 @@ def lag_words(inputs: ReportInputs) -> str:
     ratio = {row["lag"]: row["sharpe"] for row in found["rows"]}
     said = (
         f"Filled a week later (5 sessions) the same decisions have a Sharpe ratio of {number(ratio[5])} instead of "
-        f"{number(ratio[0])}, over the {found['sessions']:,} sessions that all delays share."
+        f"{number(ratio[0])}, over the {found['sessions']:,} sessions that all share, which are not the whole run."
     )
     if found["alarm"] is None:
-        return f"{said} Nothing hangs on the very day: no step between neighbouring delays is beyond chance."
+        return f"{said} No step between neighbouring delays is beyond chance."
     return f"{said} A step between neighbouring delays is beyond chance: see the caveat on execution lag."
 
 

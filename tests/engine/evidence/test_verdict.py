@@ -49,7 +49,7 @@ def symbols(gone: int, absent: int = 0, n: int = 100) -> pd.DataFrame:
 def test_only_the_primary_test_makes_the_headline():
     lucky = verdict(evidence(p=0.3, claims=[claim("1/N", 0.001)]))
     assert not lucky.claim and "no evidence of skill" in lucky.headline
-    assert any("Beats 1/N" in point for point in lucky.supports)
+    assert any("A higher Sharpe ratio than 1/N" in point for point in lucky.supports)
     found = verdict(evidence(p=0.01, alpha=0.04, claims=[claim("1/N", 0.5)]))
     assert found.claim and found.headline.startswith("There is evidence of skill") and "+4.0 %" in found.headline
     assert any("beats 1/N" in point for point in found.against)

@@ -63,7 +63,7 @@ def test_moving_windows_are_drawn_from_the_day_one_is_full(inputs):
 def test_delays_of_the_fills_are_said(inputs):
     known = replace(inputs, evidence=EVIDENCE)
     words = trading.lag_words(known)
-    assert "a Sharpe ratio of 0.50 instead of 1.00, over the 200 sessions" in words and "Nothing hangs" in words
+    assert "a Sharpe ratio of 0.50 instead of 1.00, over the 200 sessions" in words and "No step between" in words
     alarmed = replace(inputs, evidence={"lags": EVIDENCE["lags"] | {"alarm": 0}})
     assert "see the caveat on execution lag" in trading.lag_words(alarmed)
     assert trading.lag_words(inputs) == ""
