@@ -171,7 +171,6 @@ class ClusterPolicy:
             self._labels[id(origin_of(panel)), panel.dates[-1]] = origin_of(panel), clusters.labels
         return Decision.of(panel.dates[-1], clusters, self.hold(clusters, panel, state))
 
-    @one_blas_thread
     def cluster(self, panel: Panel) -> Clusters:
         """Who may be held at the close of the panel's last day, in groups of what behaves alike."""
         asof = panel.dates[-1]
@@ -179,6 +178,7 @@ class ClusterPolicy:
             raise ValueError(f"panel: it ends on {asof.date()}, before the encoder's training span does")
         return self.clusters_on(panel)
 
+    @one_blas_thread
     def clusters_on(self, panel: Panel) -> Clusters:
         """``cluster``, also of a day of the training span: what is learned from, and never decided on."""
         config = self.selection or SelectionConfig()

@@ -146,7 +146,7 @@ class SimulatedConfig:
             raise ValueError(f"need 0 <= between <= within <= 1, got between={self.between}, within={self.within}")
         if self.structure == "market" and (self.within, self.between) != (type(self).within, type(self).between):
             raise ValueError(
-                f"within, between: got {self.within} and {self.between}, which are read with structure = 'blocks' only"
+                f"within, between: got {self.within} and {self.between}; expected them with structure = 'blocks' only"
             )
         if self.skill < 0:
             raise ValueError(f"skill must not be negative, got {self.skill}")

@@ -270,7 +270,7 @@ def test_every_kind_of_flaw_is_planted_where_the_truth_says_so(default, default_
 def test_impossible_settings_are_refused_by_name():
     with pytest.raises(ValueError, match=r"within=0\.1"):
         SimulatedConfig(structure="blocks", within=0.1, between=0.5)
-    with pytest.raises(ValueError, match=r"within, between: got 0\.7 and 0\.1, which are read with structure ="):
+    with pytest.raises(ValueError, match=r"within, between: got 0\.7 and 0\.1; expected them with structure ="):
         SimulatedConfig(within=0.7)
     with pytest.raises(ValueError, match="structure: got 'wild', expected one of market, blocks"):
         SimulatedConfig(structure="wild")
