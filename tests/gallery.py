@@ -31,8 +31,10 @@ def make_pages() -> list[Path]:
     for arguments in commands(PAGE):
         done = subprocess.run([command, *arguments], cwd=FOLDER, env=env, check=True, stdout=subprocess.PIPE, text=True)
         written = FOLDER / done.stdout.split()[-1]  # the last line is where it is
-        name = written.parent.name if written.name == "report.html" else written.stem
-        found.append(shutil.copy(written, FOLDER / f"{name}.html"))
+        page = FOLDER / f"{written.parent.name if written.name == 'report.html' else written.stem}.html"
+        if written != page:
+            shutil.copy(written, page)
+        found.append(page)
     return found
 
 
