@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import empyrical as ep
 import numpy as np
 import pandas as pd
 
@@ -35,19 +36,9 @@ def rolling_figures(returns: pd.DataFrame, cash: pd.Series) -> pd.DataFrame:
             "volatility": returns["strategy"].rolling(WINDOW).std() * year,
             "beta": window.cov(market) / market.rolling(WINDOW).var(),
             "var": -losses.quantile(LEVEL),
-            "cvar": losses.apply(expected_shortfall, raw=True),
+            "cvar": -losses.apply(ep.conditional_value_at_risk, raw=True, args=(LEVEL,)),
         }
     )
-
-
-def expected_shortfall(returns: np.ndarray) -> float:
-    """Mean loss of the worst twentieth of returns, above 0 for a loss (historical simulation).
-
-    >>> expected_shortfall(np.array([-0.04, -0.02, *[0.01] * 38]))
-    0.03
-    """
-    worst = max(round(LEVEL * len(returns)), 1)
-    return -float(np.partition(returns, worst - 1)[:worst].mean())
 
 
 def rolling_betas(excess: pd.Series, factors: pd.DataFrame, step: int = 21) -> pd.DataFrame:

@@ -29,23 +29,39 @@ def build(inputs: ReportInputs) -> dict:
 
 
 def charts(inputs: ReportInputs) -> dict[str, Lines | Table]:
-    """Names that made and lost most, as bars, and all of them as a table to sort."""
+    """Names that made and lost most, as bars; all of them, and the clusters, as tables to sort."""
     money_made = earned(inputs.positions, inputs.transactions)
     made = money_made.sum().drop("cash")
     held = made[(inputs.positions[made.index] != 0).any()].sort_values(ascending=False, kind="stable")
     if held.empty:
         return {}
-    currency, start = inputs.run["currency"], float(inputs.run["capital"])
-    shown = held if len(held) <= 2 * TOP else pd.concat([held.iloc[:TOP], held.iloc[-TOP:]])
-    gained, lost = (shown.where(side).to_numpy() for side in (shown >= 0, shown < 0))
-    bars = (Series("Gained", gained, "strategy", "bar"), Series("Lost", lost, "bad", "bar"))
-    best, worst = held.index[0], held.index[-1]
+    currency, best, worst = inputs.run["currency"], held.index[0], held.index[-1]
     finding = (
         f"Of {len(held)} names held {best} earned most, {currency} {money(held[best])}, and {worst} least, "
         f"{currency} {money(held[worst])}, after the costs of their trades."
     )
+    drawn: dict[str, Lines | Table] = {
+        "contributors": _contributors(held, currency, finding),
+        "names": _names(held, inputs, finding),
+    }
+    if len(found := by_cluster(money_made, inputs.clusters).drop("cash")):
+        drawn["by_cluster"] = _clusters(found, inputs)
+    return drawn
+
+
+def _contributors(held: pd.Series, currency: str, finding: str) -> Lines:
+    """A bar for each of the names that earned most and least."""
+    shown = held if len(held) <= 2 * TOP else pd.concat([held.iloc[:TOP], held.iloc[-TOP:]])
+    gained, lost = (shown.where(side).to_numpy() for side in (shown >= 0, shown < 0))
+    bars = (Series("Gained", gained, "strategy", "bar"), Series("Lost", lost, "bad", "bar"))
     title = "Contributors and detractors" + (f", the {TOP} largest of each" if len(held) > len(shown) else "")
     panel = Panel(f"Earned after costs ({currency})", bars, "money", stacked=True)
+    return Lines(title, finding, [str(name) for name in shown.index], (panel,), height=300)
+
+
+def _names(held: pd.Series, inputs: ReportInputs, finding: str) -> Table:
+    """What each name earned, the best first."""
+    currency, start = inputs.run["currency"], float(inputs.run["capital"])
     last = inputs.clusters.drop_duplicates("symbol", keep="last").set_index("symbol")["cluster"]
     columns = (
         Column("Symbol"), Column("Name", wrap=True), Column("Asset class"), Column("Cluster, last", "count"),
@@ -57,13 +73,7 @@ def charts(inputs: ReportInputs) -> dict[str, Lines | Table]:
         (one, names.get(one, ""), _words(classes.get(one, "")), last.get(one), amount, amount / start, sessions[one])
         for one, amount in held.items()
     ]
-    drawn: dict[str, Lines | Table] = {
-        "contributors": Lines(title, finding, [str(name) for name in shown.index], (panel,), height=300),
-        "names": Table("Every name that was held", finding, columns, rows),
-    }
-    if len(found := by_cluster(money_made, inputs.clusters).drop("cash")):
-        drawn["by_cluster"] = _clusters(found, inputs)
-    return drawn
+    return Table("Every name that was held", finding, columns, rows)
 
 
 def _clusters(found: pd.Series, inputs: ReportInputs) -> Table:

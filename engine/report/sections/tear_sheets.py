@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.dates import DateLocator
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import StrMethodFormatter
 from PIL import Image
 
 from clusterfolio.engine.report.layout.plots import compact, date_axis, mark_simulated
@@ -96,15 +96,6 @@ def tear_sheets(
     return sheets
 
 
-def plain(value: float, _position: int | None = None) -> str:
-    """A label of a logarithmic axis.
-
-    >>> plain(1.25), plain(10.0)
-    ('1.25', '10')
-    """
-    return f"{value:g}"
-
-
 @dataclass(frozen=True)
 class _Style:
     """How the captured figures and tables are written out."""
@@ -122,7 +113,7 @@ class _Style:
                     label.set_horizontalalignment("center")
             if axes.get_yscale() == "log":  # its own labels are formulas, which are not read here: a symbol may be $_$
                 for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-                    formatter(FuncFormatter(plain))
+                    formatter(StrMethodFormatter("{x:g}"))
             if self.currency != "USD":
                 axes.set_xlabel(axes.get_xlabel().replace("$", self.currency))
                 axes.set_ylabel(axes.get_ylabel().replace("$", self.currency))
