@@ -26,7 +26,11 @@ from clusterfolio.feeds.writing import replacing
 
 logger = logging.getLogger(__name__)
 
-PAGE, STYLE, SCRIPT = (Path(__file__).with_name(f"page.{kind}") for kind in ("html", "css", "js"))
+PAGE, STYLE = (Path(__file__).with_name(f"page.{kind}") for kind in ("html", "css"))
+#: Our own script, which stands on the page as one: its parts, by subject, in the order they need one another.
+SCRIPT = tuple(
+    Path(__file__).parent / "script" / f"{name}.js" for name in ("words", "lines", "points", "figure", "tables", "page")
+)
 #: What all pages have: style, scripts, and the policy that lets nothing else run.
 FRAME = Path(__file__).with_name("frame.html")
 #: Apache ECharts as released; its licence and notice lie beside it.
@@ -104,7 +108,8 @@ def render(inputs: ReportInputs, pictures: Mapping[str, Drawn], sections: Sequen
 
 def framed() -> dict:
     """What ``FRAME`` is shown on every page."""
-    scripts = [Markup(path.read_text(encoding="utf-8")) for path in (LIBRARY, SCRIPT)]
+    own = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPT)
+    scripts = [Markup(LIBRARY.read_text(encoding="utf-8")), Markup(f'(() => {{\n"use strict";\n{own}}})();')]
     style = Markup(STYLE.read_text(encoding="utf-8"))
     return {"frame": str(FRAME), "css": style, "scripts": scripts, "policy": content_policy(scripts)}
 

@@ -1,4 +1,4 @@
-"""Charts as data: a section says what is to be drawn, ``page.js`` draws it in the reader's browser.
+"""Charts as data: a section says what is to be drawn, ``script/`` draws it in the reader's browser.
 
 Each class is one kind of chart. Its fields go onto the page as JSON, so whatever stands in a chart can be read back
 from the page. ``finding`` is what a reader who cannot see the chart is told: what it shows, in a sentence with figures.
