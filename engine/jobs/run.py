@@ -17,6 +17,7 @@ from clusterfolio.engine.assembly.prepare import prepare
 from clusterfolio.engine.config.run import RunConfig, dump, to_dict
 from clusterfolio.engine.config.trust import foreign
 from clusterfolio.engine.evidence.assessment import Assessment
+from clusterfolio.engine.evidence.cluster_maps import cluster_maps
 from clusterfolio.engine.evidence.promises import promises
 from clusterfolio.engine.folds.fitting import FoldGuard, FoldPolicies, align_folds, dismiss_team, fit_folds
 from clusterfolio.engine.jobs.afterwards import Failure, afterwards, kept
@@ -142,6 +143,8 @@ def run(
             with clock.stage("write"):
                 artifacts.write_tables(draft, result, verdicts, panel, config.trading.fractional)
                 write_clusters(draft, result.decisions, notes, policy_for(dates[-1]), panel)
+                if report:  # drawn on the page alone, and as costly as all other tables together
+                    artifacts.write_maps(draft, cluster_maps(result.decisions))
                 (draft / "config.toml").write_text(dump(config), encoding="utf-8")
                 write_json(draft / "metrics.json", metrics)
                 artifacts.save_policies(draft, planned, policies)

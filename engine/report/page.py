@@ -21,6 +21,7 @@ from clusterfolio.engine.report.contents import SECTIONS
 from clusterfolio.engine.report.layout import charts, plots
 from clusterfolio.engine.report.layout.section import Drawn, Section
 from clusterfolio.engine.report.layout.text import money, number, percent, shade, signed
+from clusterfolio.engine.report.layout.tones import cluster_css
 from clusterfolio.engine.run_dir.tables import ReportInputs, read_run
 from clusterfolio.feeds.writing import replacing
 
@@ -95,7 +96,7 @@ def render(inputs: ReportInputs, pictures: Mapping[str, Drawn], sections: Sequen
     seen = {"run": inputs.run, "metrics": inputs.metrics, "weights": inputs.weights, "pictures": pictures}
     bodies = [Markup(_template(environment, section).render(seen | section.build(inputs))) for section in shown]
     return environment.get_template(str(PAGE)).render(
-        seen | framed(),
+        seen | framed(tones_of(inputs)),
         simulated=bool(inputs.run["simulated"]),
         first=inputs.returns.index[0].date(),
         last=inputs.returns.index[-1].date(),
@@ -106,11 +107,16 @@ def render(inputs: ReportInputs, pictures: Mapping[str, Drawn], sections: Sequen
     )
 
 
-def framed() -> dict:
-    """What ``FRAME`` is shown on every page."""
+def tones_of(inputs: ReportInputs) -> str:
+    """The clusters' tones, as CSS; "" where there are none."""
+    return "" if inputs.clusters.empty else cluster_css(int(inputs.clusters["cluster"].max()) + 1)
+
+
+def framed(tones: str = "") -> dict:
+    """What ``FRAME`` is shown on every page; ``tones`` is CSS that goes before the page's own."""
     own = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPT)
     scripts = [Markup(LIBRARY.read_text(encoding="utf-8")), Markup(f'(() => {{\n"use strict";\n{own}}})();')]
-    style = Markup(STYLE.read_text(encoding="utf-8"))
+    style = Markup(tones + STYLE.read_text(encoding="utf-8"))
     return {"frame": str(FRAME), "css": style, "scripts": scripts, "policy": content_policy(scripts)}
 
 

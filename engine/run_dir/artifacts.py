@@ -90,6 +90,11 @@ def write_promises(folder: Path, table: pd.DataFrame) -> None:
     write_table(folder / "promises.csv", table.set_index("date"))
 
 
+def write_maps(folder: Path, table: pd.DataFrame) -> None:
+    """Write where each decision's map puts the assets, and its tree (``engine.evidence.cluster_maps``)."""
+    table.to_parquet(folder / "maps.parquet", index=False)
+
+
 def write_importance(folder: Path, table: pd.DataFrame) -> None:
     """Write what the last decision's embeddings looked at (``strategies.passports.importance.importance_table``)."""
     write_table(folder / "importance.csv", table.set_index("method"))

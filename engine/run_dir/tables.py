@@ -17,7 +17,7 @@ from clusterfolio.feeds.writing import restored
 CLUSTER_COLUMNS, EMBEDDING_COLUMNS = ["date", "symbol", "cluster", "sharpe", "selected"], ["date", "symbol"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReportInputs:
     """What the page is made of: the contents of a run directory. Dates are naive days.
 
@@ -41,6 +41,8 @@ class ReportInputs:
             clusters.
         embeddings: columns ``date, symbol, e0 ...``, for the last decision at least; no rows where there are none.
         encoded: likewise, of the encoder's own embeddings; None where it is they that were clustered.
+        maps: where every decision's map puts its assets, and its tree: columns as in ``engine.evidence.cluster_maps``;
+            None where the run left none.
         stability: columns as in ``strategies.passports.continuity.stability``; None where the run recorded none.
         passports: columns as in ``strategies.passports.passport.passports``; None where the run recorded none.
         promises: columns as in ``engine.evidence.promises.promises``; None where the run recorded none.
@@ -62,6 +64,7 @@ class ReportInputs:
     clusters: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=CLUSTER_COLUMNS))
     embeddings: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=EMBEDDING_COLUMNS))
     encoded: pd.DataFrame | None = None
+    maps: pd.DataFrame | None = None
     stability: pd.DataFrame | None = None
     passports: pd.DataFrame | None = None
     promises: pd.DataFrame | None = None
@@ -118,7 +121,7 @@ def _read_clusters(run_dir: Path) -> dict:
     """What a run left about its clusters; a file that is not there is left out."""
     tables = ("clusters", "stability", "passports", "promises", "importance")
     found = {name: _read_long(run_dir / f"{name}.csv") for name in tables if (run_dir / f"{name}.csv").is_file()}
-    for name in ("embeddings", "encoded"):
+    for name in ("embeddings", "encoded", "maps"):
         if (run_dir / f"{name}.parquet").is_file():
             found[name] = pd.read_parquet(run_dir / f"{name}.parquet")
     return found

@@ -86,18 +86,21 @@ class Lines:
 
 @dataclass(frozen=True)
 class Frame:
-    """What a map of points shows at one date: group and facts of every point, in the points' order.
+    """What a map of points shows at one date, in the points' order.
 
     Attributes:
         label: the date.
         groups: group number by point, None = the point is not there.
-        marked: whether a point is ringed and named.
+        marked: numbers of the points that are ringed and named.
+        x, y: their places, on one scale at all dates; None = the point is not there.
         facts: further values by what they are called, a list in the points' order each.
     """
 
     label: str
     groups: Sequence[int | None]
-    marked: Sequence[bool]
+    marked: Sequence[int]
+    x: Sequence[float | None]
+    y: Sequence[float | None]
     facts: Mapping[str, Sequence] = field(default_factory=dict)
 
 
@@ -107,10 +110,8 @@ class Points:
 
     Attributes:
         names: of the points.
-        x, y: their places.
         frames: in order of time; the last one is shown first.
-        group: what the groups are called, in the singular.
-        colors: by group number.
+        group: what the groups are called, in the singular; number 7 has the tone ``--k7`` of the page.
         marked_word: what a mark means.
         facts: what is known of each point at all times, by what it is called.
         note: below the horizontal axis.
@@ -120,11 +121,8 @@ class Points:
     title: str
     finding: str
     names: Sequence[str]
-    x: Sequence[float]
-    y: Sequence[float]
     frames: Sequence[Frame]
     group: str
-    colors: Mapping[int, str]
     marked_word: str
     facts: Mapping[str, Sequence] = field(default_factory=dict)
     note: str = ""
@@ -132,28 +130,60 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Tree:
-    """A dendrogram: branches above their leaves.
+class Place:
+    """Other places of the points of a ``Frame``."""
+
+    x: Sequence[float | None]
+    y: Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """The points of a map on the same page at other places; all else of them is as it is there.
 
     Attributes:
-        branches: ``(group or None, xs, ys)``, a polyline of four points each; leaves stand at x = 0, 1, 2, ...
-        leaves: names, from left to right.
-        groups, marked, facts: of the leaves, as in ``Frame``.
+        like: name of the map's chart.
+        frames: in the order of the map's.
+    """
+
+    kind: ClassVar[str] = "points"
+    title: str
+    finding: str
+    like: str
+    frames: Sequence[Place]
+    height: int = 520
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """A dendrogram of the points of a ``Frame``.
+
+    Attributes:
+        leaves: numbers of the points, from left to right.
+        heights: at which each leaf's branch meets that of the next, one fewer: all of a tree's drawing.
+    """
+
+    leaves: Sequence[int]
+    heights: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The points of a map on the same page as leaves of a dendrogram. What is one group is drawn as one wedge until the
+    reader looks closer.
+
+    Attributes:
+        like: name of the map's chart.
+        frames: in the order of the map's.
         label: of the vertical axis.
     """
 
     kind: ClassVar[str] = "tree"
     title: str
     finding: str
-    branches: Sequence[tuple[int | None, Sequence[float], Sequence[float]]]
-    leaves: Sequence[str]
-    groups: Sequence[int]
-    marked: Sequence[bool]
-    group: str
-    colors: Mapping[int, str]
-    marked_word: str
+    like: str
+    frames: Sequence[Leaves]
     label: str
-    facts: Mapping[str, Sequence] = field(default_factory=dict)
     height: int = 380
 
 
@@ -164,7 +194,7 @@ class Views:
     kind: ClassVar[str] = "views"
     title: str
     finding: str
-    views: Mapping[str, Lines | Points | Tree]
+    views: Mapping[str, Lines]
     height: int = 320
 
 
@@ -202,7 +232,7 @@ class Table:
     height: int = 0
 
 
-Chart = Lines | Points | Tree | Views | Table
+Chart = Lines | Points | Elsewhere | Tree | Views | Table
 
 
 def to_json(chart: Chart) -> Markup:
@@ -214,7 +244,12 @@ def to_json(chart: Chart) -> Markup:
 
 
 def _plain(value):
-    """The value as JSON knows it: days as text, NaN as null, numbers in ``DIGITS`` significant digits."""
+    """The value as JSON knows it: days as text, a row of days as the first and the days from each to the next, NaN as
+    null, numbers in ``DIGITS`` significant digits.
+    """
+    if isinstance(value, pd.DatetimeIndex) and len(value):
+        numbers = value.to_numpy().astype("datetime64[D]").astype(int)
+        return {"first": _plain(value[0]), "then": np.diff(numbers).tolist()}
     if is_dataclass(value):
         kind = {"kind": value.kind} if hasattr(value, "kind") else {}
         return kind | {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
@@ -223,7 +258,7 @@ def _plain(value):
     if isinstance(value, str):
         return str(value)
     if isinstance(value, (pd.Series, pd.Index, np.ndarray, list, tuple)):
-        return [_plain(one) for one in (value if isinstance(value, pd.DatetimeIndex) else list(value))]
+        return [_plain(one) for one in list(value)]
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     if isinstance(value, (int, np.integer)):

@@ -5,7 +5,6 @@ Figures are made without pyplot, so no backend is chosen, no style is set and no
 
 from __future__ import annotations
 
-import colorsys
 import io
 
 from matplotlib.axes import Axes
@@ -48,15 +47,6 @@ def mark_simulated(figure: Figure) -> None:
                 0.5, 0.5, "SIMULATED DATA", transform=ax.transAxes, ha="center", va="center", fontsize=30, color=LOSS,
                 alpha=0.12, weight="bold", zorder=0.5,
             )  # fmt: skip
-
-
-def cluster_color(label: int, n_clusters: int) -> str:
-    """A colour for a cluster: hues around the circle, neighbours told apart by lightness; grey for noise (-1)."""
-    if label < 0:
-        return "#b3bac3"
-    lightness = (0.36, 0.52, 0.66)[label % 3]
-    red, green, blue = colorsys.hls_to_rgb(label / max(n_clusters, 1), lightness, 0.52)
-    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
 
 
 def new_axes(width: float, height: float) -> Axes:

@@ -1,9 +1,26 @@
 // One chart on the page: drawn from the data beside it, with its tools, its views and its keys.
 
+/** Days from the first of them and the steps from each to the next. */
+function days({ first, then }) {
+  let at = Date.parse(first);
+  return [first, ...then.map((step) => new Date((at += step * 86400000)).toISOString().slice(0, 10))];
+}
+
+/** What a chart's data says; one that is like another on the page has the other's points, frame by frame. */
+function specOf(figure) {
+  const own = JSON.parse(figure.querySelector("script").textContent, (key, value) => {
+    if (key === "x" && value.first) return days(value);
+    return key === "marked" ? new Set(value) : value;
+  });
+  if (!own.like) return own;
+  const base = specOf(document.getElementById(`chart-${own.like}`));
+  return { ...base, ...own, frames: base.frames.map((frame, at) => ({ ...frame, ...own.frames[at] })) };
+}
+
 const KINDS = {
   lines: { option: lineOption, tools: lineTools, view: lineView },
   points: { option: pointOption, tools: pointTools },
-  tree: { option: treeOption, tools: (spec, state, redraw, figure) => [finder({ ...spec, names: spec.leaves }, figure)] },
+  tree: { option: treeOption, tools: treeTools, view: treeView },
 };
 const fresh = (spec) => ({ off: new Set(), zoom: { start: 0, end: 100 }, log: false, at: -1,
   frame: spec.frames ? spec.frames.length - 1 : 0 });
@@ -14,6 +31,7 @@ function draw(figure, spec) {
   const state = fresh(spec);
   const chart = echarts.getInstanceByDom(plot) || echarts.init(plot, null, { renderer: "canvas" });
   const redraw = () => {
+    state.wide = plot.clientWidth;
     chart.setOption(kind.option(spec, state, plot.clientHeight), { notMerge: true });
     if (kind.view) kind.view(spec, state, figure);
   };
@@ -69,7 +87,7 @@ function byKeys(figure, plot, said) {
 }
 
 function start(figure) {
-  const spec = JSON.parse(figure.querySelector("script").textContent);
+  const spec = specOf(figure);
   if (spec.kind === "table") return table(figure, spec);
   const plot = figure.querySelector(".plot"), said = make("p", { class: "sr", role: "status" });
   figure.append(said);

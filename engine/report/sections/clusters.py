@@ -1,106 +1,127 @@
-"""The clusters of the last decision, and how clusters last over the run."""
+"""The clusters of every decision as a map and a tree, and how clusters last over the run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from scipy.cluster.hierarchy import dendrogram, linkage
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits
 
-from clusterfolio.engine.report.layout import plots
-from clusterfolio.engine.report.layout.charts import Chart, Frame, Lines, Panel, Points, Series, Tree
+from clusterfolio.engine.evidence.cluster_maps import LEAST_FOR_TSNE, OF_A_MAP, OF_THE_ENCODER, maps_of
+from clusterfolio.engine.report.layout.charts import (
+    Chart,
+    Elsewhere,
+    Frame,
+    Leaves,
+    Lines,
+    Panel,
+    Place,
+    Points,
+    Series,
+    Tree,
+)
 from clusterfolio.engine.report.layout.section import Section, without_clusters
+from clusterfolio.engine.report.sections.cluster_pictures import plot_clusters, plot_dendrogram
 from clusterfolio.engine.run_dir.tables import ReportInputs
 from clusterfolio.models.clustering import Ward
 from clusterfolio.strategies.diversification import label_stability
 
-#: Fewer points than this are drawn on their principal components: t-SNE needs neighbours.
-LEAST_FOR_TSNE = 10
-#: About the members of a cluster; twice as many take twice the time and keep neighbours no better.
-PERPLEXITY = 15.0
-
 
 def build(inputs: ReportInputs) -> dict:
     """What the template shows."""
-    mapped = len(last_embeddings(inputs, inputs.embeddings)) > 1
-    return {"lasting": lasting(inputs), "encoder": beside_the_encoder(inputs), "mapped": mapped}
+    days, decided = maps(inputs)["date"].unique(), inputs.clusters["date"].nunique()
+    return {
+        "lasting": lasting(inputs),
+        "encoder": beside_the_encoder(inputs),
+        "mapped": len(days),
+        "decided": decided,
+        "kept": inputs.maps is not None,
+    }
+
+
+@lru_cache(maxsize=1)  # asked for by the words, the charts and the pictures of a page
+def maps(inputs: ReportInputs) -> pd.DataFrame:
+    """The run's maps and trees (``engine.evidence.cluster_maps``); of the last decision alone where it left none."""
+    if inputs.maps is not None:
+        return inputs.maps
+    clustered = last_embeddings(inputs, inputs.embeddings)
+    encoded = last_embeddings(inputs, inputs.encoded).reindex(clustered.index)
+    if len(clustered) < 2:
+        return maps_of([], [])
+    seen = None if encoded.empty or encoded.isna().any(axis=None) else [encoded]
+    return maps_of([inputs.clusters["date"].max()], [clustered], seen)
 
 
 def draw(inputs: ReportInputs) -> dict[str, Axes]:
     """Map and dendrogram as pictures; each is left out where it has nothing to show."""
+    last, points = inputs.last_clusters(), maps(inputs)
+    points = points[points["date"] == points["date"].max()].set_index("symbol")[OF_A_MAP].astype(float)
+    selected = list(last.index[last["selected"].astype(bool)])
+    drawn = {}
+    if len(points):
+        drawn["clusters"] = plot_clusters(points, last["cluster"].reindex(points.index), selected, _axes_note(points))
     embeddings = last_embeddings(inputs, inputs.embeddings)
-    if len(embeddings) < 2:
-        return {}
-    last = inputs.last_clusters()
-    labels, selected = last["cluster"].reindex(embeddings.index), list(last.index[last["selected"].astype(bool)])
-    return {
-        "clusters": plot_clusters(embeddings, labels, selected),
-        "dendrogram": plot_dendrogram(embeddings, labels, selected),
-    }
+    if len(embeddings) > 1:
+        drawn["dendrogram"] = plot_dendrogram(embeddings, last["cluster"].reindex(embeddings.index), selected)
+    return drawn
 
 
 def charts(inputs: ReportInputs) -> dict[str, Chart]:
-    """Map with every decision's clusters, dendrogram of the last one, and how clusters last."""
+    """Map and tree of every decision that has them, the encoder's own map beside, and how clusters last."""
     drawn: dict[str, Chart] = {}
     if inputs.stability is not None and len(inputs.stability) > 1:
         refits = [pd.Timestamp(fold["decides_from"]) for fold in (inputs.run.get("folds") or [])[1:]]
         drawn["stability"] = stability_chart(inputs.stability, refits)
-    embeddings = last_embeddings(inputs, inputs.embeddings)
-    if len(embeddings) > 1:
-        drawn["clusters"] = map_chart(inputs, embeddings, "Cluster map")
-        drawn["dendrogram"] = tree_chart(inputs, embeddings)
-        encoded = last_embeddings(inputs, inputs.encoded)
-        if len(encoded) > 1:
-            drawn["encoder"] = map_chart(inputs, encoded, "What the encoder sees")
+    if maps(inputs).empty:
+        return drawn
+    by_day = [rows.set_index("symbol") for _, rows in maps(inputs).groupby("date")]
+    names = by_day[-1].index.append(maps(inputs).set_index("symbol").index).unique()
+    drawn["clusters"] = map_chart(inputs, by_day, names)
+    drawn["dendrogram"] = Tree(
+        "Dendrogram: what joins what, and how far apart",
+        f"Ward's tree of {len(by_day[-1])} assets at the last decision, the picks named below.",
+        "clusters", [_leaves(rows, names) for rows in by_day], "Ward distance (unit sphere)",
+    )  # fmt: skip
+    if OF_THE_ENCODER[0] in maps(inputs):
+        places = [_place(rows[OF_THE_ENCODER], names) for rows in by_day]
+        drawn["encoder"] = Elsewhere("What the encoder sees", "The encoder's embedding of the same assets.", "clusters",
+                                     places)  # fmt: skip
     return drawn
 
 
-def map_chart(inputs: ReportInputs, embeddings: pd.DataFrame, title: str) -> Points:
-    """Every asset where its last embedding puts it, with cluster, Sharpe ratio and pick of every decision."""
-    names, points = embeddings.index, project(embeddings)
-    frames = [
-        Frame(
-            f"{day:%Y-%m-%d}",
-            [None if pd.isna(label) else int(label) for label in at["cluster"]],
-            at["selected"].eq(True).tolist(),
-            {"Sharpe ratio": at["sharpe"].tolist()},
-        )
-        for day, rows in inputs.clusters.groupby("date")
-        for at in [rows.set_index("symbol").reindex(names)]
-    ]
-    count = inputs.last_clusters()["cluster"].nunique()
-    picked = [name for name, one in zip(names, frames[-1].marked, strict=True) if one]
-    said = f"{len(names)} assets in {count} clusters at the last decision; picked: {', '.join(map(str, picked))}."
-    return Points(
-        f"{title}: {len(names)} assets in {count} clusters", said, list(names), points["x"], points["y"], frames,
-        "Cluster", _colors(inputs), "Picked", _known(inputs, names), note=_axes_note(points),
-    )  # fmt: skip
+def map_chart(inputs: ReportInputs, by_day: list[pd.DataFrame], names: pd.Index) -> Points:
+    """Every asset where each decision puts it, with its cluster, Sharpe ratio and whether it was picked.
+
+    Args:
+        by_day: rows of ``maps`` by symbol, a table per decision.
+        names: of all points.
+    """
+    frames = []
+    for rows in by_day:
+        day = rows["date"].iloc[0]
+        at = inputs.clusters[inputs.clusters["date"] == day].set_index("symbol").reindex(rows.index).reindex(names)
+        groups = [None if pd.isna(label) else int(label) for label in at["cluster"]]
+        place = _place(rows[OF_A_MAP], names)
+        picked = np.flatnonzero(at["selected"].eq(True)).tolist()
+        facts = {"Sharpe ratio": at["sharpe"].round(2).tolist()}
+        frames.append(Frame(f"{day:%Y-%m-%d}", groups, picked, place.x, place.y, facts))
+    last = inputs.last_clusters()
+    named = ", ".join(map(str, last.index[last["selected"].eq(True)]))
+    said = f"{len(last)} assets in {last['cluster'].nunique()} clusters at the last decision; picked: {named}."
+    return Points("Cluster map", said, list(names), frames, "Cluster", "Picked", _known(inputs, names),
+                  _axes_note(by_day[-1]))  # fmt: skip
 
 
-def tree_chart(inputs: ReportInputs, embeddings: pd.DataFrame) -> Tree:
-    """Ward's tree of the last decision."""
-    last = inputs.last_clusters().reindex(embeddings.index)
-    tree = ward_tree(embeddings, last["cluster"])
-    drawn = dendrogram(tree.linkage, no_plot=True, link_color_func=lambda node: str(tree.group[node]))
-    branches = [
-        (None if group == "None" else int(group), [(at - 5) / 10 for at in xs], ys)
-        for xs, ys, group in zip(drawn["icoord"], drawn["dcoord"], drawn["color_list"], strict=True)
-    ]
-    leaves = last.iloc[drawn["leaves"]]
-    return Tree(
-        "Dendrogram: what joins what, and how far apart",
-        f"Ward's tree of {len(leaves)} assets, the picks named below.",
-        branches, list(leaves.index), leaves["cluster"].astype(int).tolist(), leaves["selected"].eq(True).tolist(),
-        "Cluster", _colors(inputs), "Picked", "Ward distance (unit sphere)",
-        _known(inputs, leaves.index) | {"Sharpe ratio": leaves["sharpe"].tolist()},
-    )  # fmt: skip
+def _place(places: pd.DataFrame, names: pd.Index) -> Place:
+    x, y = ([None if pd.isna(one) else int(one) for one in places[name].reindex(names)] for name in places)
+    return Place(x, y)
+
+
+def _leaves(rows: pd.DataFrame, names: pd.Index) -> Leaves:
+    ordered = rows.sort_values("leaf")
+    return Leaves(names.get_indexer(ordered.index).tolist(), ordered["height"].iloc[1:].tolist())
 
 
 def _known(inputs: ReportInputs, names: pd.Index) -> dict[str, list[str]]:
@@ -111,11 +132,6 @@ def _known(inputs: ReportInputs, names: pd.Index) -> dict[str, list[str]]:
         label: known[column].fillna("").astype(str).str.replace("_", " ").tolist()
         for label, column in columns.items() if column in known
     }  # fmt: skip
-
-
-def _colors(inputs: ReportInputs) -> dict[int, str]:
-    labels = sorted(int(label) for label in inputs.clusters["cluster"].dropna().unique())
-    return {label: plots.cluster_color(label, max(labels) + 1) for label in labels}
 
 
 def _axes_note(points: pd.DataFrame) -> str:
@@ -160,141 +176,6 @@ def lasting(inputs: ReportInputs) -> dict | None:
         return None
     moved = table["moved"].sum() / table["common"].sum()
     return {"compared": len(table), "adjusted_rand": table["adjusted_rand"].mean(), "moved": moved}
-
-
-def plot_clusters(embeddings: pd.DataFrame, labels: pd.Series, selected: list[str], ax: Axes | None = None) -> Axes:
-    """The embedding in two dimensions, coloured by cluster, the selected names written out.
-
-    Args:
-        embeddings: symbol × dimensions.
-        labels: cluster by symbol.
-    """
-    ax = ax or plots.new_axes(10, 7)
-    plots.style(ax, f"Cluster map: {len(embeddings)} assets in {labels.nunique()} clusters", "", grid=False)
-    points = project(embeddings)
-    n_clusters = labels.max() + 1
-    colors = [plots.cluster_color(labels[name], n_clusters) for name in points.index]
-    chosen = points.index.isin(selected)
-    ax.scatter(*points.to_numpy().T, s=np.where(chosen, 0, 26), c=colors, alpha=0.75, lw=0)
-    ringed = [color for color, one in zip(colors, chosen, strict=True) if one]
-    ax.scatter(*points[chosen].to_numpy().T, s=84, c=ringed, ec=plots.INK, lw=1.3)
-    _name_points(ax, points, chosen)
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.set_xlabel(_axes_note(points), color=plots.MUTED, fontsize=9)
-    return ax
-
-
-def project(embeddings: pd.DataFrame) -> pd.DataFrame:
-    """The rows in two dimensions, shape ``(n_assets, 2)``; the same input gives the same picture."""
-    values = embeddings.to_numpy(dtype=float)
-    flat = _flat(values.tobytes(), values.shape)
-    return pd.DataFrame(flat, embeddings.index, ["x", "y"])
-
-
-@lru_cache(maxsize=2)  # a map is drawn twice: as a chart, and as a picture
-def _flat(of: bytes, shape: tuple[int, int]) -> np.ndarray:
-    values = np.frombuffer(of).reshape(shape)
-    if len(values) >= LEAST_FOR_TSNE:
-        perplexity = min(PERPLEXITY, (len(values) - 1) / 3)
-        with threadpool_limits(1):  # its threads wait for one another longer than they work
-            return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(values)
-    if len(values) > 2 and values.shape[1] > 1:
-        return PCA(n_components=2).fit_transform(values)
-    return np.pad(values, ((0, 0), (0, 2)))[:, :2]
-
-
-@dataclass(frozen=True)
-class WardTree:
-    """Ward's tree over rows of an embedding.
-
-    Attributes:
-        linkage: as SciPy states it.
-        group: cluster by node where all of its leaves share one, else None; leaves first, as SciPy counts nodes.
-    """
-
-    linkage: np.ndarray
-    group: list[int | None]
-
-
-def ward_tree(embeddings: pd.DataFrame, labels: pd.Series) -> WardTree:
-    """The tree over ``embeddings``' rows, and whose cluster each branch is."""
-    tree = linkage(embeddings.to_numpy(dtype=float), method="ward")
-    group: list[int | None] = [int(labels[name]) for name in embeddings.index]
-    for left, right, _, _ in tree:
-        one, other = group[int(left)], group[int(right)]
-        group.append(one if one == other else None)
-    return WardTree(tree, group)
-
-
-def plot_dendrogram(embeddings: pd.DataFrame, labels: pd.Series, selected: list[str], ax: Axes | None = None) -> Axes:
-    """Ward's tree over the embedding's rows; a branch has its cluster's colour where all its leaves share one."""
-    ax = ax or plots.new_axes(10, 4.4)
-    plots.style(ax, "Dendrogram, the selected names marked", "Ward distance (unit sphere)")
-    tree, n = ward_tree(embeddings, labels), len(embeddings)
-    n_clusters = int(labels.max()) + 1
-
-    def color(node: int) -> str:
-        group = tree.group[node]
-        return "#8b95a1" if group is None else plots.cluster_color(group, n_clusters)
-
-    drawn = dendrogram(tree.linkage, ax=ax, link_color_func=color, no_labels=True)
-    for lines in ax.collections:
-        lines.set_linewidth(1.0)
-    winners = {
-        name: 10 * at + 5 for at, leaf in enumerate(drawn["leaves"]) if (name := embeddings.index[leaf]) in selected
-    }
-    ax.set_xticks(list(winners.values()), list(winners), rotation=90, fontsize=8)
-    for tick, name in zip(ax.get_xticklabels(), winners, strict=True):
-        tick.set_color(plots.cluster_color(labels[name], n_clusters))
-        tick.set_weight("bold")
-    ax.set_xlim(0, 10 * n)
-    return ax
-
-
-def _name_points(ax: Axes, points: pd.DataFrame, chosen: np.ndarray) -> None:
-    """Write the chosen points' names beside them, each where it covers the fewest other names and points."""
-    ax.autoscale_view()
-    at = ax.transData.transform(points.to_numpy())
-    scale = ax.figure.dpi / 72
-    taken: list[tuple[float, float, float, float]] = []
-    for name, (x, y) in zip(points.index[chosen], at[chosen], strict=True):
-        width, height = 6.4 * len(str(name)) * scale, 11 * scale
-        boxes = {}
-        for right, up in (
-            (8, -4),
-            (8, 5),
-            (8, -13),
-            (-8, -4),
-            (-8, 5),
-            (-8, -13),
-            (16, 12),
-            (16, -20),
-            (-16, 12),
-            (-16, -20),
-        ):
-            left, low = x + right * scale - (width if right < 0 else 0), y + up * scale
-            boxes[right, up] = (left, low, left + width, low + height)
-        place = min(boxes, key=lambda key, boxes=boxes: _covered(boxes[key], taken, at, width * height))
-        taken.append(boxes[place])
-        ax.annotate(
-            name, points.loc[name], place, textcoords="offset points", ha="left" if place[0] > 0 else "right",
-            fontsize=8.5, weight="bold", color=plots.INK,
-            bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.6},
-        )  # fmt: skip
-
-
-def _covered(box, taken, points: np.ndarray, area: float) -> float:
-    """How much a box hides: the share of its area over other names, and a tenth for every point in it."""
-    names = sum(_overlap(box, other) for other in taken) / area
-    inside = ((points >= box[:2]) & (points <= box[2:])).all(axis=1).sum()
-    return names + inside / 10
-
-
-def _overlap(a, b) -> float:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    return max(width, 0.0) * max(height, 0.0)
 
 
 SECTION = Section("clusters", "Clusters", Path(__file__).with_suffix(".html"), build, draw, charts, without_clusters)

@@ -87,13 +87,12 @@ def picks(inputs: ReportInputs) -> list[dict]:
         ]
     last = inputs.last_clusters()
     chosen = last[last["selected"].astype(bool)].sort_values("cluster", kind="stable")
-    n_clusters, members = last["cluster"].max() + 1, last["cluster"].value_counts()
+    members = last["cluster"].value_counts()
     return [
         _what_it_is(inputs, symbol)
         | {
             "cluster": row["cluster"],
             "members": members[row["cluster"]],
-            "color": plots.cluster_color(row["cluster"], n_clusters),
             "sharpe": row["sharpe"],
             "weight": weights.get(symbol, 0.0),
             "now": now.get(symbol, 0.0),

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.section import Section, without_clusters
 from clusterfolio.engine.run_dir.tables import ReportInputs
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
@@ -44,7 +43,6 @@ def passport_page(table: pd.DataFrame, config: dict) -> dict:
     """
     asof = table["date"].max()
     last = table[table["date"] == asof].sort_values("cluster")
-    n_clusters = int(last["cluster"].max()) + 1
     first = last.iloc[0]
     later = table[table["later_sessions"] > 0]
     words = last["stability"].map(firmness).value_counts()
@@ -53,7 +51,7 @@ def passport_page(table: pd.DataFrame, config: dict) -> dict:
         "until": _day(first["later_until"]),
         "sessions": int(first["later_sessions"]),
         "joint": config.get("selection", {}).get("by") == "joint",
-        "cards": [card(row, table[table["cluster"] == row["cluster"]], n_clusters) for _, row in last.iterrows()],
+        "cards": [card(row, table[table["cluster"] == row["cluster"]]) for _, row in last.iterrows()],
         "firmness": [(word, int(words[word])) for _, word in FIRMNESS if word in words],
         "market": alike(first, "market_"),
         "decisions": table["date"].nunique(),
@@ -64,7 +62,7 @@ def passport_page(table: pd.DataFrame, config: dict) -> dict:
     }
 
 
-def card(row: pd.Series, of_cluster: pd.DataFrame, n_clusters: int) -> dict:
+def card(row: pd.Series, of_cluster: pd.DataFrame) -> dict:
     """One cluster's passport, ready to be written.
 
     Args:
@@ -76,7 +74,6 @@ def card(row: pd.Series, of_cluster: pd.DataFrame, n_clusters: int) -> dict:
     shares = shares.astype(float).sort_values(ascending=False, kind="stable")
     return {
         "cluster": row["cluster"],
-        "color": plots.cluster_color(row["cluster"], n_clusters),
         "n_members": row["n_members"],
         "members": members[:SHOWN],
         "more": len(members[SHOWN:]),

@@ -10,6 +10,9 @@ from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.report.layout.text import number, percent
 from clusterfolio.engine.run_dir.tables import ReportInputs
 
+#: Decimals that the page shows: a hundredth of a percent.
+SHOWN = 4
+
 TEMPLATE = "{{ chart('rolling') }}"
 
 
@@ -23,8 +26,8 @@ def charts(inputs: ReportInputs) -> dict[str, Views]:
     period = inputs.metrics["period"]
     per_session = (1 + (period.get("cash_return") or 0.0)) ** (1 / period["sessions"]) - 1
     cash = pd.Series(per_session, inputs.returns.index)
-    own = rolling_figures(inputs.returns, cash)
-    other = rolling_figures(inputs.returns.assign(strategy=inputs.returns["benchmark"]), cash)
+    own = rolling_figures(inputs.returns, cash).round(SHOWN)
+    other = rolling_figures(inputs.returns.assign(strategy=inputs.returns["benchmark"]), cash).round(SHOWN)
     name, months = inputs.run["benchmark"], f"over {WINDOW} sessions"
 
     def both(key: str, label: str, unit: str) -> Lines:

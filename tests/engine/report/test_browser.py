@@ -191,30 +191,78 @@ def test_pointing_at_a_day_shows_its_values(open_page, inputs):
     assert f"{inputs.positions.sum(axis=1)[day]:,.0f}" in tip.inner_text()
 
 
-def test_the_slider_goes_back_to_every_decision_and_a_symbol_is_found(open_page, inputs):
+def test_one_slider_takes_map_and_tree_through_the_decisions(open_page, inputs):
     page = open_page()
-    figure = page.locator("#chart-clusters")
+    figure, tree = page.locator("#chart-clusters"), page.locator("#chart-dendrogram")
     slider = figure.get_by_role("slider")
-    slider.focus()
-    slider.press("Home")
-    first = inputs.clusters[inputs.clusters["date"] == inputs.clusters["date"].min()].set_index("symbol")
-    assert figure.locator("output").inner_text() == f"{inputs.clusters['date'].min():%Y-%m-%d}"
-    ringed = {
-        point["name"] for series in drawn(page, "clusters").values() for point in series if point["symbolSize"] > 10
-    }
-    assert ringed == set(first.index[first["selected"]])
-    for name in ("clusters", "dendrogram"):
-        found = page.locator(f"#chart-{name}")
-        found.get_by_role("combobox").fill("0005")
-        found.get_by_role("combobox").press("Tab")
-        said = found.locator(".tip").locator("xpath=..").inner_text()
-        assert (
-            said.startswith("0005")
-            and "Cluster" in said
-            and "Sharpe ratio" in said
-            and "Picked" in said
-            and "Class" in said
+    for key, at in (("Home", 0), ("ArrowRight", 1), ("End", -1)):
+        slider.focus()
+        slider.press(key)
+        day = inputs.weights.index[at]
+        for one in (figure, tree):
+            assert one.locator("output").inner_text().startswith(f"{day:%Y-%m-%d}: 24 assets, 6 clusters")
+        decided = inputs.clusters[inputs.clusters["date"] == day].set_index("symbol")
+        places = inputs.maps[inputs.maps["date"] == day].set_index("symbol")
+        points = {point["name"]: point for series in drawn(page, "clusters").values() for point in series}
+        assert {name: tuple(point["value"]) for name, point in points.items()} == {
+            name: (row["x"], row["y"]) for name, row in places.iterrows()
+        }
+        assert {name for name, point in points.items() if point["symbolSize"] > 10} == set(
+            decided.index[decided["selected"]]
         )
+        leaves = {
+            point["name"]: point["value"][0] for series in series_of(page, "dendrogram", "scatter") for point in series
+        }
+        assert leaves == places["leaf"].to_dict()
+    slider = tree.get_by_role("slider")
+    slider.press("Home")
+    assert figure.locator("output").inner_text() == tree.locator("output").inner_text()
+
+
+def series_of(page, name, kind):
+    """The data of a chart's series of that kind."""
+    option = f"document.getElementById('chart-{name}').chart.getOption()"
+    return page.evaluate(f"{option}.series.filter((one) => one.type === '{kind}').map((one) => one.data)")
+
+
+def heights_drawn(page):
+    """Heights at which branches of the tree meet, as drawn."""
+    points = [point for line in series_of(page, "dendrogram", "line") for point in line if point[0] is not None]
+    return sorted({round(y, 6) for _, y in points if y > 0})
+
+
+def test_a_tree_is_looked_at_from_afar_and_closely(open_page, inputs):
+    page = open_page("phone")
+    figure = page.locator("#chart-dendrogram")
+    places = inputs.maps[inputs.maps["date"] == inputs.weights.index[-1]].set_index("symbol")
+    joined = sorted(round(float(f"{one:.7g}"), 6) for one in places["height"].dropna())
+    option = "document.getElementById('chart-dendrogram').chart.getOption()"
+    named = f"{option}.series.flatMap((s) => s.data).filter((d) => d.label && d.label.show).map((d) => d.name)"
+    last = inputs.last_clusters()
+    assert set(page.evaluate(named)) <= set(last.index[last["selected"]])  # from afar only picks are named
+    figure.get_by_label("Look closely at").select_option("3")
+    zoom = page.evaluate(f"{option}.dataZoom[0]")
+    mine = places.loc[last.index[last["cluster"] == 3], "leaf"]
+    assert zoom["start"] == pytest.approx(100 * mine.min() / 25) and zoom["end"] == pytest.approx(
+        100 * (mine.max() + 2) / 25
+    )
+    figure.get_by_role("combobox").first.fill("0005")
+    figure.get_by_role("combobox").first.press("Tab")
+    assert "0005" in page.evaluate(named) and len(page.evaluate(named)) == 24  # those in view have room for a name
+    assert heights_drawn(page) == joined
+    figure.locator(".plot").press("0")
+    page.wait_for_function(f"{named}.length < 24")
+
+
+@pytest.mark.parametrize("name", ["clusters", "dendrogram"])
+def test_a_symbol_is_found(open_page, name):
+    page = open_page()
+    found = page.locator(f"#chart-{name}")
+    found.get_by_role("combobox").first.fill("0005")
+    found.get_by_role("combobox").first.press("Tab")
+    said = found.locator(".tip").locator("xpath=..").inner_text()
+    assert said.startswith("0005")
+    assert all(word in said for word in ("Cluster", "Sharpe ratio", "Picked", "Class"))
 
 
 def test_views_tables_and_passports(open_page, inputs):

@@ -17,6 +17,7 @@ import pytest
 import tomli_w
 from matplotlib.figure import Figure
 
+from clusterfolio.engine.evidence.cluster_maps import project
 from clusterfolio.engine.report.contents import SECTIONS
 from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.charts import Lines, Panel, Series
@@ -24,7 +25,7 @@ from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.report.page import Picture, left_out, render, sections_of, write_report
 from clusterfolio.engine.report.sections.calendar import calendar_table, parts
 from clusterfolio.engine.report.sections.caveats import caveats, fills
-from clusterfolio.engine.report.sections.clusters import lasting, project, stability_chart
+from clusterfolio.engine.report.sections.clusters import lasting, stability_chart
 from clusterfolio.engine.report.sections.holdings import groups_held, picks
 from clusterfolio.engine.report.sections.run import facts
 from clusterfolio.engine.report.sections.summary import account, plot_drawdowns, plot_equity
@@ -98,6 +99,7 @@ def fake_run(
         transactions=pd.DataFrame(trades, columns=TRADE_COLUMNS),
         clusters=pd.concat(clusters, ignore_index=True),
         embeddings=embeddings,
+        maps=fake_maps(decided=clusters),
         symbols=known_symbols(symbols, labels),
         metrics={},
         config={"data": {"source": "simulated"}, "trading": {"rebalance": "month", "capital": 1e5}},
@@ -111,6 +113,18 @@ def fake_run(
         },
     )  # fmt: skip
     return with_metrics(inputs)
+
+
+def fake_maps(decided):
+    """Places and a tree for every decision, without any t-SNE."""
+    tables = []
+    for seed, rows in enumerate(decided):
+        rng, n = np.random.default_rng(seed), len(rows)
+        places = {"x": rng.integers(0, 1000, n).astype(float), "y": rng.integers(0, 1000, n).astype(float)}
+        leaf = rng.permutation(n)
+        height = np.where(leaf == 0, np.nan, rng.uniform(0.1, 2, n))
+        tables.append(rows[["date", "symbol"]].assign(**places, leaf=leaf, height=height))
+    return pd.concat(tables, ignore_index=True)
 
 
 def known_symbols(symbols, labels):
@@ -148,6 +162,7 @@ def all_cash(n_sessions):
             transactions=inputs.transactions.iloc[:0],
             clusters=inputs.clusters.iloc[:0],
             embeddings=inputs.embeddings.iloc[:0],
+            maps=inputs.maps.iloc[:0],
         )
     )
 
@@ -173,6 +188,7 @@ def write_files(folder, inputs):
     csv(inputs.clusters.set_index("date"), "clusters.csv")
     csv(inputs.symbols, "symbols.csv")
     inputs.embeddings.to_parquet(folder / "embeddings.parquet", index=False)
+    inputs.maps.to_parquet(folder / "maps.parquet", index=False)
     (folder / "metrics.json").write_text(json.dumps(inputs.metrics), encoding="utf-8")
     (folder / "run.json").write_text(json.dumps(inputs.run), encoding="utf-8")
     (folder / "config.toml").write_text(tomli_w.dumps(inputs.config), encoding="utf-8")
@@ -341,7 +357,15 @@ def chart_data(page):
     found = re.findall(
         r'<figure class="chart" id="chart-(\w+)">.*?<script type="application/json">(.*?)</script>', page, re.DOTALL
     )
-    return {name: json.loads(text) for name, text in found}
+    return {name: json.loads(text, object_hook=with_days) for name, text in found}
+
+
+def with_days(found):
+    """A row of days stands on a page as its first and the steps from each to the next."""
+    if isinstance(x := found.get("x"), dict):
+        days = pd.Timestamp(x["first"]) + pd.to_timedelta(np.cumsum([0, *x["then"]]), unit="D")
+        return found | {"x": [f"{day:%Y-%m-%d}" for day in days]}
+    return found
 
 
 def figure(written, name):
@@ -466,7 +490,14 @@ def test_every_caveat_stands_once_on_the_page_and_the_verdict_points_to_it(input
     assert page.count("Made up.") == page.count("The only run on record.") == 1
 
 
-ABOUT_CLUSTERS = ("clusters.csv", "stability.csv", "passports.csv", "importance.csv", "embeddings.parquet")
+ABOUT_CLUSTERS = (
+    "clusters.csv",
+    "stability.csv",
+    "passports.csv",
+    "importance.csv",
+    "embeddings.parquet",
+    "maps.parquet",
+)
 
 
 @pytest.fixture(scope="module", params=["absent", "without rows"])
@@ -654,16 +685,36 @@ def test_what_is_drawn_is_what_the_run_s_tables_hold(written, inputs):
     assert targets["x"] == [f"{day:%Y-%m-%d}" for day in inputs.weights.index]
 
 
-def test_the_map_names_every_asset_with_its_cluster_at_every_decision(written, inputs):
-    drawn = chart_data(written.page)["clusters"]
+def test_map_and_tree_have_every_asset_in_its_place_at_every_decision(written, inputs):
+    drawn, tree = (chart_data(written.page)[name] for name in ("clusters", "dendrogram"))
+    names = drawn["names"]
     assert [frame["label"] for frame in drawn["frames"]] == [f"{day:%Y-%m-%d}" for day in inputs.weights.index]
-    for frame, (_, rows) in zip(drawn["frames"], inputs.clusters.groupby("date"), strict=True):
-        at = rows.set_index("symbol").loc[drawn["names"]]
-        assert frame["groups"] == at["cluster"].tolist() and frame["marked"] == at["selected"].tolist()
-        assert frame["facts"]["Sharpe ratio"] == pytest.approx(at["sharpe"].tolist(), rel=1e-6)
-    assert len(drawn["names"]) == inputs.embeddings["symbol"].nunique()
-    tree = chart_data(written.page)["dendrogram"]
-    assert sorted(tree["leaves"]) == sorted(drawn["names"]) and len(tree["branches"]) == len(tree["leaves"]) - 1
+    for frame, leaves, (day, rows) in zip(
+        drawn["frames"], tree["frames"], inputs.clusters.groupby("date"), strict=True
+    ):
+        at = rows.set_index("symbol").loc[names]
+        assert frame["groups"] == at["cluster"].tolist() and frame["marked"] == np.flatnonzero(at["selected"]).tolist()
+        assert frame["facts"]["Sharpe ratio"] == at["sharpe"].round(2).tolist()
+        places = inputs.maps[inputs.maps["date"] == day].set_index("symbol").loc[names]
+        assert frame["x"] == places["x"].tolist() and frame["y"] == places["y"].tolist()
+        assert [places["leaf"].iloc[at] for at in leaves["leaves"]] == list(range(len(names)))
+        assert leaves["heights"] == pytest.approx(places.sort_values("leaf")["height"].iloc[1:].tolist(), rel=1e-6)
+    assert "The slider goes through all 3 decisions" in written.page
+
+
+def test_a_run_from_before_maps_were_kept_shows_its_last_decision(inputs):
+    page = render(replace(inputs, maps=None), {}, sections_of(tear_sheets=False))
+    drawn = chart_data(page)
+    assert [frame["label"] for frame in drawn["clusters"]["frames"]] == [f"{inputs.weights.index[-1]:%Y-%m-%d}"]
+    assert sorted(drawn["dendrogram"]["frames"][0]["leaves"]) == list(range(24))
+    assert "left the places of its last decision only" in page
+
+
+def test_where_too_many_decisions_were_made_the_page_says_how_many_it_shows(inputs):
+    maps = inputs.maps[inputs.maps["date"] != inputs.weights.index[1]]
+    page = render(replace(inputs, maps=maps), {}, sections_of(tear_sheets=False))
+    assert "The slider goes through 2 of 3 decisions" in page
+    assert len(chart_data(page)["dendrogram"]["frames"]) == 2
 
 
 def test_every_table_says_what_it_holds_and_every_heading_what_it_heads(written):
