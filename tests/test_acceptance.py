@@ -29,7 +29,7 @@ def read(run, name):
 def test_the_main_job_twice_gives_the_same_bytes(tmp_path):
     for name in ("one", "two"):
         assert command("run", "--quiet", "--out", tmp_path / name).strip().endswith("report.html")
-    for name in ("weights.csv", "returns.csv", "transactions.csv", "clusters.csv"):
+    for name in ("weights.csv", "returns.csv", "transactions.csv", "clusters.csv", "maps.parquet"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 

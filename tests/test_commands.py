@@ -23,9 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FILES = {
     "config.toml", "run.json", "metrics.json", "returns.csv", "returns_gross.csv", "weights.csv", "positions.csv",
-    "transactions.csv", "clusters.csv", "embeddings.parquet", "encoded.parquet", "maps.parquet", "symbols.csv",
-    "benchmark.csv", "model", "stability.csv",
-    "passports.csv", "promises.csv", "importance.csv", "payments.csv", "costs.csv",
+    "transactions.csv", "clusters.csv", "embeddings.parquet", "encoded.parquet", "symbols.csv", "benchmark.csv",
+    "model", "stability.csv", "passports.csv", "promises.csv", "importance.csv", "payments.csv", "costs.csv",
 }  # fmt: skip
 
 
