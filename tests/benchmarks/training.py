@@ -38,7 +38,7 @@ from clusterfolio.feeds.features import make_features
 from clusterfolio.models.batch import BatchSource
 from clusterfolio.models.device import seeded, torch_threads
 from clusterfolio.models.encoder import ENCODERS, make_encoder
-from clusterfolio.models.networks.autoencoder import masked_mse, window_decoder
+from clusterfolio.models.networks.autoencoder import window_decoder
 from clusterfolio.models.scaling import fit_scaler, scale
 from clusterfolio.models.train_config import TrainConfig
 from clusterfolio.models.training import mean_loss, split_by_time, train
@@ -64,6 +64,11 @@ class PlainAutoencoder(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.decoder(self.attention(self.embed(x) + self.positions).mean(dim=1))
+
+
+def plain_loss(rebuilt: torch.Tensor, x: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference of what was observed."""
+    return ((rebuilt - x).square() * observed).sum() / observed.sum()
 
 
 @dataclass
@@ -110,14 +115,14 @@ def plain_loop(windows: Windows, held: Windows, epochs: int, threads: int = 1) -
             watch.go()
             for bars, observed in loader:
                 optimizer.zero_grad()
-                loss = masked_mse(model(bars), bars, observed)
+                loss = plain_loss(model(bars), bars, observed)
                 loss.backward()
                 nn.utils.clip_grad_norm_(model.parameters(), SEED.clip_norm)
                 optimizer.step()
             watch.lap()
             model.eval()
             with torch.no_grad():
-                watch.spent.held.append(masked_mse(model(tables[1][0]), *tables[1]).item())
+                watch.spent.held.append(plain_loss(model(tables[1][0]), *tables[1]).item())
     return watch.spent
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from clusterfolio.models.networks.attention import EncoderLayer, SlicedDropout
+from clusterfolio.models.networks.attention import Attended, EncoderLayer, FedForward, SlicedDropout
 
 
 def pair(dropout=0.1):
@@ -26,6 +26,39 @@ def test_outputs_and_gradients_are_those_of_torchs_layer(mode, dropout):
         found.append([out, x.grad, *(each.grad for each in layer.parameters())])
     for reference, own in zip(*found, strict=True):
         torch.testing.assert_close(own, reference, atol=2e-4, rtol=1e-4)
+
+
+def doubles(*shape):
+    """Random numbers of which gradients are taken."""
+    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+
+def dropped(p, *shape):
+    return torch.empty(*shape, dtype=torch.float64).bernoulli_(1 - p) / (1 - p)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.4])
+def test_written_gradients_are_finite_differences_with_dropout_too(p):
+    torch.manual_seed(0)
+    B, T, C, heads, hidden = 2, 3, 4, 2, 5
+    norm = doubles(C), doubles(C), 1e-5
+    masks = (dropped(p, B * heads, T, T), dropped(p, B * T, C)) if p else (None, None)
+    assert torch.autograd.gradcheck(
+        Attended.apply,
+        (doubles(B, T, C), doubles(3 * C, C), doubles(3 * C), doubles(C, C), doubles(C), *norm, heads, *masks),
+    )
+    masks = (dropped(p, B * T, hidden), dropped(p, B * T, C)) if p else (None, None)
+    assert torch.autograd.gradcheck(
+        FedForward.apply,
+        (doubles(B * T, C), doubles(hidden, C), doubles(hidden), doubles(C, hidden), doubles(C), *norm, *masks, 1 - p),
+    )
+
+
+def test_with_everything_dropped_but_the_residual_only_norms_are_left():
+    reference, layer = pair(0.5)
+    x = torch.randn(2, 3, 16)
+    layer.dropout.mask = lambda shape, like: torch.zeros(shape)
+    torch.testing.assert_close(layer(x), reference.norm2(reference.norm1(x)))
 
 
 def test_masks_are_refused_since_every_token_sees_every_other():
