@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
+from scipy.signal import lfilter
 
 #: Weights of representation and of the squared correlation between clusters beside the gap.
 REPRESENTATION, BETWEEN = 1.5, 2.0
@@ -42,22 +42,35 @@ def expected_correlation(returns: np.ndarray) -> np.ndarray:
     asset's volatility of the days before (half-life 15 days); over the newer half.
 
     Args:
-        returns: daily log returns ``(n_days, n_assets)``, oldest first, finite: 0 where none is known.
+        returns: daily log returns ``(n_days, n_assets)``, oldest first, finite: 0 where none is known; the answer has
+            their precision.
     """
     n_days = len(returns)
     tame = cut(returns)
     age = np.arange(n_days)[::-1]
-    sums = np.vstack([np.zeros((1, returns.shape[1])), tame.cumsum(axis=0)])
-    variance = pd.DataFrame(returns**2).ewm(alpha=1 - np.exp(-1 / 21)).mean().shift(1).bfill().to_numpy()
+    sums = np.vstack([np.zeros_like(returns[:1]), tame.cumsum(axis=0)])
+    variance = variance_before(returns)
     paced = np.divide(returns, np.sqrt(variance), out=np.zeros_like(returns), where=variance > 0)
-    estimates = (
-        correlation(returns),
-        correlation(tame, 0.5 ** (age / (n_days / 4))),
-        correlation(sums[5:] - sums[:-5]),
-        correlation(cut(paced)),
-        correlation(returns[n_days // 2 :]),
-    )
-    return np.mean(estimates, axis=0)
+    total = correlation(returns)
+    total += correlation(tame, 0.5 ** (age / (n_days / 4)))
+    total += correlation(sums[5:] - sums[:-5])
+    total += correlation(cut(paced))
+    total += correlation(returns[n_days // 2 :])
+    return total / 5
+
+
+def variance_before(returns: np.ndarray) -> np.ndarray:
+    """The exponentially weighted mean of the squares of the days before each, e-folding time 21 days; the first day,
+    which has none before it, is given the second's.
+
+    >>> variance_before(np.array([[2.0], [4.0], [0.0]])).ravel().round(3)
+    array([4.   , 4.   , 10.143])
+    """
+    decay = np.exp(-1 / 21)
+    known = returns[:-1] ** 2
+    one, falling = np.array([1.0, -decay], dtype=returns.dtype), (1 - decay) / (1 - decay ** np.arange(1, len(returns)))
+    mean = lfilter(one[:1], one, known, axis=0) * falling.astype(returns.dtype)[:, None]
+    return np.vstack([mean[:1], mean])
 
 
 def cut(returns: np.ndarray) -> np.ndarray:
@@ -70,10 +83,12 @@ def cut(returns: np.ndarray) -> np.ndarray:
 def correlation(returns: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Correlation of columns, rows weighted; 0 beside one that does not move, ones on the diagonal."""
     weights = np.full(len(returns), 1 / len(returns)) if weights is None else weights / weights.sum()
+    weights = weights.astype(returns.dtype)
     centred = (returns - weights @ returns) * np.sqrt(weights)[:, None]
     length = np.linalg.norm(centred, axis=0)
     directions = centred / np.where(length > 1e-12, length, np.inf)
-    found = np.clip(directions.T @ directions, -1.0, 1.0)
+    found = directions.T @ directions
+    np.clip(found, -1.0, 1.0, out=found)
     np.fill_diagonal(found, 1.0)
     return found
 
@@ -162,10 +177,10 @@ class _Moves:
     def gains(self) -> np.ndarray:
         """What the best move of each asset would add to the promise if it were the only one, ``(n_assets,)``."""
         found = np.zeros(self.n)
-        for home in np.flatnonzero(self.size > 1).tolist():
-            assets = np.flatnonzero(self.labels == home)
-            values = self._promises(assets, home)
-            found[assets] = values.max(axis=1) - values[:, home]
+        assets = np.flatnonzero(self.size[self.labels] > 1)
+        if len(assets):
+            values = self._promises(assets)
+            found[assets] = values.max(axis=1) - values[np.arange(len(assets)), self.labels[assets]]
         return found
 
     def improve(self, asset: int) -> bool:
@@ -173,43 +188,50 @@ class _Moves:
         home = self.labels[asset]
         if self.size[home] == 1:
             return False
-        values = self._promises(np.array([asset]), home)[0]
+        values = self._promises(np.array([asset]))[0]
         best = int(values.argmax())
         if values[best] <= values[home] + LEAST_GAIN:
             return False
         self._move(asset, home, best)
         return True
 
-    def _promises(self, assets: np.ndarray, home: int) -> np.ndarray:
-        """The promise with each of these assets, all of cluster ``home``, moved alone into each cluster: ``(m, K)``.
+    def _promises(self, assets: np.ndarray) -> np.ndarray:
+        """The promise with each of these assets moved alone into each cluster, ``(m, K)``; none is alone in its own.
 
         The asset is taken out of its own cluster and put into each; -inf where that one is full.
         """
-        k, size = len(self.size), self.size.copy()
-        size[home] -= 1
+        k, n, homes, rows = len(self.size), self.n, self.labels[assets], np.arange(len(assets))
+        at_home = rows, homes
         to, to_squared = self.to[assets], self.to_squared[assets]
-        to[:, home] -= 1  # itself
-        to_squared[:, home] -= 1
-        own = np.broadcast_to(self.sums.diagonal(), to.shape).copy()
-        own[:, home] -= 2 * to[:, home] + 1
-        inside = own.sum(axis=1, keepdims=True) + 2 * to + 1
-        pairs = (size**2).sum() + 2 * size + 1
-        gap = (inside - self.n) / (pairs - self.n) - (self.total - inside) / (self.n**2 - pairs)
-        shares = own / size
-        representation = (shares.sum(axis=1, keepdims=True) - shares + (own + 2 * to + 1) / (size + 1)) / self.n
-        apart = self.squares.copy()
-        np.fill_diagonal(apart, 0.0)
-        each = to_squared / size
+        to[at_home] -= 1  # itself
+        to_squared[at_home] -= 1
+        size, own = self._rows(self.size, rows), self._rows(self.sums.diagonal(), rows)
+        size[at_home] -= 1
+        own[at_home] -= 2 * to[at_home] + 1
+        share, joined = 1 / size, 1 / (size + 1)
+        grown = 2 * to + 1
+        inside = own.sum(axis=1, keepdims=True) + grown
+        pairs = (size**2).sum(axis=1, keepdims=True) + 2 * size + 1
+        gap = (inside - n) / (pairs - n) - (self.total - inside) / (n**2 - pairs)
+        shares = own * share
+        representation = (shares.sum(axis=1, keepdims=True) - shares + (own + grown) * joined) / n
+        each = to_squared * share
         reach = each.sum(axis=1, keepdims=True) - each  # the asset's mean squares with the clusters but this one
-        others = apart @ (1 / size) - to_squared / size[home]  # each cluster's with the others, times its size
-        others[:, home] = apart[home] @ (1 / size) - reach[:, home]
-        change = (others + reach) / (size + 1) - others / size
-        between = ((others / size).sum(axis=1, keepdims=True) + 2 * change) / (k * (k - 1))
+        left = to_squared * share[at_home][:, None]
+        left[at_home] = reach[at_home]
+        apart = self.squares - np.diag(self.squares.diagonal())
+        others = share @ apart - left  # each cluster's with the others, times its size
+        change = (others + reach) * joined - others * share
+        between = ((others * share).sum(axis=1, keepdims=True) + 2 * change) / (k * (k - 1))
         values = gap + REPRESENTATION * representation - BETWEEN * between
-        full = self.size >= max(LARGEST, LARGEST_OF_FEW / k) * self.n
-        full[home] = False
-        values[:, full] = -np.inf
+        full = self._rows(self.size >= max(LARGEST, LARGEST_OF_FEW / k) * n, rows)
+        full[at_home] = False
+        values[full] = -np.inf
         return values
+
+    @staticmethod
+    def _rows(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return np.repeat(values[None], len(rows), axis=0)
 
     def _move(self, asset: int, home: int, into: int) -> None:
         self.labels[asset] = into

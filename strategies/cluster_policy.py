@@ -183,25 +183,25 @@ class ClusterPolicy:
         """``cluster``, also of a day of the training span: what is learned from, and never decided on."""
         config = self.selection or SelectionConfig()
         panel = with_features(panel, self.features or FeatureConfig())
-        embedded = self.embedder_.embed(panel)
         returns = panel.session_returns()[panel.tradable]
         traded = traded_a_day(panel, config.liquidity_sessions) if config.liquidity_floor else None
-        excluded = ineligible(returns, panel.bars_since_last(), embedded.complete, config, panel.members(), traded)
+        complete = self.embedder_.complete(panel)
+        excluded = ineligible(returns, panel.bars_since_last(), complete, config, panel.members(), traded)
         eligible = [name for name in panel.tradable if name not in excluded]
         if not eligible:
             return Clusters(excluded=excluded, notes=("no asset is eligible: all in cash",))
-        drawn_from = self.drawn_from(panel, embedded)
+        drawn_from = self.drawn_from(panel)
         embeddings = drawn_from.rows(eligible)
         self.clusterer.fit(embeddings.to_numpy())
         labels = pd.Series(self.clusterer.labels_, index=embeddings.index)
+        uncertainty = self.embedder_.uncertainty(panel)
         notes = (*_unjudged(traded, eligible), *few(len(eligible), self.clusterer.n_clusters, drawn_from.config))
         return Clusters(
             labels=labels,
             embeddings=embeddings,
             classes=panel.assets.loc[eligible, "asset_class"],
-            uncertainty=None if embedded.uncertainty is None else embedded.uncertainty[eligible],
+            uncertainty=None if uncertainty is None else uncertainty[eligible],
             stability=self._stability(drawn_from, labels),
-            encoded=None if drawn_from is embedded else embedded.rows(eligible),
             linkage=self.clusterer.linkage_,
             excluded=excluded,
             notes=notes,
@@ -213,17 +213,24 @@ class ClusterPolicy:
             return None
         return labels.map(cluster_stability(drawn_from, labels, self.clusterer)["stability"])
 
-    def drawn_from(self, panel: Panel, embedded: Embedded | None = None) -> Embedded | EmbeddedReturns:
-        """What the clusters at the close of the panel's last day are drawn from; the panel has features.
-
-        Args:
-            embedded: the encoder's embeddings of that day, where they are known already.
-        """
+    def drawn_from(self, panel: Panel) -> Embedded | EmbeddedReturns:
+        """What the clusters at the close of the panel's last day are drawn from; the panel has features."""
         config = self.embedding or EmbeddingConfig()
         if config.kind in ENCODED:
-            return embedded or self.embedder_.embed(panel)
+            return self.embedder_.embed(panel)
         seed = getattr(self.encoder, "random_state", 0)
         return EmbeddedReturns(log_returns(panel).iloc[-config.span :], config, self.clusterer.n_clusters, seed)
+
+    @one_blas_thread
+    def encoded(self, panel: Panel, names: list[str]) -> pd.DataFrame | None:
+        """The encoder's own embeddings of these names at the close of the panel's last day, of unit length.
+
+        None where it is they that the clusters are drawn from. Where it is not no decision hangs on them: after a
+        training they cost several times what the decision does, and are asked for where they are shown.
+        """
+        if (self.embedding or EmbeddingConfig()).kind in ENCODED:
+            return None
+        return self.embedder_.embed(with_features(panel, self.features or FeatureConfig())).rows(names)
 
     def hold(self, clusters: Clusters, panel: Panel, state: PortfolioState) -> Held:
         """What these clusters come to at the close of the panel's last day; see ``strategies.holding``."""

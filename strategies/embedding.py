@@ -85,16 +85,11 @@ class Embedded:
 
     Attributes:
         joined: ``(n_assets, n_dims)``, indexed by symbol, of unit length.
-        complete: by symbol, True where the asset had enough windows to be embedded.
         config: how ``rows`` are made from ``joined``.
-        uncertainty: by symbol, the mean variance of the newest window's embedding, NaN where there is none; None where
-            the encoder states no variance.
     """
 
     joined: pd.DataFrame
-    complete: pd.Series
     config: EmbeddingConfig
-    uncertainty: pd.Series | None = None
 
     def rows(self, symbols: list[str]) -> pd.DataFrame:
         """The embeddings of these symbols, in this order, of unit length.
@@ -139,7 +134,8 @@ class PanelEmbedder:
         self.encoder = encoder
         self.config = config
         self._known: dict[bytes, tuple[np.ndarray, np.ndarray | None]] = {}
-        self._windows, self._embedded = OfPanel(), OfPanel()
+        self._variance: bool | None = None
+        self._windows, self._picked, self._embedded = OfPanel(), OfPanel(), OfPanel()
 
     def embed(self, panel: Panel) -> Embedded:
         """Embeddings at the close of the panel's last day; the panel has features."""
@@ -149,30 +145,49 @@ class PanelEmbedder:
         """Every window of the panel."""
         return self._windows.get(panel, lambda panel: panel_windows(panel, self.encoder.lookback))
 
+    def complete(self, panel: Panel) -> pd.Series:
+        """By symbol, whether the asset has enough windows to be embedded; nothing is embedded for it."""
+        present = self.picked(panel) >= 0
+        if not present.shape[1]:
+            return pd.Series(False, index=panel.symbols)
+        enough = self.config.kind == "last" or present.mean(axis=1) >= 1 - self.config.max_gap
+        return pd.Series(present[:, -1] & enough, index=panel.symbols)
+
+    def uncertainty(self, panel: Panel) -> pd.Series | None:
+        """By symbol, the mean variance of the newest window's embedding, NaN where there is none; None where the
+        encoder states no variance.
+        """
+        picked = self.picked(panel)
+        if not picked.shape[1] or not self._states_variance(self.windows(panel)):
+            return None
+        ((_, variance),) = self._encode(self.windows(panel), picked[:, -1:])
+        return pd.Series(variance, index=panel.symbols)
+
+    def picked(self, panel: Panel) -> np.ndarray:
+        """Windows that an embedding is made of, ``(n_assets, n_dates)``, oldest date first, -1 where an asset has none.
+
+        Dates without any are left out; none is left where nothing has a window at the newest.
+        """
+        return self._picked.get(panel, self._pick)
+
+    def _pick(self, panel: Panel) -> np.ndarray:
+        found = latest_windows(self.windows(panel), len(panel.symbols), self._dates(panel))
+        some = np.any(found >= 0, axis=0)
+        return found[:, some] if some[-1] else found[:, :0]
+
+    def _states_variance(self, windows: Windows) -> bool:
+        if self._variance is None:
+            self._variance = self._transform(windows.take(np.arange(1)))[1] is not None
+        return self._variance
+
     def _embed(self, panel: Panel) -> Embedded:
-        windows = self.windows(panel)
-        rows = self._dates(panel)
-        picked = latest_windows(windows, len(panel.symbols), rows)
-        some = (picked >= 0).any(axis=0)
-        if not some[-1]:
-            nothing = pd.DataFrame(np.zeros((len(panel.symbols), 1)), index=panel.symbols)
-            return Embedded(nothing, pd.Series(False, index=panel.symbols), self.config)
-        picked = picked[:, some]
-        steps = self._encode(windows, picked)
+        picked = self.picked(panel)
+        if not picked.shape[1]:
+            return Embedded(pd.DataFrame(np.zeros((len(panel.symbols), 1)), index=panel.symbols), self.config)
+        steps = self._encode(self.windows(panel), picked)
         embeddings = np.stack([embedded for embedded, _ in steps], axis=1)  # assets, steps, dims
-        _, uncertainty = steps[-1]
-        present = picked >= 0
-        if self.config.kind == "last":
-            joined, complete = embeddings[:, -1], present[:, -1]
-        else:
-            joined = trajectory(embeddings, present)
-            complete = present[:, -1] & (present.mean(axis=1) >= 1 - self.config.max_gap)
-        return Embedded(
-            pd.DataFrame(unit_sphere(joined), index=panel.symbols),
-            pd.Series(complete, index=panel.symbols),
-            self.config,
-            uncertainty=None if uncertainty is None else pd.Series(uncertainty, index=panel.symbols),
-        )
+        joined = embeddings[:, -1] if self.config.kind == "last" else trajectory(embeddings, picked >= 0)
+        return Embedded(pd.DataFrame(unit_sphere(joined), index=panel.symbols), self.config)
 
     def at(self, panel: Panel, days: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray]:
         """Each asset's window that ends at or shortly before each day: ``(n_assets, n_days, embed_dim)`` and presence.

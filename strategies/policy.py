@@ -103,8 +103,6 @@ class Clusters:
         classes: asset class by symbol, same index.
         uncertainty: mean variance of the newest window's embedding by symbol, same index; None = none is stated.
         stability: of each symbol's cluster, 0 to 1 (``strategies.cluster_stability``), same index; None = not known.
-        encoded: the encoder's own embeddings, of unit length, same index; None where it is they that were clustered, or
-            there is no encoder.
         linkage: scipy's linkage matrix over the rows of ``embeddings``.
         excluded: the other symbols, and why they could not be held.
         notes: sentences for the report.
@@ -115,7 +113,6 @@ class Clusters:
     classes: pd.Series = field(default_factory=lambda: pd.Series(dtype=object))
     uncertainty: pd.Series | None = None
     stability: pd.Series | None = None
-    encoded: pd.DataFrame | None = None
     linkage: np.ndarray = field(default_factory=lambda: np.empty((0, 4)))
     excluded: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -159,7 +156,6 @@ class Decision:
             none is stated.
         reasons: why, by symbol; it stands beside the trades that the decision leads to.
         trust: part of its weight that each name of ``labels`` keeps, as it is doubtful; None = all.
-        encoded: as in ``Clusters``.
 
     >>> Decision(pd.Timestamp("2025-01-31"), pd.Series({"SPY": 0.6, "TLT": 0.4})).selected
     ['SPY', 'TLT']
@@ -177,7 +173,6 @@ class Decision:
     uncertainty: pd.Series | None = None
     reasons: dict[str, str] = field(default_factory=dict)
     trust: pd.Series | None = None
-    encoded: pd.DataFrame | None = None
 
     def __post_init__(self):
         if self.selected is None and isinstance(self.weights, pd.Series):
@@ -199,7 +194,6 @@ class Decision:
             uncertainty=clusters.uncertainty,
             reasons=held.reasons,
             trust=held.trust,
-            encoded=clusters.encoded,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -39,16 +39,23 @@ class EmbeddedReturns:
 
     def rows(self, symbols: list[str]) -> pd.DataFrame:
         """The embeddings of these symbols, in this order, of unit length; only these look at one another."""
-        returns = self.returns[symbols].fillna(0.0).to_numpy()
-        return pd.DataFrame(unit_sphere(KINDS[self.config.kind](returns, self)), index=symbols)
+        return pd.DataFrame(self._embed(self._known(symbols)), index=symbols)
 
     def resampled(self, symbols: list[str], n_resamples: int, random_state: int) -> Iterator[np.ndarray]:
         """``rows`` again, of stretches of days drawn with replacement, in the order of time; in single precision."""
-        stretches = np.array_split(np.arange(len(self.returns)), min(STRETCHES, len(self.returns)))
+        returns = self._known(symbols).astype(np.float32)
+        stretches = np.array_split(np.arange(len(returns)), min(STRETCHES, len(returns)))
         rng = np.random.default_rng(random_state)
         for drawn in rng.integers(len(stretches), size=(n_resamples, len(stretches))):
             days = np.concatenate([stretches[at] for at in np.sort(drawn)])
-            yield replace(self, returns=self.returns.iloc[days].astype(np.float32)).rows(symbols).to_numpy()
+            yield self._embed(returns[days])
+
+    def _known(self, symbols: list[str]) -> np.ndarray:
+        """Returns of these symbols ``(n_sessions, n_assets)``, 0 where none is known."""
+        return self.returns[symbols].fillna(0.0).to_numpy()
+
+    def _embed(self, returns: np.ndarray) -> np.ndarray:
+        return unit_sphere(KINDS[self.config.kind](returns, self))
 
 
 def attended(products: np.ndarray, config: EmbeddingConfig, n_components: int) -> np.ndarray:

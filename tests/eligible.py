@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from clusterfolio.feeds.features import FeatureConfig, with_features
 from clusterfolio.feeds.panel import Panel
-from clusterfolio.models.windows import Windows
 from clusterfolio.strategies.baselines.policies import Candidates
 from clusterfolio.strategies.embedding import EmbeddingConfig, PanelEmbedder
 from clusterfolio.strategies.selection import SelectionConfig, ineligible, ranking_sharpe
@@ -41,7 +39,7 @@ class Eligible:
     def __call__(self, panel: Panel) -> Candidates:
         panel = with_features(panel, self.features)
         returns = panel.session_returns()[panel.tradable]
-        complete = self.embedder.embed(panel).complete
+        complete = self.embedder.complete(panel)
         excluded = ineligible(returns, panel.bars_since_last(), complete, self.selection, panel.members())
         names = [name for name in panel.tradable if name not in excluded]
         return Candidates(ranking_sharpe(returns[names], self.selection, self.cash, self.train_span), None, excluded)
@@ -52,6 +50,3 @@ class _Blank:
 
     def __init__(self, lookback: int):
         self.lookback = lookback
-
-    def transform(self, windows: Windows) -> np.ndarray:
-        return np.ones((len(windows), 1), dtype=np.float32)

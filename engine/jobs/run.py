@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
@@ -142,7 +143,7 @@ def run(
         with artifacts.new_run_dir(out, work / "run") as draft:
             with clock.stage("write"):
                 artifacts.write_tables(draft, result, verdicts, panel, config.trading.fractional)
-                write_clusters(draft, result.decisions, notes, policy_for(dates[-1]), panel)
+                write_clusters(draft, result.decisions, notes, policy_for, panel)
                 if report:  # drawn on the page alone, and as costly as all other tables together
                     artifacts.write_maps(draft, cluster_maps(result.decisions))
                 (draft / "config.toml").write_text(dump(config), encoding="utf-8")
@@ -179,17 +180,23 @@ def run(
 
 
 def write_clusters(
-    folder: Path, decisions: Sequence[Decision], notes: PassportNotes, policy: Policy, panel: Panel
+    folder: Path,
+    decisions: Sequence[Decision],
+    notes: PassportNotes,
+    policy_for: Callable[[pd.Timestamp], Policy],
+    panel: Panel,
 ) -> None:
-    """Write what was promised of clusters and kept; and what only a policy with an encoder leaves: passports, and what
-    the encoder saw.
-
-    Args:
-        policy: the one that decided last.
+    """Write what was promised of clusters and kept; and what only a policy with an encoder leaves: passports, its own
+    embeddings, and what it saw.
     """
-    if any(len(decision.labels) for decision in decisions):
-        artifacts.write_promises(folder, promises(decisions, panel))
-    if not isinstance(policy, ClusterPolicy) or not any(len(decision.labels) for decision in decisions):
+    last, policy = artifacts.last_with_clusters(decisions), policy_for(decisions[-1].asof)
+    if last is None:
+        return
+    artifacts.write_promises(folder, promises(decisions, panel))
+    if not isinstance(policy, ClusterPolicy):
         return
     artifacts.write_passports(folder, passports(decisions, notes.known, panel))
     artifacts.write_importance(folder, importance_table(policy, panel, decisions[-1]))
+    encoded = cast(ClusterPolicy, policy_for(last.asof)).encoded(panel.until(last.asof), list(last.labels.index))
+    if encoded is not None:
+        artifacts.write_encoded(folder, encoded, last.asof)

@@ -30,6 +30,7 @@ from clusterfolio.engine.leakage.trace import (
     Items,
     compare,
     of_decision,
+    of_encoder,
     of_fit,
     of_guard,
     of_holder,
@@ -253,6 +254,7 @@ def _trace(inputs: Inputs, day: pd.Timestamp, span: tuple) -> tuple[dict[str, It
     except Exception as error:
         return items, Failure("weights", error)
     items["weights"] = items.get("weights", {}) | more
+    items["embedding"] = items.get("embedding", {}) | of_encoder(policy, decision, known)
     return items, decision
 
 

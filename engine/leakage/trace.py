@@ -11,6 +11,7 @@ import pandas as pd
 
 from clusterfolio.feeds.features import FEATURES
 from clusterfolio.feeds.panel import FIELDS, MARKET, Panel
+from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.policy import PortfolioState, ask, guard_of, guarded
 
 #: In the order of the pipeline: what differs first is where the difference comes from.
@@ -117,13 +118,19 @@ def of_decision(decision: Any, panel: Panel) -> dict[str, Items]:
     for stage in STAGES:
         if stage in OF_DECISION and getattr(decision, OF_DECISION[stage], None) is not None:
             items[stage] = {OF_DECISION[stage]: table(getattr(decision, OF_DECISION[stage]))}
-    if getattr(decision, "encoded", None) is not None:
-        items["embedding"]["encoded"] = table(decision.encoded)
     excluded = getattr(decision, "excluded", None)
     if excluded is not None:
         begun = panel.symbols[panel.close.notna().to_numpy().any(axis=0)]
         items["eligibility"] = {"excluded": table({name: excluded.get(name, "no") for name in begun})}
     return items
+
+
+def of_encoder(policy: Any, decision: Any, panel: Panel) -> Items:
+    """The encoder's own embeddings of the names clustered, where the clusters are drawn from others."""
+    if not isinstance(policy, ClusterPolicy) or not len(decision.labels):
+        return {}
+    rows = policy.encoded(panel, list(decision.labels.index))
+    return {} if rows is None else {"encoded": table(rows)}
 
 
 def of_guard(policy: Any, decision: Any, panel: Panel) -> Items | None:

@@ -74,10 +74,15 @@ def write_tables(
     write_table(folder / "payments.csv", result.payments.set_index("date"))
     write_table(folder / "clusters.csv", clusters_table(result.decisions).set_index("date"))
     write_table(folder / "symbols.csv", verdicts.drop(columns="remarks", errors="ignore").rename_axis("symbol"))
-    embeddings_table(result.decisions).to_parquet(folder / "embeddings.parquet", index=False)
-    if any(decision.encoded is not None for decision in result.decisions):
-        embeddings_table(result.decisions, "encoded").to_parquet(folder / "encoded.parquet", index=False)
+    last = last_with_clusters(result.decisions)
+    rows = pd.DataFrame() if last is None else last.embeddings
+    embeddings_table(rows, None if last is None else last.asof).to_parquet(folder / "embeddings.parquet", index=False)
     write_table(folder / "stability.csv", stability(result.decisions).set_index("date"))
+
+
+def write_encoded(folder: Path, rows: pd.DataFrame, asof: pd.Timestamp) -> None:
+    """Write the encoder's own embeddings of a decision whose clusters are drawn from others."""
+    embeddings_table(rows, asof).to_parquet(folder / "encoded.parquet", index=False)
 
 
 def write_passports(folder: Path, table: pd.DataFrame) -> None:
@@ -162,20 +167,19 @@ def _beside(decision: Decision) -> dict[str, np.ndarray]:
     return found
 
 
-def embeddings_table(decisions: list[Decision], which: str = "embeddings") -> pd.DataFrame:
-    """The last decision's embeddings: columns date, symbol, e0, e1, ..., float32, unit length.
+def last_with_clusters(decisions: Sequence[Decision]) -> Decision | None:
+    """The last decision that states clusters."""
+    return next((decision for decision in reversed(decisions) if len(decision.labels)), None)
 
-    Args:
-        which: of a ``Decision``: "embeddings" = what was clustered; "encoded" = the encoder's own, where it is another.
-    """
-    last = next((d for d in reversed(decisions) if len(d.labels)), None)
-    rows = None if last is None else getattr(last, which)
-    if last is None or rows is None:
+
+def embeddings_table(rows: pd.DataFrame, asof: pd.Timestamp | None) -> pd.DataFrame:
+    """A decision's embeddings: columns date, symbol, e0, e1, ..., float32; no rows where there is no such decision."""
+    if asof is None:
         return pd.DataFrame(columns=["date", "symbol"])
     values = rows.to_numpy(dtype=np.float32)
     table = pd.DataFrame(values, columns=[f"e{i}" for i in range(values.shape[1])])
     table.insert(0, "symbol", rows.index.astype(str))
-    table.insert(0, "date", last.asof)
+    table.insert(0, "date", asof)
     return table
 
 

@@ -284,7 +284,7 @@ def _seen_doubts(panel, seen: list[Seen], year: int, labels: pd.Series) -> dict[
     newest = PanelEmbedder(encoder, EmbeddingConfig(kind="last")).embed(panel).rows(names).to_numpy()
     centres = pd.DataFrame(newest).groupby(labels.to_numpy()).mean()
     vae = Encoder(random_state=0, encoder="vae").fit(training_windows(panel, year))
-    doubt = PanelEmbedder(vae, EmbeddingConfig(kind="last")).embed(panel).uncertainty
+    doubt = PanelEmbedder(vae, EmbeddingConfig(kind="last")).uncertainty(panel)
     return {
         "encoder's silhouette": -silhouette_samples(rows, labels),
         "distance from the centre": np.linalg.norm(newest - centres.loc[labels.to_numpy()].to_numpy(), axis=1),

@@ -48,7 +48,7 @@ def test_the_promise_of_every_move_is_that_of_the_labels_it_would_make(seed, n_a
             continue
         values = [promise(expected, np.where(np.arange(n_assets) == asset, k, moves.labels)).value
                   for k in range(n_clusters)]  # fmt: skip
-        found = moves._promises(np.array([asset]), home)[0]
+        found = moves._promises(np.array([asset]))[0]
         open_to = np.isfinite(found)
         np.testing.assert_allclose(found[open_to], np.array(values)[open_to], atol=1e-12)
         assert moves.gains()[asset] == pytest.approx(found.max() - found[home], abs=1e-12)

@@ -10,7 +10,7 @@ from clusterfolio.strategies.embedding import STRETCHES, Embedded, EmbeddingConf
 def embedded(rows, components=0):
     joined = pd.DataFrame(unit_sphere(rows), [f"S{i:02d}" for i in range(len(rows))])
     config = EmbeddingConfig(attention_layers=0, components=components)
-    return Embedded(joined, pd.Series(True, joined.index), config)
+    return Embedded(joined, config)
 
 
 def drawn(found, n_clusters):

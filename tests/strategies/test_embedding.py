@@ -109,7 +109,7 @@ def test_an_asset_listed_late_is_not_complete(small):
     values = features.values.copy()
     values[:300, 3] = np.nan
     late = replace(panel, features=replace(features, values=values))
-    complete = PanelEmbedder(encoder, EmbeddingConfig(span=200, step=5, max_gap=0.25)).embed(late).complete
+    complete = PanelEmbedder(encoder, EmbeddingConfig(span=200, step=5, max_gap=0.25)).complete(late)
     assert not complete.iloc[3] and complete.drop(panel.symbols[3]).all()
 
 

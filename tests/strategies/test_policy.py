@@ -166,10 +166,12 @@ def test_clusters_of_returns_stand_beside_the_encoders_own_embedding(panel, deci
     of_encoder = drawn_from("trajectory").decide(panel, PortfolioState())
     other = drawn_from(kind)
     decision = other.decide(panel, PortfolioState())
+    assert not other.embedder_._known  # nothing is encoded that no decision hangs on
     groups = decision.labels.groupby(decision.labels.index.str[0]).nunique()
     assert groups.tolist() == [1, 1, 1] and decision.labels.nunique() == 3
-    pd.testing.assert_frame_equal(decision.encoded, of_encoder.embeddings, check_exact=True)
-    assert of_encoder.encoded is None
+    names = list(decision.labels.index)
+    pd.testing.assert_frame_equal(other.encoded(panel, names), of_encoder.embeddings, check_exact=True)
+    assert drawn_from("trajectory").encoded(panel, names) is None
     again = other.decide(panel.until(panel.dates[380]), PortfolioState())
     known = EmbeddedReturns(log_returns(panel)[: panel.dates[380]].iloc[-150:], other.embedding, 3)
     rows = one_blas_thread(known.rows)(list(again.labels.index))  # as in a decision: a sum's last bit hangs on it
