@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,13 +10,14 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.dates import DateLocator
 from matplotlib.ticker import StrMethodFormatter
-from PIL import Image
 
-from clusterfolio.engine.report.layout.plots import compact, date_axis, mark_simulated
+from clusterfolio.engine.report.layout import figures
+from clusterfolio.engine.report.layout.figures import dates_later, drawn_once, settle
+from clusterfolio.engine.report.layout.plots import compact, mark_simulated
 from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.report.sections.holdings import groups_held
+from clusterfolio.engine.report.sections.sheet_data import in_lots, merge_consecutive, rolling_beta
 from clusterfolio.engine.run_dir.tables import ReportInputs
 
 #: pyfolio's rolling panels look back six months, so a shorter run leaves them empty.
@@ -28,9 +28,9 @@ LEAST_SESSIONS = 21
 NOTHING_HELD = "the strategy held nothing but cash"
 #: Fewer round trips than this and pyfolio draws no sheet.
 LEAST_ROUND_TRIPS = 5
-#: Round trips are matched share by share: positions are counted in at most so many lots.
-LOTS = 500
 SHEET_DPI, SHEET_COLORS = 72, 256
+#: Of pyplot, while pyfolio draws.
+BACKEND = f"module://{figures.__name__}"
 #: A table with more columns than this is turned on its side.
 WIDE = 8
 
@@ -88,7 +88,6 @@ def tear_sheets(
     """
     transactions = _on_sessions(transactions, returns.index)
     positions = _held(positions.reindex(returns.index))
-    returns, positions, transactions = (table.tz_localize("UTC") for table in (returns, positions, transactions))
     style = _Style(currency, simulated)
     sheets = [_returns_sheet(returns, positions, style)]
     for sheet in (_positions_sheet, _transactions_sheet, _round_trips_sheet):
@@ -105,12 +104,8 @@ class _Style:
 
     def png(self, figure) -> bytes:
         """The figure as PNG: readable dates, the account's currency for the dollar sign, marked where simulated."""
+        settle(figure)
         for axes in figure.axes:
-            if isinstance(axes.xaxis.get_major_locator(), DateLocator):
-                date_axis(axes)
-                axes.tick_params(axis="x", rotation=0)
-                for label in axes.get_xticklabels():
-                    label.set_horizontalalignment("center")
             if axes.get_yscale() == "log":  # its own labels are formulas, which are not read here: a symbol may be $_$
                 for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
                     formatter(StrMethodFormatter("{x:g}"))
@@ -119,9 +114,7 @@ class _Style:
                 axes.set_ylabel(axes.get_ylabel().replace("$", self.currency))
         if self.simulated:
             mark_simulated(figure)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=SHEET_DPI, bbox_inches="tight", facecolor="white")
-        return compact(Image.open(buffer), SHEET_COLORS)
+        return compact(drawn_once(figure, SHEET_DPI), SHEET_COLORS)
 
     def table(self, table, name=None, float_format=None, formatters=None, header_rows=None) -> SheetTable:
         """What pyfolio's ``print_table`` is given, as text; a wide table is turned on its side."""
@@ -157,10 +150,11 @@ def _returns_sheet(returns, positions, style) -> Sheet:
         return Sheet(name, title, absent=f"it needs {LEAST_SESSIONS} sessions and the run has {len(returns)}")
     if returns["strategy"].max() == returns["strategy"].min():
         return Sheet(name, title, absent="the strategy's return is the same on every day")
-    with _session(style) as (pyfolio, tables):
-        figure = pyfolio.create_returns_tear_sheet(
-            returns["strategy"], benchmark_rets=returns["benchmark"], return_fig=True
-        )
+    with _session(style) as (pyfolio, tables), dates_later():
+        with _standing_in(pyfolio.timeseries, "rolling_beta", rolling_beta):
+            figure = pyfolio.create_returns_tear_sheet(
+                returns["strategy"], benchmark_rets=returns["benchmark"], return_fig=True
+            )
         note = ""
         if len(returns) < ROLLING_SESSIONS:
             note = f"Panels over a rolling six months are left out: the run has {len(returns)} sessions."
@@ -172,7 +166,7 @@ def _positions_sheet(returns, positions, transactions, groups, style) -> Sheet:
     name, title = "positions", "Positions"
     if absent := _nothing_held(positions):
         return Sheet(name, title, absent=absent)
-    with _session(style) as (pyfolio, tables):
+    with _session(style) as (pyfolio, tables), dates_later():
         figure = pyfolio.create_position_tear_sheet(
             returns, positions, sector_mappings=groups.to_dict(), estimate_intraday=False, return_fig=True
         )
@@ -185,11 +179,12 @@ def _transactions_sheet(returns, positions, transactions, groups, style) -> Shee
         return Sheet(name, title, absent="nothing was bought or sold")
     if absent := _nothing_held(positions):
         return Sheet(name, title, absent=absent)
-    with _session(style) as (pyfolio, tables):
-        figure = pyfolio.create_txn_tear_sheet(
-            returns, positions, transactions, estimate_intraday=False, return_fig=True
-        )
-        _remove(figure, "Transaction time distribution")  # daily bars know no time of day
+    with _session(style) as (pyfolio, tables), dates_later():
+        # daily bars know no time of day
+        with _standing_in(pyfolio.plotting, "plot_txn_time_hist", lambda transactions, ax: ax.remove()):
+            figure = pyfolio.create_txn_tear_sheet(
+                returns, positions, transactions, estimate_intraday=False, return_fig=True
+            )
         return Sheet(name, title, style.png(figure), tuple(tables))
 
 
@@ -210,35 +205,12 @@ def _round_trips_sheet(returns, positions, transactions, groups, style) -> Sheet
             pyfolio.plotting.show_profit_attribution(trips)
             note += " No pictures: they need both winning and losing trades, and all went the same way."
             return Sheet(name, title, tables=tuple(tables), note=note)
-        with _extracted(pyfolio, trips):
+        # the sheet finds its round trips extracted already
+        with _standing_in(pyfolio.round_trips, "extract_round_trips", lambda *args, **kwargs: trips.copy()):
             figure = pyfolio.create_round_trip_tear_sheet(
                 returns, known, lots, sector_mappings=groups.to_dict(), estimate_intraday=False, return_fig=True
             )
         return Sheet(name, title, style.png(figure), tuple(tables), note=note)
-
-
-def in_lots(transactions: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
-    """The same trades counted in whole lots, as pyfolio needs to match purchases with sales.
-
-    pyfolio cuts fractions of a share off and keeps one list entry per share. Here a symbol's shares are counted in
-    lots such that its largest holding is ``LOTS`` of them, and the price is that of a lot, so profit and return stay
-    what they were. Holdings are rounded, not trades: what is closed completely is closed in lots as well. Whole
-    shares below that size are left as they are.
-
-    Returns:
-        The trades, and by symbol the fraction of the final holding that its whole lots make up.
-    """
-    parts, worth = [], {}
-    for symbol, trades in transactions.groupby("symbol", sort=False):
-        holding = trades["amount"].to_numpy(dtype=float).cumsum()
-        largest = np.abs(holding).max()
-        whole = largest <= LOTS and (holding % 1 == 0).all()
-        scale = 1.0 if whole else LOTS / largest
-        held = np.round(holding * scale)
-        lots = np.diff(held, prepend=0.0)
-        worth[symbol] = held[-1] / (holding[-1] * scale) if held[-1] else 0.0
-        parts.append(trades.assign(amount=lots, price=trades["price"] / scale)[lots != 0])
-    return pd.concat(parts).sort_index(kind="stable"), pd.Series(worth)
 
 
 def _round_trips(pyfolio, returns, positions, lots) -> pd.DataFrame:
@@ -246,18 +218,20 @@ def _round_trips(pyfolio, returns, positions, lots) -> pd.DataFrame:
     closed = pyfolio.round_trips.add_closing_transactions(positions, lots)
     if not (closed["amount"] < 0).any():
         return pd.DataFrame()
-    return pyfolio.round_trips.extract_round_trips(closed, positions.sum(axis=1) / (1 + returns))
+    # pyfolio's own does the same symbol by symbol, a grouping each: most of what the sheet would take
+    with _standing_in(pyfolio.round_trips, "_groupby_consecutive", merge_consecutive):
+        return pyfolio.round_trips.extract_round_trips(closed, positions.sum(axis=1) / (1 + returns))
 
 
 @contextmanager
-def _extracted(pyfolio, trips: pd.DataFrame):
-    """The sheet finds its round trips extracted already: matching lots takes as long as drawing all of it."""
-    extract = pyfolio.round_trips.extract_round_trips
-    pyfolio.round_trips.extract_round_trips = lambda *args, **kwargs: trips.copy()
+def _standing_in(module, name: str, value):
+    """``value`` in the place of a module's own ``name``."""
+    own = getattr(module, name)
+    setattr(module, name, value)
     try:
         yield
     finally:
-        pyfolio.round_trips.extract_round_trips = extract
+        setattr(module, name, own)
 
 
 def _held(positions: pd.DataFrame) -> pd.DataFrame:
@@ -296,19 +270,16 @@ def _session(style: _Style):
 
     random_state = np.random.get_state()  # noqa: NPY002 - the generator that pyfolio seeds
     before = set(plt.get_fignums())
-    plt.switch_backend("agg")
+    plt.switch_backend(BACKEND)
     for module in printers:
         module.print_table = keep_table
     try:
-        # pandas would draw an index without gaps in periods, which know no time zone
+        # pandas would put an index without gaps on an axis of periods, which is no axis of dates
         with pd.plotting.plot_params.use("x_compat", True), warnings.catch_warnings():
             # pyfolio and seaborn themselves call what newer pandas and matplotlib will remove. Nothing handed to them
             # can change that; only deprecations raised by their own lines are kept off the console.
             for category in (DeprecationWarning, PendingDeprecationWarning):
                 warnings.filterwarnings("ignore", category=category, module=r"(pyfolio|seaborn)\.")
-            # its drawdown table drops the time zone, and an open drawdown is then drawn from a date without one to
-            # a date in UTC: the same day either way
-            warnings.filterwarnings("ignore", "no explicit representation of timezones", UserWarning)
             yield pyfolio, tables
     finally:
         for module in printers:

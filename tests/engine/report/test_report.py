@@ -28,8 +28,9 @@ from clusterfolio.engine.report.sections.caveats import caveats, fills
 from clusterfolio.engine.report.sections.clusters import lasting, stability_chart
 from clusterfolio.engine.report.sections.holdings import groups_held, picks
 from clusterfolio.engine.report.sections.run import facts
+from clusterfolio.engine.report.sections.sheet_data import LOTS, in_lots
 from clusterfolio.engine.report.sections.summary import account, plot_drawdowns, plot_equity
-from clusterfolio.engine.report.sections.tear_sheets import LOTS, Sheet, in_lots, tear_sheets
+from clusterfolio.engine.report.sections.tear_sheets import Sheet, tear_sheets
 from clusterfolio.engine.report.sections.trading import gross_to_net, transaction_summary
 from clusterfolio.engine.run_dir.tables import ReportInputs, asked_for, read_run
 from clusterfolio.engine.trading.metrics import compute_metrics
