@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, DateFormatter, DayLocator
 from matplotlib.figure import Figure
 from PIL import Image
@@ -23,10 +25,10 @@ def to_png(ax: Axes, simulated: bool) -> bytes:
     """The figure of ``ax`` as PNG, marked where its data is made up."""
     if simulated:
         mark_simulated(ax.figure)
-    buffer = io.BytesIO()
-    ax.figure.savefig(buffer, format="rgba", dpi=DPI, facecolor="white")
-    size = tuple(round(inches * DPI) for inches in ax.figure.get_size_inches())
-    return compact(Image.frombytes("RGBA", size, buffer.getvalue()), COLORS)
+    ax.figure.set(dpi=DPI, facecolor="white")
+    canvas = FigureCanvasAgg(ax.figure)
+    canvas.draw()  # savefig would lay the figure out by drawing it, and then draw it
+    return compact(Image.fromarray(np.asarray(canvas.buffer_rgba())), COLORS)
 
 
 def compact(drawn: Image.Image, colors: int) -> bytes:

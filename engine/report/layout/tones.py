@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from functools import cache
 
 #: What the page is drawn on, by day and at night (``--paper`` in ``page.css``).
 PAPER = {"light": "#ffffff", "dark": "#18202a"}
@@ -30,6 +31,7 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
+@cache
 def cluster_color(label: int, n_clusters: int, scheme: str = "light") -> str:
     """The tone of a cluster of so many; grey for noise (-1)."""
     if label < 0:

@@ -1,4 +1,4 @@
-"""pyfolio's figures and round trips are what they were, at less cost."""
+"""The report's pictures, pyfolio's and our own, are what a plain way of drawing gives, at less cost."""
 
 import warnings
 from contextlib import nullcontext
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.units import registry
 from PIL import Image
 
+from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.figures import BORDER, dates_later, drawn_once
 from clusterfolio.engine.report.layout.plots import date_axis
 from clusterfolio.engine.report.sections import tear_sheets
@@ -93,6 +94,24 @@ def test_what_reaches_beyond_the_figure_is_in_the_picture(reach):
     dark = np.asarray(drawn_once(figure, 100).convert("L")) < 100
     assert dark.shape == (20 + 2 * BORDER, round(100 * (reach + 1.7)) + 2 * BORDER)
     assert dark[BORDER:-BORDER, BORDER:-BORDER].all() and dark.sum() == 20 * round(100 * (reach + 1.7))
+
+
+def test_a_picture_of_our_own_is_drawn_once_and_as_savefig_draws_it(monkeypatch):
+    drawn, draw = [], Figure.draw
+
+    def axes():
+        ax = plots.new_axes(4, 3)
+        plots.style(ax, "A title", "A label")
+        ax.plot(pd.bdate_range("2025-01-01", periods=90), np.arange(90.0) ** 2, label="one")
+        plots.date_axis(ax)
+        plots.legend(ax)
+        return ax
+
+    plain = BytesIO()
+    axes().figure.savefig(plain, format="png", dpi=plots.DPI, facecolor="white")
+    monkeypatch.setattr(Figure, "draw", lambda figure, renderer: (drawn.append(figure), draw(figure, renderer))[1])
+    found = plots.to_png(axes(), simulated=False)
+    assert found == plots.compact(Image.open(plain), plots.COLORS) and len(drawn) == 1
 
 
 trade = st.tuples(
