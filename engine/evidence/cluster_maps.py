@@ -9,7 +9,7 @@ Nothing of this reaches a decision.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -37,33 +37,45 @@ SIDE = 999
 OF_A_MAP, OF_THE_ENCODER, OF_A_TREE = ["x", "y"], ["encoder_x", "encoder_y"], ["leaf", "height"]
 
 
-def cluster_maps(decisions: Sequence[Decision], most: int = MOST_ROWS) -> pd.DataFrame:
+def cluster_maps(
+    decisions: Sequence[Decision],
+    encoded: Callable[[Decision], pd.DataFrame | None] | None = None,
+    most: int = MOST_ROWS,
+) -> pd.DataFrame:
     """Maps and trees of a run: columns ``date, symbol, x, y, leaf, height``, a row per decision and clustered asset.
 
     ``x`` and ``y`` are whole numbers from 0 to ``SIDE``, on one scale at all dates. ``leaf`` counts the tree's leaves
     from the left; ``height`` is where a leaf's branch meets that of its left neighbour (Ward's distance, three digits;
-    NaN for the first). ``encoder_x`` and ``encoder_y`` follow where a decision states the encoder's own embeddings.
+    NaN for the first). ``encoder_x`` and ``encoder_y`` follow where there are embeddings of the encoder's own, NaN at
+    decisions without.
 
     Args:
+        encoded: the encoder's own embeddings of what a decision clustered, the same symbols; None = there are none.
         most: rows; where there would be more, decisions are left out evenly, counted back from the last.
     """
     mapped = [one for one in decisions if len(one.labels) > 1 and len(one.embeddings) == len(one.labels)]
     step = max(1, -(-sum(len(one.labels) for one in mapped) // most))
     mapped = mapped[::-1][::step][::-1]
-    encoded = [one.encoded for one in mapped]
-    seen = encoded if mapped and all(rows is not None for rows in encoded) else None
+    seen = None if encoded is None else [encoded(one) for one in mapped]
     return maps_of([one.asof for one in mapped], [one.embeddings for one in mapped], seen)
 
 
 def maps_of(
-    dates: Sequence[pd.Timestamp], clustered: Sequence[pd.DataFrame], encoded: Sequence[pd.DataFrame] | None = None
+    dates: Sequence[pd.Timestamp],
+    clustered: Sequence[pd.DataFrame],
+    encoded: Sequence[pd.DataFrame | None] | None = None,
 ) -> pd.DataFrame:
-    """The same of tables symbol x dimensions, one per date; ``encoded`` has the symbols of ``clustered``."""
+    """The same of tables symbol x dimensions, one per date; those of ``encoded`` have the symbols of ``clustered``."""
     if not len(dates):
         return pd.DataFrame(columns=["date", "symbol", *OF_A_MAP, *OF_A_TREE])
     tables = [places(clustered).set_axis(OF_A_MAP, axis=1)]
-    if encoded is not None:
-        tables.append(places(encoded).set_axis(OF_THE_ENCODER, axis=1))
+    there = [] if encoded is None else [rows for rows in encoded if rows is not None]
+    if encoded is not None and there:
+        known = np.concatenate(
+            [np.full(len(one), rows is not None) for one, rows in zip(clustered, encoded, strict=True)]
+        )
+        own = places(there).set_axis(OF_THE_ENCODER, axis=1)
+        tables.append(own.set_axis(np.flatnonzero(known)).reindex(range(len(known))))
     tables.append(pd.concat([tree_of(rows) for rows in clustered], ignore_index=True))
     symbols = [(day, str(name)) for day, rows in zip(dates, clustered, strict=True) for name in rows.index]
     return pd.concat([pd.DataFrame(symbols, columns=["date", "symbol"]), *tables], axis=1)

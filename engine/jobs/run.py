@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import pandas as pd
 
@@ -113,9 +112,9 @@ def run(
     sessions = panel.sessions[panel.sessions >= dates[0]]
     benchmark = panel.session_closes()[panel.benchmark]
     same_for_any_workers = to_dict(replace(config, engine=replace(config.engine, workers=1)))
-    own = own_code(name for _, name in foreign(to_dict(config)))
+    own_files = own_code(name for _, name in foreign(to_dict(config)))
     key = work_key(same_for_any_workers, fingerprint, str(model_from), current_team().size)
-    with work_folder(out, key, {"the program": code} | versions() | own) as work:
+    with work_folder(out, key, {"the program": code} | versions() | own_files) as work:
         with clock.stage("fit"):
             if model_from is None:
                 workers = processes(config.engine.workers, config.train.threads)
@@ -143,9 +142,10 @@ def run(
         with artifacts.new_run_dir(out, work / "run") as draft:
             with clock.stage("write"):
                 artifacts.write_tables(draft, result, verdicts, panel, config.trading.fractional)
-                write_clusters(draft, result.decisions, notes, policy_for, panel)
+                own = partial(own_embeddings, policy_for(dates[-1]), planned[-1].decides_from, panel)
+                write_clusters(draft, result.decisions, notes, policy_for(dates[-1]), own, panel)
                 if report:  # drawn on the page alone, and as costly as all other tables together
-                    artifacts.write_maps(draft, cluster_maps(result.decisions))
+                    artifacts.write_maps(draft, cluster_maps(result.decisions, own))
                 (draft / "config.toml").write_text(dump(config), encoding="utf-8")
                 write_json(draft / "metrics.json", metrics)
                 artifacts.save_policies(draft, planned, policies)
@@ -158,7 +158,7 @@ def run(
                 facts["notes"] = [*market.notes, *broken, *facts["notes"]]
                 facts["folds"] = describe_folds(planned, policies, apart)
                 facts["fingerprint"] |= {"code": code, "returns": fingerprint_of_returns(result.returns)}
-                facts["own_code"] = own
+                facts["own_code"] = own_files
                 write_json(draft / "run.json", facts | {"ledger": NOT_YET} | clock.measured())
                 # Before anyone sees the result; killed from here on, the same command is the same trial.
                 facts["ledger"] = enter(trial_of(facts, result.returns, metrics, out), ledger)
@@ -183,13 +183,18 @@ def write_clusters(
     folder: Path,
     decisions: Sequence[Decision],
     notes: PassportNotes,
-    policy_for: Callable[[pd.Timestamp], Policy],
+    policy: Policy,
+    own: Callable[[Decision], pd.DataFrame | None],
     panel: Panel,
 ) -> None:
     """Write what was promised of clusters and kept; and what only a policy with an encoder leaves: passports, its own
     embeddings, and what it saw.
+
+    Args:
+        policy: the one that decided last.
+        own: ``own_embeddings`` of a decision.
     """
-    last, policy = artifacts.last_with_clusters(decisions), policy_for(decisions[-1].asof)
+    last = artifacts.last_with_clusters(decisions)
     if last is None:
         return
     artifacts.write_promises(folder, promises(decisions, panel))
@@ -197,6 +202,17 @@ def write_clusters(
         return
     artifacts.write_passports(folder, passports(decisions, notes.known, panel))
     artifacts.write_importance(folder, importance_table(policy, panel, decisions[-1]))
-    encoded = cast(ClusterPolicy, policy_for(last.asof)).encoded(panel.until(last.asof), list(last.labels.index))
+    encoded = own(last)
     if encoded is not None:
         artifacts.write_encoded(folder, encoded, last.asof)
+
+
+def own_embeddings(policy: Policy, since: pd.Timestamp, panel: Panel, decision: Decision) -> pd.DataFrame | None:
+    """The encoder's own embeddings of what a decision clustered, where the clusters are drawn from others.
+
+    None before ``since``, from which on ``policy`` decided: every training before it would embed two years of windows
+    anew, for a picture alone.
+    """
+    if not isinstance(policy, ClusterPolicy) or decision.asof < since:
+        return None
+    return policy.encoded(panel.until(decision.asof), list(decision.labels.index))

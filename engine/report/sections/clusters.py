@@ -86,8 +86,10 @@ def charts(inputs: ReportInputs) -> dict[str, Chart]:
     )  # fmt: skip
     if OF_THE_ENCODER[0] in maps(inputs):
         places = [_place(rows[OF_THE_ENCODER], names) for rows in by_day]
-        drawn["encoder"] = Elsewhere("What the encoder sees", "The encoder's embedding of the same assets.", "clusters",
-                                     places)  # fmt: skip
+        said = "The encoder's embedding of the same assets" + (
+            ", at decisions since its last training." if maps(inputs)[OF_THE_ENCODER[0]].isna().any() else "."
+        )
+        drawn["encoder"] = Elsewhere("What the encoder sees", said, "clusters", places)
     return drawn
 
 
