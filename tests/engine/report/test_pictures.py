@@ -1,7 +1,6 @@
 """The report's pictures, pyfolio's and our own, are what a plain way of drawing gives, at less cost."""
 
 import warnings
-from contextlib import nullcontext
 from io import BytesIO
 
 import matplotlib
@@ -10,18 +9,18 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.dates import AutoDateLocator, DateLocator
+from matplotlib.dates import AutoDateLocator
 from matplotlib.figure import Figure
 from matplotlib.units import registry
 from PIL import Image
 
 from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.figures import BORDER, dates_later, drawn_once
-from clusterfolio.engine.report.layout.plots import date_axis
 from clusterfolio.engine.report.sections import tear_sheets
 from clusterfolio.engine.report.sections.holdings import groups_held
 from clusterfolio.engine.report.sections.sheet_data import merge_consecutive, rolling_beta
-from tests.engine.report.test_report import fake_run
+from tests.benchmarks.report import measure_here, plain, say
+from tests.engine.report.test_report import fake_run, write_files
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", 'Module "zipline.assets" not found')
@@ -36,28 +35,25 @@ def sheets_of(inputs):
         )
 
 
-def plain_dates(figure):
-    """The dates of a figure that was built with all of them."""
-    for axes in figure.axes:
-        if isinstance(axes.xaxis.get_major_locator(), DateLocator):
-            date_axis(axes)
-            axes.tick_params(axis="x", rotation=0)
-            for label in axes.get_xticklabels():
-                label.set_horizontalalignment("center")
+@pytest.mark.acceptance
+def test_sheets_are_to_the_pixel_what_pyfolio_draws_without_any_of_this():
+    inputs = fake_run(400, n_decisions=4)
+    found = sheets_of(inputs)
+    with plain(drawn_once):
+        expected = sheets_of(inputs)
+    for sheet, other in zip(found, expected, strict=True):
+        assert sheet.tables == other.tables and sheet.note == other.note
+        assert np.array_equal(*(np.asarray(Image.open(BytesIO(one.png)).convert("RGB")) for one in (sheet, other)))
 
 
 @pytest.mark.acceptance
-def test_sheets_are_to_the_pixel_what_pyfolio_draws_without_any_of_this(monkeypatch):
-    inputs = fake_run(400, n_decisions=4)
-    found = sheets_of(inputs)
-    monkeypatch.setattr(tear_sheets, "BACKEND", "agg")
-    monkeypatch.setattr(tear_sheets, "dates_later", nullcontext)
-    monkeypatch.setattr(tear_sheets, "settle", plain_dates)
-    monkeypatch.setattr(tear_sheets, "merge_consecutive", pyfolio.round_trips._groupby_consecutive)
-    monkeypatch.setattr(tear_sheets, "rolling_beta", pyfolio.timeseries.rolling_beta)
-    for quick, plain in zip(found, sheets_of(inputs), strict=True):
-        assert quick.tables == plain.tables and quick.note == plain.note
-        assert np.array_equal(*(np.asarray(Image.open(BytesIO(sheet.png)).convert("RGB")) for sheet in (quick, plain)))
+def test_every_part_of_a_page_is_measured(tmp_path, capsys):
+    write_files(tmp_path, fake_run())
+    found = measure_here(tmp_path)
+    assert list(found["stages"])[1:] == ["read", "own pictures", "tear sheets", "page", "plain sheets"]
+    assert found["cpu"] > found["bare"] > 0 and found["ratio"] > 1.5
+    say("a run", found)
+    assert "a run: 60 sessions" in capsys.readouterr().out
 
 
 def state():
