@@ -60,7 +60,7 @@ def test_they_go_all_the_way(tmp_path):
     assert set(tables.weights.columns) - {"CASH"} <= used and set(tables.transactions["symbol"]) <= used
     members = {name for cell in tables.passports["members"] for name in names_in(cell)}
     assert members == set(tables.clusters["symbol"])
-    assert tables.maps[["date", "symbol"]].equals(tables.clusters[["date", "symbol"]])
+    assert (tables.maps[["date", "symbol"]] == tables.clusters[["date", "symbol"]]).all(axis=None)
     page = (out / "report.html").read_text()
     assert "<SCRIPT>" not in page and "&lt;SCRIPT&gt;" in page and ">49<" not in page
     for file in out.glob("*.csv"):
