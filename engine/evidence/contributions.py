@@ -82,34 +82,36 @@ def by_cluster(money: pd.DataFrame, clusters: pd.DataFrame) -> pd.Series:
 
 @dataclass(frozen=True)
 class Fall:
-    """One of the deepest falls of the account, and what was held meanwhile.
+    """A deep fall of the account or of the benchmark, and what was held meanwhile.
 
     Attributes:
-        first, last: sessions of the first and the last loss.
-        depth: total return from ``first`` to ``last``, below 0.
-        benchmark: that of the benchmark.
+        first, last: sessions of the first and the last loss of the one that fell.
+        strategy, benchmark: their total returns from ``first`` to ``last``.
         held: part of the account by name at the close before, largest first.
         earned: money by name over the fall, the largest loss first.
     """
 
     first: pd.Timestamp
     last: pd.Timestamp
-    depth: float
+    strategy: float
     benchmark: float
     held: pd.Series
     earned: pd.Series
 
 
-def falls(returns: pd.DataFrame, positions: pd.DataFrame, money: pd.DataFrame, n: int = 3) -> list[Fall]:
-    """The ``n`` deepest falls of the strategy, the deepest first.
+def falls(
+    returns: pd.DataFrame, positions: pd.DataFrame, money: pd.DataFrame, of: str = "strategy", n: int = 3
+) -> list[Fall]:
+    """The ``n`` deepest falls of the strategy, or of the benchmark, the deepest first.
 
     Args:
+        of: the column of ``returns`` whose falls they are.
         returns: columns ``strategy`` and ``benchmark``, daily.
         positions, money: as for and of ``earned``.
     """
     found = []
     shares = positions.div(positions.sum(axis=1), axis=0).drop(columns="cash")
-    for first, last, _ in deepest_drawdowns(returns["strategy"], n):
+    for first, last, _ in deepest_drawdowns(returns[of], n):
         span = (1 + returns.loc[first:last]).prod() - 1
         before = shares.iloc[max(shares.index.searchsorted(first) - 1, 0)]
         lost = money.loc[first:last].sum()

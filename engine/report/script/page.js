@@ -6,16 +6,19 @@ for (const button of document.querySelectorAll("[data-opens]"))
   button.onclick = () => document.getElementById(button.dataset.opens).showModal();
 for (const dialog of document.querySelectorAll("dialog"))
   dialog.querySelector("[data-closes]").onclick = () => dialog.close();
-// What scrolls sideways can be reached by keys, and says so.
+const narrow = matchMedia("(max-width: 760px)");
+/** What is wider than its place: on a phone each row becomes a card; elsewhere it scrolls, by keys too, and says so. */
 const reach = () => {
-  for (const region of document.querySelectorAll(".scroll"))
-    region.toggleAttribute("data-more", region.scrollWidth > region.clientWidth + 1);
-  for (const region of document.querySelectorAll(".scroll[data-more]"))
-    if (!region.hasAttribute("tabindex")) {
-      region.tabIndex = 0;
-      region.setAttribute("role", "region");
-      region.setAttribute("aria-label", `${region.querySelector("caption")?.textContent || "Table"}, scrolls sideways`);
-    }
+  for (const region of document.querySelectorAll(".scroll")) {
+    const table = region.querySelector("table"), wide = () => region.scrollWidth > region.clientWidth + 1;
+    if (table) cards(table, false);
+    if (table && narrow.matches && region.clientWidth && wide()) cards(table, true);
+    region.toggleAttribute("data-more", wide());
+    if (!wide() || region.hasAttribute("tabindex")) continue;
+    region.tabIndex = 0;
+    region.setAttribute("role", "region");
+    region.setAttribute("aria-label", `${region.querySelector("caption")?.textContent || "Table"}, scrolls sideways`);
+  }
 };
 addEventListener("resize", reach);
 document.addEventListener("toggle", reach, true);

@@ -54,3 +54,16 @@ function table(figure, spec) {
   element.tHead.addEventListener("click", show);
   show();
 }
+
+/** A table's rows as cards, each value under its heading, or as rows again; to a screen reader it stays a table. */
+function cards(element, on) {
+  if (element.classList.contains("cards") === on) return;
+  element.classList.toggle("cards", on);
+  const heads = [...element.tHead.rows[0].cells].map((head) => head.textContent.trim());
+  const roles = [[[element], "table"], [element.rows, "row"], [element.querySelectorAll("thead th"), "columnheader"],
+    [element.querySelectorAll("tbody th"), "rowheader"], [element.querySelectorAll("td"), "cell"]];
+  for (const [parts, role] of roles)
+    for (const part of parts) on ? part.setAttribute("role", role) : part.removeAttribute("role");
+  if (on) for (const row of element.tBodies[0].rows)
+    [...row.cells].forEach((cell, at) => { cell.dataset.label = heads[at]; });
+}

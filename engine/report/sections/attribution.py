@@ -13,7 +13,7 @@ from clusterfolio.engine.report.layout.text import money, percent
 from clusterfolio.engine.run_dir.tables import ReportInputs
 
 #: Names on each side of the chart, and of a fall.
-TOP, OF_A_FALL = 10, 5
+TOP, OF_A_FALL = 10, 3
 
 
 def build(inputs: ReportInputs) -> dict:
@@ -23,7 +23,11 @@ def build(inputs: ReportInputs) -> dict:
     classes = by_group(made, _known(inputs, "asset_class"))
     return {
         "classes": [(_words(name), amount, amount / start) for name, amount in classes.items()],
-        "falls": [_fall(one) for one in falls(inputs.returns, inputs.positions, made)],
+        "falls": [
+            (whose, [_fall(one) for one in falls(inputs.returns, inputs.positions, made, of)])
+            for of, whose in (("strategy", "The strategy"), ("benchmark", inputs.run["benchmark"]))
+        ],
+        "most": OF_A_FALL,
         "total": float(made.to_numpy().sum()),
     }
 
@@ -73,7 +77,7 @@ def _names(held: pd.Series, inputs: ReportInputs, finding: str) -> Table:
         (one, names.get(one, ""), _words(classes.get(one, "")), last.get(one), amount, amount / start, sessions[one])
         for one, amount in held.items()
     ]
-    return Table("Every name that was held", finding, columns, rows)
+    return Table("Every name that was held", finding, columns, rows, shown=6)
 
 
 def _clusters(found: pd.Series, inputs: ReportInputs) -> Table:
@@ -83,7 +87,7 @@ def _clusters(found: pd.Series, inputs: ReportInputs) -> Table:
     rows = [(str(name), amount, amount / start) for name, amount in found.items()]
     best, worst = (f"{name}, {currency} {money(amount)}" for name, amount, _ in (rows[0], rows[-1]))
     finding = f"The cluster that earned most: {best}; least: {worst}."
-    return Table("By cluster", finding, columns, rows, shown=8)
+    return Table("By cluster", finding, columns, rows, shown=7)
 
 
 def _fall(fall: Fall) -> dict:
@@ -91,7 +95,7 @@ def _fall(fall: Fall) -> dict:
     return {
         "first": fall.first.date(),
         "last": fall.last.date(),
-        "depth": fall.depth,
+        "strategy": fall.strategy,
         "benchmark": fall.benchmark,
         "held": ", ".join(f"{name} {percent(share)}" for name, share in fall.held.iloc[:OF_A_FALL].items()),
         "names": len(fall.held),

@@ -42,6 +42,25 @@ def caveats(inputs: ReportInputs) -> list[tuple[str, str]]:
     return known + _of_any_run(inputs)
 
 
+#: Headings of what weighs most, the heaviest first; a made-up market says what it is at the top of every page.
+WEIGHT = (
+    "Execution lag", "Ledger not whole", "Trials not counted", "No leakage check", "Cheat on close", "Survivorship",
+    "No costs", "Trials", "One history", "One training seed", "Guard", "Benchmark", "Currency", "Costs",
+)  # fmt: skip
+
+
+def weightiest(known: list[tuple[str, str]]) -> dict:
+    """The caveat that weighs most, in its first sentence; the next two by name; and how many there are.
+
+    >>> weightiest([("Costs", "Estimates. All of them."), ("Survivorship", "None failed. Odd."), ("Taxes", "No.")])
+    {'first': 'None failed.', 'others': ['costs', 'taxes'], 'count': 3}
+    """
+    ordered = sorted(known, key=lambda one: WEIGHT.index(one[0]) if one[0] in WEIGHT else len(WEIGHT))
+    sentence, stop, _ = ordered[0][1].partition(". ")
+    others = [heading[0].lower() + heading[1:] for heading, _ in ordered[1:3]]
+    return {"first": sentence + stop.strip(), "others": others, "count": len(known)}
+
+
 def _of_any_run(inputs: ReportInputs) -> list[tuple[str, str]]:
     symbols, beside = inputs.symbols, inputs.config.get("inputs", {})
     whole = inputs.config.get("trading", {}).get("fractional") is False

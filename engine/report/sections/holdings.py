@@ -15,8 +15,8 @@ from clusterfolio.engine.report.layout.text import percent
 from clusterfolio.engine.run_dir.tables import ReportInputs
 
 #: The palette of ``page.css``, for stacked layers; cash has a colour of its own.
-LAYERS = ("#17456b", "#86b0cf", "#b8741a", "#dcb26c", "#8a4f7d", "#c398b8", "#3f7ca8", "#8c5a3c", "#6d7683", "#b5838d")
-CASH_COLOR = "#d9dee5"
+LAYERS = ("#17456b", "#5f97c0", "#b8741a", "#b18f3a", "#8a4f7d", "#b581aa", "#3f7ca8", "#8c5a3c", "#6d7683", "#b5838d")
+CASH_COLOR = "#8b95a2"
 #: Rows of ``weights.csv`` drawn by group fall back to names where there is one group only; so many are told apart.
 TOP_NAMES = 9
 

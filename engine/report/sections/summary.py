@@ -15,6 +15,8 @@ from clusterfolio.engine.report.layout import plots
 from clusterfolio.engine.report.layout.charts import Lines, Panel, Series
 from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.report.layout.text import number, percent
+from clusterfolio.engine.report.sections.answers import answers
+from clusterfolio.engine.report.sections.caveats import caveats, weightiest
 from clusterfolio.engine.run_dir.tables import ReportInputs
 
 #: The five figures: what they are called, their key in ``metrics.json``, and how they are written.
@@ -36,6 +38,8 @@ def build(inputs: ReportInputs) -> dict:
         "figures": [(label, write(own[key]), write(other[key])) for label, key, write in FIGURES],
         "sessions": len(inputs.returns),
         "strategy": strategy_words(inputs),
+        "answers": answers(inputs),
+        "caveat": weightiest(caveats(inputs)),
     }
 
 

@@ -97,7 +97,11 @@ def every_trade(inputs: ReportInputs) -> Table:
     buys = int((trades["amount"] > 0).sum())
     finding = f"{len(trades):,} trades, {buys:,} of them buys{left}."
     return Table(
-        "Every trade and its reason" if not left else "The latest trades and their reasons", finding, columns, rows
+        "Every trade and its reason" if not left else "The latest trades and their reasons",
+        finding,
+        columns,
+        rows,
+        shown=6,
     )
 
 

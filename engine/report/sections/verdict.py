@@ -117,7 +117,6 @@ def verdict_page(evidence: dict | None, baselines: pd.DataFrame | None) -> dict 
             row for make in (_exposure, _days, _seeds, _ranks, _factors, _costs, _room) for row in make(evidence)
         ],
         "years": evidence.get("years_apart", []),
-        "falls": evidence.get("falls", []),
         "benchmark": evidence.get("benchmark", ""),
     }
 

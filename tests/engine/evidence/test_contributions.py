@@ -64,10 +64,10 @@ def test_a_fall_names_what_was_held_and_what_it_lost(run, money):
     returns = run.tables.returns
     (fall, *_) = contributions.falls(returns, run.tables.positions, money, n=1)
     wealth = np.concatenate([[1.0], (1 + returns["strategy"]).cumprod()])
-    assert fall.depth == pytest.approx((wealth / np.maximum.accumulate(wealth) - 1).min())
+    assert fall.strategy == pytest.approx((wealth / np.maximum.accumulate(wealth) - 1).min())
     value = run.tables.positions.sum(axis=1)
     before = value.shift().loc[fall.first]
-    assert fall.earned.sum() / before == pytest.approx(fall.depth)
+    assert fall.earned.sum() / before == pytest.approx(fall.strategy)
     assert fall.held.sum() == pytest.approx(1 - run.tables.positions["cash"].shift().loc[fall.first] / before)
 
 

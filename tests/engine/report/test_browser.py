@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clusterfolio.engine.jobs.report import compare_results
 from clusterfolio.engine.report.page import sections_of, write_report
+from tests.engine.evidence.test_side_by_side import write_run
 from tests.engine.report.test_importance import made_up
 from tests.engine.report.test_report import chart_data, fake_run
 from tests.engine.report.test_report_passport import fake_passports
@@ -66,12 +68,21 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def side_by_side(tmp_path_factory):
+    """The page of three results, and their folders."""
+    runs = tmp_path_factory.mktemp("runs")
+    folders = [write_run(runs / name, seed, claim=f"{name} is luck.") for seed, name in enumerate("abc")]
+    return compare_results(folders), folders
+
+
 @pytest.fixture
 def open_page(chromium, path):
-    """Opens the page in a window of that size; whatever the browser complains of or asks for fails the test."""
-    contexts, wrong, asked = [], [], []
+    """Opens a page in a window of that size; whatever the browser complains of or asks for fails the test."""
+    contexts, wrong, asked, opened = [], [], [], set()
 
-    def call(width="desk", **options):
+    def call(width="desk", path=path, **options):
+        opened.add(path.as_uri())
         wide, high = WIDTHS[width]
         phone = {"has_touch": True, "is_mobile": True} if width == "phone" else {}
         context = chromium.new_context(viewport={"width": wide, "height": high}, offline=True, **phone, **options)
@@ -91,12 +102,13 @@ def open_page(chromium, path):
     for context in contexts:
         context.close()
     assert wrong == []
-    assert {url for url in asked if not url.startswith(("data:", "blob:"))} == {path.as_uri()}
+    assert {url for url in asked if not url.startswith(("data:", "blob:"))} == opened
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_is_cut_or_sticks_out(open_page, width):
-    page = open_page(width)
+@pytest.mark.parametrize("which", ["of one run", "of several"])
+def test_nothing_is_cut_or_sticks_out(open_page, path, side_by_side, which, width):
+    page = open_page(width, path if which == "of one run" else side_by_side[0])
     wide = WIDTHS[width][0]
     assert page.evaluate("document.documentElement.scrollWidth") == wide
     for plot in page.locator(".plot").all():
@@ -105,15 +117,17 @@ def test_nothing_is_cut_or_sticks_out(open_page, width):
     shown = page.evaluate("[...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth + 1)"
                           ".map((e) => [e.tabIndex, e.getAttribute('aria-label')])")  # fmt: skip
     assert all(reached == 0 and said for reached, said in shown)
-    assert width != "phone" or shown
+    assert width != "phone" or not shown  # there, what is wide becomes cards
 
 
 @pytest.mark.parametrize(("width", "scheme"), [("desk", "light"), ("desk", "dark"), ("phone", "light")])
-def test_axe_finds_nothing_serious(open_page, width, scheme):
+@pytest.mark.parametrize("which", ["of one run", "of several"])
+def test_axe_finds_nothing_serious(open_page, path, side_by_side, which, width, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    page = open_page(width, color_scheme=scheme)
+    page = open_page(width, path if which == "of one run" else side_by_side[0], color_scheme=scheme)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-    page.get_by_role("button", name="Passport of cluster 3").click()
+    if which == "of one run":
+        page.get_by_role("button", name="Passport of cluster 3").click()
     found = axe.Axe().run(page).response["violations"]
     serious = [(one["id"], one["nodes"][0]["html"][:120], one["nodes"][0]["failureSummary"][:200]) for one in found
                if one["impact"] in ("serious", "critical")]  # fmt: skip
@@ -287,6 +301,69 @@ def test_views_tables_and_passports(open_page, inputs):
     page.get_by_role("button", name="Passport of cluster 2").click()
     page.get_by_role("button", name="Close").click()
     assert page.get_by_role("dialog").count() == 0
+
+
+def visible_rows(figure):
+    return [row.inner_text().split("\t") for row in figure.locator("tbody tr").all() if row.is_visible()]
+
+
+def test_a_long_table_is_searched_sorted_and_shown_whole(open_page, inputs):
+    page = open_page()
+    figure, trades = page.locator("#chart-trades"), inputs.transactions
+    all_of_them = figure.get_by_role("button", name="Show all")
+    assert len(visible_rows(figure)) == 6 and figure.locator("output").inner_text() == f"6 of {len(trades)}"
+    all_of_them.click()
+    rows = visible_rows(figure)
+    assert len(rows) == len(trades) and all_of_them.get_attribute("aria-pressed") == "true"
+    assert [row[:2] for row in rows] == [[f"{one.date:%Y-%m-%d}", one.symbol] for one in trades.iloc[::-1].itertuples()]
+    value = figure.get_by_role("columnheader", name="Value (USD)")
+    value.get_by_role("button").click()
+    shown = [int(row[5].replace(",", "")) for row in visible_rows(figure)]
+    assert shown == sorted(shown, reverse=True)
+    assert shown == pytest.approx(sorted(trades["value"].abs(), reverse=True), abs=0.51)
+    all_of_them.click()
+    search = figure.get_by_role("searchbox")
+    search.fill("true")  # a symbol, in letters of either kind
+    assert {row[1] for row in visible_rows(figure)} == {"TRUE"}
+    assert len(visible_rows(figure)) == (trades["symbol"] == "TRUE").sum()
+    search.fill("no such name")
+    assert visible_rows(figure) == [] and figure.locator("output").inner_text() == f"0 of {len(trades)}"
+
+
+def test_on_a_phone_a_wide_table_is_cards_under_the_same_headings(open_page, inputs):
+    page = open_page("phone")
+    table = page.locator("#holdings .scroll table")
+    assert table.get_attribute("class").split() == ["sortable", "cards"]
+    cell = table.get_by_role("row").filter(has=page.get_by_role("rowheader")).first.get_by_role("cell").last
+    last = inputs.positions.iloc[-1]
+    symbol = table.get_by_role("rowheader").first.inner_text().strip()
+    assert cell.get_attribute("data-label").startswith("On ")
+    assert cell.inner_text().split()[-1] == f"{last[symbol] / last.sum():.2%}"
+    table.get_by_role("button", name="Cluster").click()  # what sorts is still there
+    heads = table.get_by_role("rowheader").all_inner_texts()
+    assert heads[0].strip() != symbol
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.wait_for_function("!document.querySelector('.cards')")
+    assert table.locator("td").first.get_attribute("role") is None
+
+
+def test_the_page_of_several_results_draws_their_returns(open_page, side_by_side):
+    path, folders = side_by_side
+    page = open_page(path=path)
+    own = {folder.name: pd.read_csv(folder / "returns.csv")["strategy"] for folder in folders}
+    curves = drawn(page, "curves")
+    for at, (name, returns) in enumerate(own.items()):
+        assert curves[name, at][-1][1] == pytest.approx(100 * (1 + returns).prod(), rel=1e-6)
+    figures = page.locator("#chart-figures")
+    total = {row[0]: row[1] for row in visible_rows(figures)}
+    assert {name: total[name] for name in own} == {
+        name: f"{(1 + returns).prod() - 1:,.2%}".replace("-", "\u2212") for name, returns in own.items()
+    }
+    figures.get_by_role("columnheader", name="Total return").get_by_role("button").click()
+    order = [row[0] for row in visible_rows(figures) if row[0] in own]
+    assert order == sorted(own, key=lambda name: -(1 + own[name]).prod())
+    page.locator("#chart-curves").get_by_role("button", name="a", exact=True).click()
+    assert drawn(page, "curves")["a", 0] == []
 
 
 def test_in_the_dark_charts_change_their_tones(open_page):

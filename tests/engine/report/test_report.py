@@ -478,7 +478,7 @@ def test_caveats_follow_what_was_traded(inputs):
     assert "Survivorship" in headings and not {"No carry", "Simulated data"} & headings
 
 
-def test_every_caveat_stands_once_on_the_page_and_the_verdict_points_to_it(inputs):
+def test_every_caveat_stands_once_on_the_page_and_the_summary_points_to_the_weightiest(inputs):
     words = {
         "claim": False, "headline": "Not judged.", "reading": "No test was made.", "supports": [], "against": [],
         "needed": [], "caveats": [["Simulated data", "Made up."], ["Trials", "The only run on record."]],
@@ -487,8 +487,10 @@ def test_every_caveat_stands_once_on_the_page_and_the_verdict_points_to_it(input
     page = strictly(render, replace(inputs, evidence={"verdict": words, "claims": [], **nothing}), {})
     shown = re.findall(r"<li><strong>([^<]*)</strong>", page)
     assert shown == ["Simulated data", "Trials", "Taxes", "Fills", "No carry", "One history"]
-    assert 'Simulated data, Trials: see <a href="#caveats">Caveats</a>' in page
-    assert page.count("Made up.") == page.count("The only run on record.") == 1
+    weightiest = "The only run on record. Also: one history, simulated data."
+    assert f'{weightiest} <a href="#caveats">All 6 caveats</a>' in page
+    listed = page[page.index('id="caveats"') :]
+    assert page.count("Made up.") == listed.count("Made up.") == listed.count("The only run on record.") == 1
 
 
 ABOUT_CLUSTERS = (

@@ -90,13 +90,13 @@ def test_a_card_says_why_its_pick_was_picked_and_what_the_runner_up_lacked(input
 
 def test_what_was_known_and_what_came_after_are_told_apart(section):
     said = text(section)
-    assert "members correlated 0.50 with their own cluster and 0.10 with others in the year before" in said
-    assert "0.40 and 0.20 in the days after" in said and "Since, 20 sessions" in said
-    assert "the market as a whole looked most like Dec 2018 (0.60)" in said
+    assert "the two were 0.50 and 0.10 in the year before" in said
+    assert "0.40 and 0.20 after, until the next decision" in said and "Since, 20 sessions" in said
+    assert "the whole market looked most like Dec 2018 (0.60)" in said
 
 
 def test_how_many_clusters_are_firm_is_said_in_words(section):
-    assert "Of 6 clusters, 2 are firm , 2 are doubtful at the borders , 2 are not to be trusted" in text(section)
+    assert "Of 6, 2 are firm , 2 are doubtful at the borders , 2 are not to be trusted" in text(section)
 
 
 def test_earlier_decisions_are_folded_away_and_not_too_many(inputs):

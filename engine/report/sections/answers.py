@@ -1,0 +1,122 @@
+"""What a reader asks first, in a sentence each: did it beat the benchmark, what does it hold, what made and lost the
+money, what did that cost, how bad was it at worst.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from clusterfolio.engine.evidence.contributions import earned
+from clusterfolio.engine.evidence.phrases import p_value
+from clusterfolio.engine.evidence.statistics import deepest_drawdowns
+from clusterfolio.engine.report.layout.text import money, number, percent
+from clusterfolio.engine.report.sections.holdings import groups_held, shares
+from clusterfolio.engine.run_dir.tables import ReportInputs
+
+#: Names, groups on each side of an answer.
+NAMED, GROUPS = 3, 4
+#: The fall that everyone asks about.
+MARCH_2020 = pd.Timestamp("2020-02-20"), pd.Timestamp("2020-03-23")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question, its answer, and the section that says more.
+
+    Attributes:
+        section: its anchor.
+        more: what the link to it says.
+    """
+
+    question: str
+    said: str
+    section: str
+    more: str
+
+
+def answers(inputs: ReportInputs) -> list[Answer]:
+    """All that a run has an answer to, in the order one asks."""
+    found = [against_the_benchmark(inputs), held_now(inputs), made_and_lost(inputs), cost(inputs), worst(inputs)]
+    return [one for one in found if one.said]
+
+
+def against_the_benchmark(inputs: ReportInputs) -> Answer:
+    """Both total returns, and what the evidence says of the lead in Sharpe ratio."""
+    own, other, name = inputs.metrics["strategy"], inputs.metrics["benchmark"], inputs.run["benchmark"]
+    ahead = own["total_return"] - other["total_return"]
+    said = f"{'Yes' if ahead > 0 else 'No'}: {percent(own['total_return'])} against {percent(other['total_return'])}."
+    evidence = inputs.evidence or {}
+    claim = next((row for row in evidence.get("claims", []) if row["claim"] == "the benchmark"), None)
+    if claim:
+        lead = f"a lead in Sharpe ratio of {number(claim['difference'])}, adjusted p = {p_value(claim['p_adjusted'])}"
+        said += f" {'More than luck' if claim['found'] else 'No more than luck may give'} ({lead})."
+    return Answer(
+        f"Did it beat {name}?", said, "verdict" if evidence else "headline", "Evidence" if evidence else "Results"
+    )
+
+
+def held_now(inputs: ReportInputs) -> Answer:
+    """The account at the last session: shares of its groups, and its largest names."""
+    last, day = inputs.positions.iloc[-1], f"{inputs.positions.index[-1]:%Y-%m-%d}"
+    names = (last / last.sum()).drop("cash")
+    names = names[names.abs() > 0].sort_values(ascending=False, kind="stable")
+    if names.empty:
+        return Answer("What does it hold?", f"Cash alone, on {day}.", "holdings", "Holdings")
+    groups = shares(inputs.positions, groups_held(inputs)[0]).iloc[-1].sort_values(ascending=False, kind="stable")
+    shown = _listed(groups[groups.abs() >= 0.005], GROUPS)
+    largest = _listed(names, NAMED)
+    said = f"{len(names)} names on {day}, the largest {largest}. By group: {shown}."
+    return Answer("What does it hold?", said, "holdings", "All names")
+
+
+def made_and_lost(inputs: ReportInputs) -> Answer:
+    """The names that earned most and least, in money."""
+    made = earned(inputs.positions, inputs.transactions).sum().drop("cash")
+    made = made[(inputs.positions[made.index] != 0).any()].sort_values(ascending=False, kind="stable")
+    gained, lost = made[made > 0].iloc[:NAMED], made[made < 0].iloc[::-1].iloc[:NAMED]
+    parts = [
+        f"{word} {', '.join(f'{name} {money(amount)}' for name, amount in side.items())}"
+        for word, side in (("Most made:", gained), ("Most lost:", lost))
+        if len(side)
+    ]
+    said = f"{'. '.join(parts)} ({inputs.run['currency']}, after costs)." if parts else ""
+    return Answer("What made and lost the money?", said, "attribution", "Every name")
+
+
+def cost(inputs: ReportInputs) -> Answer:
+    """Costs in money and per year, which the figures above bear already."""
+    own, currency = inputs.metrics["strategy"], inputs.run["currency"]
+    paid = own["costs"]
+    said = f"{currency} {money(paid['total'])} in {len(inputs.transactions):,} trades"
+    if paid.get("bps_per_year") is not None:
+        said += f", {number(paid['bps_per_year'], 0)} basis points of the account a year"
+    said += f", at a turnover of {percent(own.get('turnover'), 0)} a year; all figures here are after it."
+    return Answer("What did it cost?", said, "trading", "Costs and trades")
+
+
+def worst(inputs: ReportInputs) -> Answer:
+    """The deepest fall of each of the two, the other beside it, and March 2020 where the run has it."""
+    returns, name = inputs.returns, inputs.run["benchmark"]
+    said = []
+    for column, whose in (("strategy", "Its own deepest fall"), ("benchmark", f"{name}'s deepest fall")):
+        for first, last, _ in deepest_drawdowns(returns[column], n=1, floor=0.0):
+            said.append(f"{whose}, {first:%Y-%m-%d} to {last:%Y-%m-%d}: {_both(returns.loc[first:last], name)}.")
+    first, last = MARCH_2020
+    if returns.index[0] <= first and returns.index[-1] >= last:
+        said.append(f"The fall of March 2020 ({first:%d %b} to {last:%d %b}): {_both(returns.loc[first:last], name)}.")
+    elif not inputs.run["simulated"]:
+        said.append("March 2020 is not in the run.")
+    return Answer("How bad was it at worst?", " ".join(said), "attribution", "Falls")
+
+
+def _both(returns: pd.DataFrame, name: str) -> str:
+    made = (1 + returns).prod() - 1
+    return f"strategy {percent(made['strategy'])}, {name} {percent(made['benchmark'])}"
+
+
+def _listed(parts: pd.Series, most: int) -> str:
+    """The first of these shares, and how many more there are."""
+    more = f" and {len(parts) - most} more" if len(parts) > most else ""
+    return ", ".join(f"{name} {percent(share)}" for name, share in parts.iloc[:most].items()) + more
