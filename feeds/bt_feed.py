@@ -35,14 +35,13 @@ def terminal_bars(panel: Panel) -> pd.DataFrame:
     """
     closes = panel.close.to_numpy(dtype=float)
     session_at, late_row = _due_sessions(panel)
-    parts = []
-    for asset, symbol in enumerate(panel.symbols):
+    lasts = []
+    for asset in range(len(panel.symbols)):
         own = np.flatnonzero(np.isfinite(closes[:, asset]))
-        last = own[_stops(own, late_row)]
-        parts.append(
-            pd.DataFrame({"date": panel.sessions[session_at[last]], "symbol": symbol, "price": closes[last, asset]})
-        )
-    return pd.concat(parts, ignore_index=True).sort_values("date", kind="stable", ignore_index=True)
+        lasts.append(own[_stops(own, late_row)])
+    last, asset = np.concatenate(lasts), np.repeat(np.arange(len(lasts)), [len(own) for own in lasts])
+    table = {"date": panel.sessions[session_at[last]], "symbol": panel.symbols[asset], "price": closes[last, asset]}
+    return pd.DataFrame(table).sort_values("date", kind="stable", ignore_index=True)
 
 
 def _due_sessions(panel: Panel) -> tuple[np.ndarray, np.ndarray]:

@@ -95,7 +95,8 @@ def costs_of(panel: Panel, traded: Panel, trading: TradingConfig) -> Costs:
     spread = np.where(traded.assets["asset_class"].isin(stated), traded.assets["asset_class"].map(stated), spread)
     halves = np.broadcast_to(spread.astype(float) * share, shape)
     impact, most = np.broadcast_to(0.0, shape), np.broadcast_to(np.inf, shape)
-    known = panel if len(names) == len(panel.symbols) else panel.select(list(names))
+    looks_back = trading.spread_scaling or trading.impact or trading.volume_cap
+    known = panel.select(list(names)) if looks_back and len(names) < len(panel.symbols) else panel
     if trading.spread_scaling:
         halves = halves * np.nan_to_num(_by_day(spread_scale(known), traded), nan=1.0) ** trading.spread_scaling
     if trading.impact or trading.volume_cap:
