@@ -34,7 +34,7 @@ def section(inputs):
 def test_the_page_says_what_was_expected_and_what_came_out(inputs):
     said = section(inputs)
     assert "each of 3 decisions, the 20 picks were expected to be worth 17.0 independent bets" in said
-    assert "would show 16.5 . 15.5 came out in the year after" in said
+    assert "would show 16.5. 15.5 came out in the year after" in said
     assert "(210 to 252 sessions); 1 last decision had too few." in said
     assert "Effective bets of the picks 17.00 – 15.50 19.00" in said
     assert "Inside clusters less across (a) 0.25 0.30 0.25 0.50" in said
