@@ -144,6 +144,7 @@ class Elsewhere:
     Attributes:
         like: name of the map's chart.
         frames: in the order of the map's.
+        absent: what is said where a frame has no places.
     """
 
     kind: ClassVar[str] = "points"
@@ -151,6 +152,7 @@ class Elsewhere:
     finding: str
     like: str
     frames: Sequence[Place]
+    absent: str = ""
     height: int = 520
 
 

@@ -43,7 +43,7 @@ function pointOption(spec, state) {
   return {
     animation: false, textStyle: { fontFamily: font() }, grid: { left: 14, right: 84, top: 12, bottom: 34 },
     xAxis: { ...hidden }, yAxis: { ...hidden },
-    graphic: { type: "text", left: 14, bottom: 4, style: { text: spec.note, fill: tone("muted"), font: `12px ${font()}` } },
+    graphic: { type: "text", left: 14, bottom: 4, style: { text: frame.x.some((x) => x !== null) ? spec.note : spec.absent, fill: tone("muted"), font: `12px ${font()}` } },
     tooltip: byPoint(spec, frame),
     ...(matchMedia("(pointer: fine)").matches ? { dataZoom: [0, 1].map((axis) => ({ type: "inside", filterMode: "none",
       zoomOnMouseWheel: "ctrl", moveOnMouseMove: true, [axis ? "yAxisIndex" : "xAxisIndex"]: 0 })) } : {}),

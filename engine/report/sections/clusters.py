@@ -28,6 +28,9 @@ from clusterfolio.engine.run_dir.tables import ReportInputs
 from clusterfolio.models.clustering import Ward
 from clusterfolio.strategies.diversification import label_stability
 
+#: Stands on the encoder's map where it is empty.
+TRAINED_SINCE = "The encoder was trained anew since this decision; its map begins after that."
+
 
 def build(inputs: ReportInputs) -> dict:
     """What the template shows."""
@@ -89,7 +92,7 @@ def charts(inputs: ReportInputs) -> dict[str, Chart]:
         said = "The encoder's embedding of the same assets" + (
             ", at decisions since its last training." if maps(inputs)[OF_THE_ENCODER[0]].isna().any() else "."
         )
-        drawn["encoder"] = Elsewhere("What the encoder sees", said, "clusters", places)
+        drawn["encoder"] = Elsewhere("What the encoder sees", said, "clusters", places, TRAINED_SINCE)
     return drawn
 
 
