@@ -249,6 +249,8 @@ def _plain(value):
     """The value as JSON knows it: days as text, a row of days as the first and the days from each to the next, NaN as
     null, numbers in ``DIGITS`` significant digits.
     """
+    if value is None or type(value) in (int, str, bool):  # most of what a page holds
+        return value
     if isinstance(value, pd.DatetimeIndex) and len(value):
         numbers = value.to_numpy().astype("datetime64[D]").astype(int)
         return {"first": _plain(value[0]), "then": np.diff(numbers).tolist()}
@@ -265,7 +267,7 @@ def _plain(value):
         return bool(value)
     if isinstance(value, (int, np.integer)):
         return int(value)
-    if value is None or pd.isna(value):
+    if pd.isna(value):
         return None
     if isinstance(value, (float, np.floating)):
         return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None
