@@ -15,8 +15,8 @@ from clusterfolio.engine.report.layout.text import money, number, percent
 from clusterfolio.engine.report.sections.holdings import groups_held, shares
 from clusterfolio.engine.run_dir.tables import ReportInputs
 
-#: Names, groups on each side of an answer.
-NAMED, GROUPS = 3, 4
+#: Names on each side of an answer, and groups at most.
+NAMED, GROUPS = 3, 8
 #: The fall that everyone asks about.
 MARCH_2020 = pd.Timestamp("2020-02-20"), pd.Timestamp("2020-03-23")
 
@@ -49,9 +49,13 @@ def against_the_benchmark(inputs: ReportInputs) -> Answer:
     said = f"{'Yes' if ahead > 0 else 'No'}: {percent(own['total_return'])} against {percent(other['total_return'])}."
     evidence = inputs.evidence or {}
     claim = next((row for row in evidence.get("claims", []) if row["claim"] == "the benchmark"), None)
-    if claim:
+    if claim and claim["difference"] <= 0:
+        said += f" Its Sharpe ratio was no higher ({number(claim['difference'])})."
+    elif claim:
         lead = f"a lead in Sharpe ratio of {number(claim['difference'])}, adjusted p = {p_value(claim['p_adjusted'])}"
         said += f" {'More than luck' if claim['found'] else 'No more than luck may give'} ({lead})."
+        if claim["found"] and not evidence.get("verdict", {}).get("claim"):
+            said += " Whether its picking is skill is another question, answered above."
     return Answer(
         f"Did it beat {name}?", said, "verdict" if evidence else "headline", "Evidence" if evidence else "Results"
     )
@@ -65,9 +69,9 @@ def held_now(inputs: ReportInputs) -> Answer:
     if names.empty:
         return Answer("What does it hold?", f"Cash alone, on {day}.", "holdings", "Holdings")
     groups = shares(inputs.positions, groups_held(inputs)[0]).iloc[-1].sort_values(ascending=False, kind="stable")
-    shown = _listed(groups[groups.abs() >= 0.005], GROUPS)
-    largest = _listed(names, NAMED)
-    said = f"{len(names)} names on {day}, the largest {largest}. By group: {shown}."
+    shown = _listed(groups[groups.abs() >= 0.005].iloc[:GROUPS])
+    largest = _listed(names.iloc[:NAMED])
+    said = f"{len(names)} names on {day}, the largest {largest}. In all: {shown}."
     return Answer("What does it hold?", said, "holdings", "All names")
 
 
@@ -116,7 +120,5 @@ def _both(returns: pd.DataFrame, name: str) -> str:
     return f"strategy {percent(made['strategy'])}, {name} {percent(made['benchmark'])}"
 
 
-def _listed(parts: pd.Series, most: int) -> str:
-    """The first of these shares, and how many more there are."""
-    more = f" and {len(parts) - most} more" if len(parts) > most else ""
-    return ", ".join(f"{name} {percent(share)}" for name, share in parts.iloc[:most].items()) + more
+def _listed(parts: pd.Series) -> str:
+    return ", ".join(f"{name} {percent(share)}" for name, share in parts.items())

@@ -73,7 +73,12 @@ def test_it_beat_the_benchmark_by_luck_or_by_more(inputs):
     own, other = (inputs.metrics[name]["total_return"] for name in ("strategy", "benchmark"))
     assert found.startswith("Yes" if own > other else "No") and "No more than luck may give" in found
     claim |= {"found": True, "p_adjusted": 0.02}
-    assert "More than luck" in said(replace(inputs, evidence={"claims": [claim]}))["Did it beat SPY?"]
+    found = said(replace(inputs, evidence={"claims": [claim]}))["Did it beat SPY?"]
+    assert "More than luck" in found and "Whether its picking is skill is another question" in found
+    evidence = {"claims": [claim], "verdict": {"claim": True}}
+    assert "another question" not in said(replace(inputs, evidence=evidence))["Did it beat SPY?"]
+    claim |= {"found": False, "difference": -0.2}
+    assert "no higher (\u22120.20)" in said(replace(inputs, evidence={"claims": [claim]}))["Did it beat SPY?"]
 
 
 def test_an_account_that_stayed_in_cash_says_so(inputs):
