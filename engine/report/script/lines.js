@@ -19,7 +19,7 @@ function lineOption(spec, state, height) {
   // Names stand slanted, each of them, where there are too many to stand level and few enough to be read.
   const slanted = named && spec.x.length > 8 && spec.x.length <= 24 && spec.x.some((one) => one.length > 5);
   const below = (spec.x_label ? 22 : 0) + (slanted ? 58 : 0);
-  const above = TOP + (spec.marks.length ? 12 : 0); // their words take two lines
+  const above = TOP + (spec.marks.length ? 26 : 0); // their words take two lines above the axis' name
   const room = height - above - 24 - below - foot - GAP * (spec.panels.length - 1);
   const shares = spec.panels.reduce((sum, panel) => sum + panel.share, 0);
   const option = {
@@ -94,7 +94,7 @@ const shownSeries = (spec) =>
 const marks = (spec) => ({
   symbol: "none", silent: true, lineStyle: { color: tone("strategy"), width: 2, type: "solid" },
   label: { color: tone("ink"), fontSize: 12, fontWeight: 600, lineHeight: 15,
-    formatter: (mark) => mark.name.replace(", ", "\n"), position: "end" },
+    formatter: (mark) => mark.name.replace(", ", "\n"), position: "end", distance: 18 },
   data: spec.marks.map(([x, words]) => {
     const named = typeof spec.x[0] === "string", last = spec.x.length - 1;
     const part = named ? spec.x.indexOf(x) / last : (x - spec.x[0]) / (spec.x[last] - spec.x[0]);
