@@ -39,8 +39,8 @@ def terminal_bars(panel: Panel) -> pd.DataFrame:
     for asset in range(len(panel.symbols)):
         own = np.flatnonzero(np.isfinite(closes[:, asset]))
         lasts.append(own[_stops(own, late_row)])
-    last, asset = np.concatenate(lasts), np.repeat(np.arange(len(lasts)), [len(own) for own in lasts])
-    table = {"date": panel.sessions[session_at[last]], "symbol": panel.symbols[asset], "price": closes[last, asset]}
+    last, column = np.concatenate(lasts), np.repeat(np.arange(len(lasts)), [len(own) for own in lasts])
+    table = {"date": panel.sessions[session_at[last]], "symbol": panel.symbols[column], "price": closes[last, column]}
     return pd.DataFrame(table).sort_values("date", kind="stable", ignore_index=True)
 
 

@@ -3,10 +3,10 @@
     python -m tests.benchmarks.cluster
     python -m tests.benchmarks.cluster --trials 8 --workers 2 --assets 120 --json
 
-Each trial is the preset ``default`` on the same made-up market with a seed of its own, trained for two passes, without a
-report. Workers are processes of one thread on this machine, started before the clock is. ``speed_up`` is the ratio of
-wall times: with fewer free cores than workers it cannot come near their number, so ``cores`` and the CPU seconds of
-both sides stand beside it.
+Each trial is the preset ``default`` on the same made-up market with a seed of its own, trained for two passes and
+without a report. Workers are processes of one thread on this machine, started before the clock is. ``speed_up`` is the
+ratio of wall times: with fewer free cores than workers it cannot come near their number, so ``cores`` and the CPU
+seconds of both sides stand beside it.
 """
 
 from __future__ import annotations
