@@ -103,21 +103,24 @@ def cost(inputs: ReportInputs) -> Answer:
 def worst(inputs: ReportInputs) -> Answer:
     """The deepest fall of each of the two, the other beside it, and March 2020 where the run has it."""
     returns, name = inputs.returns, inputs.run["benchmark"]
-    said = []
-    for column, whose in (("strategy", "Its own deepest fall"), ("benchmark", f"{name}'s deepest fall")):
+    falls: dict[tuple, list[str]] = {}
+    for column, whose in (("strategy", "its own deepest fall"), ("benchmark", f"{name}'s deepest fall")):
         for first, last, _ in deepest_drawdowns(returns[column], n=1, floor=0.0):
-            said.append(f"{whose}, {first:%Y-%m-%d} to {last:%Y-%m-%d}: {_both(returns.loc[first:last], name)}.")
-    first, last = MARCH_2020
-    if returns.index[0] <= first and returns.index[-1] >= last:
-        said.append(f"The fall of March 2020 ({first:%d %b} to {last:%d %b}): {_both(returns.loc[first:last], name)}.")
-    elif not inputs.run["simulated"]:
+            falls.setdefault((first, last), []).append(whose)
+    if not inputs.run["simulated"] and returns.index[0] <= MARCH_2020[0] and returns.index[-1] >= MARCH_2020[1]:
+        falls.setdefault(MARCH_2020, []).append("the fall of March 2020")
+    said = [_fall(returns.loc[first:last], name, " and ".join(whose)) for (first, last), whose in falls.items()]
+    if not inputs.run["simulated"] and MARCH_2020 not in falls:
         said.append("March 2020 is not in the run.")
     return Answer("How bad was it at worst?", " ".join(said), "attribution", "Falls")
 
 
-def _both(returns: pd.DataFrame, name: str) -> str:
-    made = (1 + returns).prod() - 1
-    return f"strategy {percent(made['strategy'])}, {name} {percent(made['benchmark'])}"
+def _fall(returns: pd.DataFrame, name: str, whose: str) -> str:
+    made, (first, last) = (1 + returns).prod() - 1, returns.index[[0, -1]]
+    return (
+        f"{whose[0].upper()}{whose[1:]}, {first:%Y-%m-%d} to {last:%Y-%m-%d}: strategy {percent(made['strategy'])}, "
+        f"{name} {percent(made['benchmark'])}."
+    )
 
 
 def _listed(parts: pd.Series) -> str:

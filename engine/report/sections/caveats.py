@@ -48,17 +48,24 @@ WEIGHT = (
     "No costs", "Trials", "One history", "One training seed", "Guard", "Benchmark", "Currency", "Costs",
 )  # fmt: skip
 
+#: Letters of the weightiest caveat on the first screen.
+LONGEST = 190
+
 
 def weightiest(known: list[tuple[str, str]]) -> dict:
-    """The caveat that weighs most, in its first sentence; the next two by name; and how many there are.
+    """The caveat that weighs most, in its first sentences; the next two by name; and how many there are.
 
     >>> weightiest([("Costs", "Estimates. All of them."), ("Survivorship", "None failed. Odd."), ("Taxes", "No.")])
-    {'first': 'None failed.', 'others': ['costs', 'taxes'], 'count': 3}
+    {'heading': 'survivorship', 'first': 'None failed. Odd.', 'others': ['costs', 'taxes'], 'count': 3}
     """
     ordered = sorted(known, key=lambda one: WEIGHT.index(one[0]) if one[0] in WEIGHT else len(WEIGHT))
-    sentence, stop, _ = ordered[0][1].partition(". ")
-    others = [heading[0].lower() + heading[1:] for heading, _ in ordered[1:3]]
-    return {"first": sentence + stop.strip(), "others": others, "count": len(known)}
+    heading, *others = (one[0].lower() + one[1:] for one, _ in ordered[:3])
+    first, *rest = ordered[0][1].removesuffix(".").split(". ")
+    for sentence in rest:
+        if len(first) + len(sentence) > LONGEST:
+            break
+        first += f". {sentence}"
+    return {"heading": heading, "first": f"{first}.", "others": others, "count": len(known)}
 
 
 def _of_any_run(inputs: ReportInputs) -> list[tuple[str, str]]:

@@ -43,7 +43,7 @@ def test_each_of_two_falls_says_whose_it_is_and_what_the_other_did(inputs):
     for column, whose in (("strategy", "Its own"), ("benchmark", "SPY's")):
         wealth = (1 + inputs.returns[column]).cumprod()
         depth = wealth / wealth.cummax().clip(lower=1.0) - 1
-        words = found.split(f"{whose} deepest fall, ")[1].split(".  ")[0]
+        words = found.split(f"{whose} deepest fall, ")[1]
         assert f"to {depth.idxmin():%Y-%m-%d}" in words and f"{depth.min():.1%}".replace("-", "\u2212") in words
     page = render(inputs, {}, sections_of(tear_sheets=False))
     table = page[page.index("Deepest falls of each") :]
@@ -61,10 +61,22 @@ def test_march_2020_is_answered_where_a_run_has_it_and_named_where_not(inputs):
         transactions=inputs.transactions.iloc[:0],
     )  # fmt: skip
     made = (1 + then.returns.loc["2020-02-20":"2020-03-23", "strategy"]).prod() - 1
-    assert (
-        f"March 2020 (20 Feb to 23 Mar): strategy {made:.1%}".replace("-", "\u2212")
-        in said(then)["How bad was it at worst?"]
-    )
+    lost = f"{made:.1%}".replace("-", "\u2212")
+    found = said(then)["How bad was it at worst?"]
+    assert f"The fall of March 2020, 2020-02-20 to 2020-03-23: strategy {lost}" in found
+
+
+def test_one_fall_that_is_several_is_told_once(inputs):
+    days = pd.bdate_range("2020-01-02", periods=len(inputs.returns), name="date")
+    down = pd.Series(0.001, days)
+    down["2020-02-20":"2020-03-23"] = -0.01
+    same = replace(
+        inputs, returns=pd.DataFrame({"strategy": down, "benchmark": down}), positions=inputs.positions.set_axis(days),
+        transactions=inputs.transactions.iloc[:0], run=inputs.run | {"simulated": False},
+    )  # fmt: skip
+    found = said(same)["How bad was it at worst?"]
+    assert found.startswith("Its own deepest fall and SPY's deepest fall and the fall of March 2020, 2020-02-20 to")
+    assert found.count("strategy") == 1
 
 
 def test_it_beat_the_benchmark_by_luck_or_by_more(inputs):

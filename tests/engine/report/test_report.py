@@ -487,7 +487,7 @@ def test_every_caveat_stands_once_on_the_page_and_the_summary_points_to_the_weig
     page = strictly(render, replace(inputs, evidence={"verdict": words, "claims": [], **nothing}), {})
     shown = re.findall(r"<li><strong>([^<]*)</strong>", page)
     assert shown == ["Simulated data", "Trials", "Taxes", "Fills", "No carry", "One history"]
-    weightiest = "The only run on record. Also: one history, simulated data."
+    weightiest = "trials.</strong> The only run on record. Also: one history, simulated data."
     assert f'{weightiest} <a href="#caveats">All 6 caveats</a>' in page
     listed = page[page.index('id="caveats"') :]
     assert page.count("Made up.") == listed.count("Made up.") == listed.count("The only run on record.") == 1
