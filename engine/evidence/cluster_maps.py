@@ -9,7 +9,7 @@ Nothing of this reaches a decision.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,8 @@ LEAST_FOR_TSNE = 10
 PERPLEXITY = 15.0
 #: Steps of a map that begins where another ended: a quarter of those of one that begins with nothing.
 FURTHER = 250
+#: How wide a group of far points may look that counts as one in those steps: a fifth less time, as good a map.
+COARSE = 0.8
 
 #: A map's side, in whole steps: three digits.
 SIDE = 999
@@ -38,44 +40,37 @@ OF_A_MAP, OF_THE_ENCODER, OF_A_TREE = ["x", "y"], ["encoder_x", "encoder_y"], ["
 
 
 def cluster_maps(
-    decisions: Sequence[Decision],
-    encoded: Callable[[Decision], pd.DataFrame | None] | None = None,
-    most: int = MOST_ROWS,
+    decisions: Sequence[Decision], encoded: pd.DataFrame | None = None, most: int = MOST_ROWS
 ) -> pd.DataFrame:
     """Maps and trees of a run: columns ``date, symbol, x, y, leaf, height``, a row per decision and clustered asset.
 
     ``x`` and ``y`` are whole numbers from 0 to ``SIDE``, on one scale at all dates. ``leaf`` counts the tree's leaves
     from the left; ``height`` is where a leaf's branch meets that of its left neighbour (Ward's distance, three digits;
-    NaN for the first). ``encoder_x`` and ``encoder_y`` follow where there are embeddings of the encoder's own, NaN at
-    decisions without.
+    NaN for the first). With ``encoded``, ``encoder_x`` and ``encoder_y`` of the last decision follow, NaN before it.
 
     Args:
-        encoded: the encoder's own embeddings of what a decision clustered, the same symbols; None = there are none.
+        encoded: the encoder's own embeddings of the symbols of the last map; left out where they are not those.
         most: rows; where there would be more, decisions are left out evenly, counted back from the last.
     """
     mapped = [one for one in decisions if len(one.labels) > 1 and len(one.embeddings) == len(one.labels)]
     step = max(1, -(-sum(len(one.labels) for one in mapped) // most))
     mapped = mapped[::-1][::step][::-1]
-    seen = None if encoded is None else [encoded(one) for one in mapped]
-    return maps_of([one.asof for one in mapped], [one.embeddings for one in mapped], seen)
+    if encoded is not None and not (mapped and encoded.index.equals(mapped[-1].embeddings.index)):
+        encoded = None
+    return maps_of([one.asof for one in mapped], [one.embeddings for one in mapped], encoded)
 
 
 def maps_of(
-    dates: Sequence[pd.Timestamp],
-    clustered: Sequence[pd.DataFrame],
-    encoded: Sequence[pd.DataFrame | None] | None = None,
+    dates: Sequence[pd.Timestamp], clustered: Sequence[pd.DataFrame], encoded: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """The same of tables symbol x dimensions, one per date; those of ``encoded`` have the symbols of ``clustered``."""
+    """The same of tables symbol x dimensions, one per date; ``encoded`` has the symbols of the last."""
     if not len(dates):
         return pd.DataFrame(columns=["date", "symbol", *OF_A_MAP, *OF_A_TREE])
     tables = [places(clustered).set_axis(OF_A_MAP, axis=1)]
-    there = [] if encoded is None else [rows for rows in encoded if rows is not None]
-    if encoded is not None and there:
-        known = np.concatenate(
-            [np.full(len(one), rows is not None) for one, rows in zip(clustered, encoded, strict=True)]
-        )
-        own = places(there).set_axis(OF_THE_ENCODER, axis=1)
-        tables.append(own.set_axis(np.flatnonzero(known)).reindex(range(len(known))))
+    if encoded is not None:
+        of_encoder = places([encoded]).set_axis(OF_THE_ENCODER, axis=1)
+        of_encoder.index += len(tables[0]) - len(of_encoder)
+        tables.append(of_encoder.reindex(tables[0].index))
     tables.append(pd.concat([tree_of(rows) for rows in clustered], ignore_index=True))
     symbols = [(day, str(name)) for day, rows in zip(dates, clustered, strict=True) for name in rows.index]
     return pd.concat([pd.DataFrame(symbols, columns=["date", "symbol"]), *tables], axis=1)
@@ -102,7 +97,7 @@ def project(rows: pd.DataFrame, before: pd.DataFrame | None = None) -> pd.DataFr
     values = rows.to_numpy(dtype=float)
     if len(values) >= LEAST_FOR_TSNE:
         start = None if before is None else _begin(rows, before)
-        further = {} if start is None else {"early_exaggeration": 1.0, "max_iter": FURTHER}
+        further = {} if start is None else {"early_exaggeration": 1.0, "max_iter": FURTHER, "angle": COARSE}
         method = TSNE(
             perplexity=min(PERPLEXITY, (len(values) - 1) / 3), init="pca" if start is None else start, random_state=0,
             **further,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -142,10 +142,9 @@ def run(
         with artifacts.new_run_dir(out, work / "run") as draft:
             with clock.stage("write"):
                 artifacts.write_tables(draft, result, verdicts, panel, config.trading.fractional)
-                own = partial(own_embeddings, policy_for(dates[-1]), planned[-1].decides_from, panel)
-                write_clusters(draft, result.decisions, notes, policy_for(dates[-1]), own, panel)
+                encoded = write_clusters(draft, result.decisions, notes, policy_for(dates[-1]), panel)
                 if report:  # drawn on the page alone, and as costly as all other tables together
-                    artifacts.write_maps(draft, cluster_maps(result.decisions, own))
+                    artifacts.write_maps(draft, cluster_maps(result.decisions, encoded))
                 (draft / "config.toml").write_text(dump(config), encoding="utf-8")
                 write_json(draft / "metrics.json", metrics)
                 artifacts.save_policies(draft, planned, policies)
@@ -180,39 +179,27 @@ def run(
 
 
 def write_clusters(
-    folder: Path,
-    decisions: Sequence[Decision],
-    notes: PassportNotes,
-    policy: Policy,
-    own: Callable[[Decision], pd.DataFrame | None],
-    panel: Panel,
-) -> None:
+    folder: Path, decisions: Sequence[Decision], notes: PassportNotes, policy: Policy, panel: Panel
+) -> pd.DataFrame | None:
     """Write what was promised of clusters and kept; and what only a policy with an encoder leaves: passports, its own
-    embeddings, and what it saw.
+    embeddings at the last decision, and what it saw.
 
     Args:
         policy: the one that decided last.
-        own: ``own_embeddings`` of a decision.
+
+    Returns:
+        The encoder's own embeddings of what the last decision with clusters clustered, where these were drawn from
+        others: of that one alone, since every training before would embed two years of windows anew, for a picture.
     """
     last = artifacts.last_with_clusters(decisions)
     if last is None:
-        return
+        return None
     artifacts.write_promises(folder, promises(decisions, panel))
     if not isinstance(policy, ClusterPolicy):
-        return
+        return None
     artifacts.write_passports(folder, passports(decisions, notes.known, panel))
     artifacts.write_importance(folder, importance_table(policy, panel, decisions[-1]))
-    encoded = own(last)
+    encoded = policy.encoded(panel.until(last.asof), list(last.labels.index))
     if encoded is not None:
         artifacts.write_encoded(folder, encoded, last.asof)
-
-
-def own_embeddings(policy: Policy, since: pd.Timestamp, panel: Panel, decision: Decision) -> pd.DataFrame | None:
-    """The encoder's own embeddings of what a decision clustered, where the clusters are drawn from others.
-
-    None before ``since``, from which on ``policy`` decided: every training before it would embed two years of windows
-    anew, for a picture alone.
-    """
-    if not isinstance(policy, ClusterPolicy) or decision.asof < since:
-        return None
-    return policy.encoded(panel.until(decision.asof), list(decision.labels.index))
+    return encoded

@@ -29,7 +29,7 @@ from clusterfolio.models.clustering import Ward
 from clusterfolio.strategies.diversification import label_stability
 
 #: Stands on the encoder's map where it is empty.
-TRAINED_SINCE = "The encoder was trained anew since this decision; its map begins after that."
+LAST_ONLY = "The encoder's map is kept for the last decision alone."
 
 
 def build(inputs: ReportInputs) -> dict:
@@ -53,7 +53,7 @@ def maps(inputs: ReportInputs) -> pd.DataFrame:
     encoded = last_embeddings(inputs, inputs.encoded).reindex(clustered.index)
     if len(clustered) < 2:
         return maps_of([], [])
-    seen = None if encoded.empty or encoded.isna().any(axis=None) else [encoded]
+    seen = None if encoded.empty or encoded.isna().any(axis=None) else encoded
     return maps_of([inputs.clusters["date"].max()], [clustered], seen)
 
 
@@ -89,10 +89,8 @@ def charts(inputs: ReportInputs) -> dict[str, Chart]:
     )  # fmt: skip
     if OF_THE_ENCODER[0] in maps(inputs):
         places = [_place(rows[OF_THE_ENCODER], names) for rows in by_day]
-        said = "The encoder's embedding of the same assets" + (
-            ", at decisions since its last training." if maps(inputs)[OF_THE_ENCODER[0]].isna().any() else "."
-        )
-        drawn["encoder"] = Elsewhere("What the encoder sees", said, "clusters", places, TRAINED_SINCE)
+        said = "The encoder's embedding of the same assets at the last decision."
+        drawn["encoder"] = Elsewhere("What the encoder sees", said, "clusters", places, LAST_ONLY)
     return drawn
 
 

@@ -75,25 +75,24 @@ def test_a_new_name_begins_beside_what_it_is_like_and_one_that_left_is_not_misse
 def test_rows_are_whole_numbers_of_one_scale_and_the_encoders_map_stands_beside():
     rows = [planted(seed=1), shaken(planted(seed=1), 0.02, 2)]
     decisions = [decision(f"2025-0{month}-28", one) for month, one in enumerate(rows, 1)]
-    found = cluster_maps(
-        [Decision(pd.Timestamp("2024-12-31"), pd.Series(dtype=float)), *decisions], lambda _: planted(seed=9)
-    )
+    found = cluster_maps([Decision(pd.Timestamp("2024-12-31"), pd.Series(dtype=float)), *decisions], planted(seed=9))
     assert list(found) == ["date", "symbol", "x", "y", "encoder_x", "encoder_y", "leaf", "height"]
     assert len(found) == 120 and found["symbol"].tolist() == [*rows[0].index, *rows[1].index]
     at = found[["x", "y"]].to_numpy()
     assert (at == at.round()).all() and at.min() == 0 and at.max() == SIDE
-    pd.testing.assert_frame_equal(found, cluster_maps(decisions, lambda _: planted(seed=9)))  # the same again
+    pd.testing.assert_frame_equal(found, cluster_maps(decisions, planted(seed=9)))  # the same again
 
 
-def test_at_decisions_without_the_encoders_own_embeddings_its_map_is_empty_and_the_others_keep_their_places():
+def test_the_encoders_map_is_the_last_decisions_and_the_others_keep_their_places():
     decisions = [decision(f"2025-0{month}-28", planted(seed=1)) for month in (1, 2, 3)]
     late = decisions[2].asof
-    found = cluster_maps(decisions, lambda one: planted(seed=9) if one.asof == late else None)
+    found = cluster_maps(decisions, planted(seed=9))
     own = found[["encoder_x", "encoder_y"]]
     assert own[found["date"] < late].isna().all(axis=None) and own[found["date"] == late].notna().all(axis=None)
-    alone = cluster_maps([decisions[2]], lambda _: planted(seed=9))
+    alone = cluster_maps([decisions[2]], planted(seed=9))
     np.testing.assert_array_equal(own[found["date"] == late], alone[["encoder_x", "encoder_y"]])
-    assert "encoder_x" not in cluster_maps(decisions, lambda _: None) and "encoder_x" not in cluster_maps(decisions)
+    others = planted(seed=9).rename({"S00": "ELSE"})
+    assert "encoder_x" not in cluster_maps(decisions, others) and "encoder_x" not in cluster_maps(decisions)
 
 
 @pytest.mark.parametrize(("most", "kept"), [(80, 10), (79, 5), (27, 4), (8, 1)])

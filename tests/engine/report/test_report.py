@@ -713,13 +713,13 @@ def test_a_run_from_before_maps_were_kept_shows_its_last_decision(inputs):
     assert "left the places of its last decision only" in page
 
 
-def test_the_encoders_map_is_empty_where_it_was_trained_anew_since(inputs):
-    since = inputs.maps["date"] > inputs.weights.index[0]
-    maps = inputs.maps.assign(encoder_x=inputs.maps["y"].where(since), encoder_y=inputs.maps["x"].where(since))
+def test_the_encoders_map_is_empty_but_at_the_last_decision(inputs):
+    last = inputs.maps["date"] == inputs.maps["date"].max()
+    maps = inputs.maps.assign(encoder_x=inputs.maps["y"].where(last), encoder_y=inputs.maps["x"].where(last))
     drawn = chart_data(render(replace(inputs, maps=maps, encoded=inputs.embeddings), {}, sections_of(False)))
-    first, second, _ = (frame["x"] for frame in drawn["encoder"]["frames"])
-    assert set(first) == {None} and "trained anew since" in drawn["encoder"]["absent"]
-    assert second == drawn["clusters"]["frames"][1]["y"]
+    first, second, third = (frame["x"] for frame in drawn["encoder"]["frames"])
+    assert set(first) == set(second) == {None} and "last decision alone" in drawn["encoder"]["absent"]
+    assert third == drawn["clusters"]["frames"][2]["y"]
 
 
 def test_where_too_many_decisions_were_made_the_page_says_how_many_it_shows(inputs):
