@@ -67,7 +67,8 @@ function byKeys(figure, plot, said) {
     const step = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
     const places = spec.kind === "lines" ? null
       : chart.getOption().series.flatMap((series, s) => series.type === "scatter" ? series.data.map((one, d) => [s, d, one]) : []);
-    if (step !== undefined) {
+    if (step !== undefined && places && !places.length) said.textContent = spec.absent;
+    else if (step !== undefined) {
       const [from, to] = places ? [0, places.length - 1] : view(spec, state);
       state.at = Math.min(to, Math.max(from, (state.at < from ? (step > 0 ? from - 1 : to + 1) : state.at) + step));
       const [seriesIndex, dataIndex] = places ? places[state.at]

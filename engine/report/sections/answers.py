@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from clusterfolio.engine.evidence.assessment import STRATEGY
 from clusterfolio.engine.evidence.contributions import earned
 from clusterfolio.engine.evidence.phrases import p_value
 from clusterfolio.engine.evidence.statistics import deepest_drawdowns
@@ -52,13 +53,28 @@ def against_the_benchmark(inputs: ReportInputs) -> Answer:
     if claim and claim["difference"] <= 0:
         said += f" Its Sharpe ratio was no higher ({number(claim['difference'])})."
     elif claim:
-        lead = f"a lead in Sharpe ratio of {number(claim['difference'])}, adjusted p = {p_value(claim['p_adjusted'])}"
-        said += f" {'More than luck' if claim['found'] else 'No more than luck may give'} ({lead})."
-        if claim["found"] and not evidence.get("verdict", {}).get("claim"):
-            said += " Whether its picking is skill is another question, answered above."
+        lead = (
+            f"{number(claim['difference'])}, p = {p_value(claim['p_adjusted'])} among {len(evidence['claims'])} claims"
+        )
+        said += f" Its Sharpe ratio led by {'more' if claim['found'] else 'no more'} than luck may give ({lead})"
+        skill = evidence.get("verdict", {}).get("claim")
+        said += "; that its picks show skill is not found." if claim["found"] and not skill else "."
+    said += _ahead(inputs)
     return Answer(
         f"Did it beat {name}?", said, "verdict" if evidence else "headline", "Evidence" if evidence else "Results"
     )
+
+
+def _ahead(inputs: ReportInputs) -> str:
+    """Which simpler policies earned more, those that draw names at random aside; "" where none was tried."""
+    if inputs.baselines is None:
+        return ""
+    made = inputs.baselines["total_return"].drop([STRATEGY, f"benchmark {inputs.run['benchmark']}"], errors="ignore")
+    made = made[~made.index.str.startswith("random")]
+    more = made[made > inputs.metrics["strategy"]["total_return"]].sort_values(ascending=False, kind="stable")
+    if made.empty or more.empty:
+        return f" None of {len(made)} simpler rules earned more." if len(made) else ""
+    return f" {len(more)} of {len(made)} simpler rules earned more: {_listed(more.iloc[:NAMED])}."
 
 
 def held_now(inputs: ReportInputs) -> Answer:
@@ -96,7 +112,7 @@ def cost(inputs: ReportInputs) -> Answer:
     said = f"{currency} {money(paid['total'])} in {len(inputs.transactions):,} trades"
     if paid.get("bps_per_year") is not None:
         said += f", {number(paid['bps_per_year'], 0)} basis points of the account a year"
-    said += f", at a turnover of {percent(own.get('turnover'), 0)} a year; all figures here are after it."
+    said += f", at a turnover of {percent(own.get('turnover'), 0)} a year; the account's figures are after it."
     return Answer("What did it cost?", said, "trading", "Costs and trades")
 
 
@@ -110,8 +126,10 @@ def worst(inputs: ReportInputs) -> Answer:
     if not inputs.run["simulated"] and returns.index[0] <= MARCH_2020[0] and returns.index[-1] >= MARCH_2020[1]:
         falls.setdefault(MARCH_2020, []).append("the fall of March 2020")
     said = [_fall(returns.loc[first:last], name, " and ".join(whose)) for (first, last), whose in falls.items()]
-    if not inputs.run["simulated"] and MARCH_2020 not in falls:
-        said.append("March 2020 is not in the run.")
+    if MARCH_2020 not in falls:
+        said.append(
+            "A made-up market has no March 2020." if inputs.run["simulated"] else "March 2020 is not in the run."
+        )
     return Answer("How bad was it at worst?", " ".join(said), "attribution", "Falls")
 
 

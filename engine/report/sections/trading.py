@@ -11,6 +11,7 @@ from clusterfolio.engine.report.layout.section import Section
 from clusterfolio.engine.report.layout.text import number
 from clusterfolio.engine.run_dir.tables import ReportInputs
 from clusterfolio.engine.trading.costs import KINDS, OF_TRADES
+from clusterfolio.strategies.rebalance import SENT_AGAIN
 
 #: What each kind of cost is called.
 SAID = {
@@ -25,6 +26,7 @@ def build(inputs: ReportInputs) -> dict:
     """What the template shows."""
     return {
         "trades": transaction_summary(inputs.transactions),
+        "sent_again": inputs.transactions["reason"].eq(SENT_AGAIN).any(),
         "money": gross_to_net(inputs),
         "unfilled": inputs.run.get("unfilled") or [],
         "curves": curves_of(inputs),
@@ -85,12 +87,13 @@ def every_trade(inputs: ReportInputs) -> Table:
     shown = trades.iloc[:MOST_TRADES]
     columns = (
         Column("Date"), Column("Symbol"), Column("Side"), Column("Amount", "number"), Column("Price", "number"),
+        Column("Currency"),
         Column(f"Value ({currency})", "money"), Column(f"Costs ({currency})", "number"), Column("Reason", wrap=True),
     )  # fmt: skip
     costs, price = shown[list(OF_TRADES)].sum(axis=1), "price" if "price" in shown else "level"
     rows = [
         (f"{trade.date:%Y-%m-%d}", trade.symbol, "buy" if trade.amount > 0 else "sell", abs(trade.amount),
-         getattr(trade, price), abs(trade.value), cost, trade.reason)
+         getattr(trade, price), getattr(trade, "currency", currency), abs(trade.value), cost, trade.reason)
         for trade, cost in zip(shown.itertuples(), costs, strict=True)
     ]  # fmt: skip
     left = f"; the latest {MOST_TRADES:,} are shown, transactions.csv has them all" if len(trades) > len(shown) else ""

@@ -318,7 +318,7 @@ def test_a_long_table_is_searched_sorted_and_shown_whole(open_page, inputs):
     assert [row[:2] for row in rows] == [[f"{one.date:%Y-%m-%d}", one.symbol] for one in trades.iloc[::-1].itertuples()]
     value = figure.get_by_role("columnheader", name="Value (USD)")
     value.get_by_role("button").click()
-    shown = [int(row[5].replace(",", "")) for row in visible_rows(figure)]
+    shown = [int(row[6].replace(",", "")) for row in visible_rows(figure)]
     assert shown == sorted(shown, reverse=True)
     assert shown == pytest.approx(sorted(trades["value"].abs(), reverse=True), abs=0.51)
     all_of_them.click()

@@ -44,7 +44,10 @@ def test_the_money_on_the_page_sums_to_what_the_account_gained(inputs):
     assert data_of(page, "contributors")["panels"][0]["series"][0]["values"][0] == pytest.approx(earned[0])
     trades = data_of(page, "trades")["rows"]
     assert len(trades) == len(inputs.transactions) and trades[0][0] >= trades[-1][0]
-    assert sum(row[6] for row in trades) == pytest.approx(
+    assert {row[5] for row in trades} == {"USD"}
+    foreign = replace(inputs, transactions=inputs.transactions.assign(currency="JPY"))
+    assert {row[5] for row in trading.every_trade(foreign).rows} == {"JPY"}  # what a price is in, beside values in USD
+    assert sum(row[7] for row in trades) == pytest.approx(
         inputs.transactions[["commission", "spread", "impact"]].to_numpy().sum(), rel=1e-4
     )
 
@@ -72,3 +75,20 @@ def test_delays_of_the_fills_are_said(inputs):
 def test_a_run_that_held_nothing_has_no_names_to_show(inputs):
     idle = replace(inputs, positions=inputs.positions * 0 + 0.0, transactions=inputs.transactions.iloc[:0])
     assert attribution.charts(idle) == {} and "trades" not in trading.charts(idle)
+
+
+def test_a_large_account_that_could_not_buy_all_and_an_order_sent_again_are_explained(inputs):
+    sizes = [{"capital": capital, "cagr": 0.1, "sharpe": 1.0, "cost_bps": 9.0, "invested": share}
+             for capital, share in ((1e5, 0.98), (1e9, 0.4))]  # fmt: skip
+    costs = [{"multiple": 1.0, "cagr": 0.1, "sharpe": 1.0, "cost_bps": 9.0, "invested": 0.98}]
+    curves = {"costs": costs, "sizes": sizes, "impact": 1.0, "volume_cap": 0.1, "assumed": True, "break_even": {}}
+    seen = replace(inputs, evidence=EVIDENCE | {"curves": curves})
+    assert "of USD 1,000,000,000 only 40% was invested" in page_of(seen)
+    sizes[1]["invested"] = 0.97
+    assert "was invested, and its Sharpe" not in page_of(seen) and "Sent again:" not in page_of(seen)
+    again = inputs.transactions.assign(reason="rebalance, sent again after a margin refusal")
+    assert "Sent again: the buy opened above the cash" in page_of(replace(seen, transactions=again))
+
+
+def page_of(inputs):
+    return render(inputs, {}, [one for one in SECTIONS if one.anchor == "trading"])
