@@ -63,8 +63,8 @@ def variance_before(returns: np.ndarray) -> np.ndarray:
     """The exponentially weighted mean of the squares of the days before each, e-folding time 21 days; the first day,
     which has none before it, is given the second's.
 
-    >>> variance_before(np.array([[2.0], [4.0], [0.0]])).ravel().round(3)
-    array([4.   , 4.   , 10.143])
+    >>> variance_before(np.array([[2.0], [4.0], [0.0]])).ravel().round(3).tolist()
+    [4.0, 4.0, 10.143]
     """
     decay = np.exp(-1 / 21)
     known = returns[:-1] ** 2
