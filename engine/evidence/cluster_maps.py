@@ -28,8 +28,9 @@ MOST_ROWS = 20_000
 LEAST_FOR_TSNE = 10
 #: About the members of a cluster; twice as many take twice the time and keep neighbours no better.
 PERPLEXITY = 15.0
-#: Steps of a map that begins where another ended: a quarter of those of one that begins with nothing.
-FURTHER = 250
+#: Steps of a map that begins with nothing, of which twice as many keep neighbours no better; of one that begins where
+#: another ended.
+STEPS, FURTHER = 500, 250
 #: How wide a group of far points may look that counts as one in those steps: a fifth less time, as good a map.
 COARSE = 0.8
 
@@ -97,11 +98,12 @@ def project(rows: pd.DataFrame, before: pd.DataFrame | None = None) -> pd.DataFr
     values = rows.to_numpy(dtype=float)
     if len(values) >= LEAST_FOR_TSNE:
         start = None if before is None else _begin(rows, before)
-        further = {} if start is None else {"early_exaggeration": 1.0, "max_iter": FURTHER, "angle": COARSE}
+        further = {"init": start, "early_exaggeration": 1.0, "max_iter": FURTHER, "angle": COARSE}
         method = TSNE(
-            perplexity=min(PERPLEXITY, (len(values) - 1) / 3), init="pca" if start is None else start, random_state=0,
-            **further,
-        )  # fmt: skip
+            perplexity=min(PERPLEXITY, (len(values) - 1) / 3),
+            random_state=0,
+            **({"init": "pca", "max_iter": STEPS} if start is None else further),
+        )
         with threadpool_limits(1):  # its threads wait for one another longer than they work
             flat = method.fit_transform(values)
     elif len(values) > 2 and values.shape[1] > 1:
