@@ -107,7 +107,10 @@ class Embedded:
         """``rows`` again, of stretches of neighbouring dimensions drawn with replacement, the same for all assets."""
         joined = self.joined.loc[symbols].to_numpy(dtype=np.float64)
         for products in resampled_products(joined, n_resamples, random_state):
-            yield self._reduce(products) if self._reduced else factors(products)
+            if self._reduced:
+                yield self._reduce(products)
+            else:  # by rounding, products of near rows may be those of none, and have no Cholesky factor
+                yield unit_sphere(coordinates(products.astype(np.float64), len(products)))
 
     @property
     def _reduced(self) -> bool:
@@ -288,10 +291,3 @@ def resampled_products(rows: np.ndarray, n_resamples: int, random_state: int) ->
         length = np.sqrt(np.maximum(np.diag(product), 0))
         length = np.where(length > 0, length, 1)
         yield product / length / length[:, None]
-
-
-def factors(products: np.ndarray) -> np.ndarray:
-    """Rows of unit length with these inner products, float32 ``(n_assets, n_assets)`` (Cholesky)."""
-    # Products of fewer dimensions than assets have no Cholesky factor but for a hair more on their diagonal.
-    hair = 1e-6 * np.eye(len(products))
-    return unit_sphere(np.linalg.cholesky(products.astype(np.float64) + hair)).astype(np.float32)

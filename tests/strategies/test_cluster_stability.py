@@ -4,7 +4,7 @@ import pytest
 
 from clusterfolio.models.clustering import Ward, unit_sphere
 from clusterfolio.strategies.cluster_stability import cluster_stability, recurrence
-from clusterfolio.strategies.embedding import STRETCHES, Embedded, EmbeddingConfig, factors, resampled_products
+from clusterfolio.strategies.embedding import STRETCHES, Embedded, EmbeddingConfig, resampled_products
 
 
 def embedded(rows, components=0):
@@ -62,8 +62,17 @@ def test_resampled_products_are_those_of_the_stretches_joined(n_dims):
             np.concatenate([part for part, n in zip(stretches, times, strict=True) for _ in range(n)], 1)
         )
         np.testing.assert_allclose(found, joined @ joined.T, atol=1e-6)
-        again = factors(found)
-        np.testing.assert_allclose(again @ again.T, joined @ joined.T, atol=3e-6)
+
+
+@pytest.mark.parametrize("apart", [1e-5, 1e-3, 1.0])
+def test_rows_resampled_have_the_products_of_the_stretches_however_near_they_lie(apart):
+    rng = np.random.default_rng(2)
+    rows = unit_sphere(rng.normal(size=64) + apart * rng.normal(size=(150, 64)))  # more assets than dimensions
+    again = next(embedded(rows).resampled([f"S{i:02d}" for i in range(150)], 1, 5))
+    counts = np.random.default_rng(5).multinomial(STRETCHES, np.full(STRETCHES, 1 / STRETCHES), size=1)[0]
+    stretches = np.array_split(rows, STRETCHES, axis=1)
+    joined = unit_sphere(np.hstack([part for part, n in zip(stretches, counts, strict=True) for _ in range(n)]))
+    np.testing.assert_allclose(again @ again.T, joined @ joined.T, atol=3e-6)
 
 
 def test_recurrence_against_sets():
