@@ -200,7 +200,7 @@ function treeParts(spec, state) {
 function treeOption(spec, state) {
   const frame = spec.frames[state.frame], { yAxis, series } = treeParts(spec, state);
   return {
-    animation: false, textStyle: { fontFamily: font() }, grid: { left: LEFT, right: RIGHT, top: TOP, bottom: 92 + SLIDER - 20 },
+    animation: false, textStyle: { fontFamily: font() }, grid: { left: LEFT, right: RIGHT, top: TOP, bottom: 108 + SLIDER - 20 },
     xAxis: { type: "value", min: -1, max: frame.leaves.length, show: false },
     yAxis: { ...yAxis, type: "value", name: spec.label, nameGap: 8, nameTextStyle: { ...ink(), align: "left", padding: [0, 0, 0, 8 - LEFT] },
       axisLabel: { ...ink(), formatter: onAxis("number") }, splitLine: { lineStyle: { color: tone("line") } } },
