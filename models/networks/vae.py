@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import logsigmoid
 
 from clusterfolio.models.batch import Batch, Encoding
-from clusterfolio.models.networks.autoencoder import Autoencoder, counted, masked_mse, window_decoder
+from clusterfolio.models.networks.autoencoder import Autoencoder, masked_mse, window_decoder
 from clusterfolio.models.networks.inputs import StaticEmbedding, joined_bars
 
 #: Smallest squared error of a window and smallest variance of a code that typicality reckons with.
@@ -55,34 +54,6 @@ class VAEConfig:
             raise ValueError(f"dropout must be at least 0 and less than 1, got {self.dropout}")
         if not self.beta >= 0:
             raise ValueError(f"beta must be 0 or more, got {self.beta}")
-
-
-class Draw(torch.autograd.Function):
-    """A draw from the posterior and its divergence from the prior, in closed form: a third of autograd's time.
-
-    With evidence e the posterior's variance is v = 1 / (1 + exp(e)), so that dv/de = -v (1 - v).
-    """
-
-    @staticmethod
-    def forward(
-        ctx, mean: torch.Tensor, evidence: torch.Tensor, noise: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Each ``(B, embed_dim)``, the evidence as its logarithm; the draw, and the sum of all divergences."""
-        var = torch.sigmoid(-evidence)
-        spread = var.sqrt()
-        ctx.save_for_backward(mean, var, spread, noise)
-        log_var = logsigmoid(-evidence)  # not the logarithm of a variance that may round to 0
-        divergence = 0.5 * (mean.square().sum() + var.sum() - log_var.sum() - var.numel())
-        return torch.addcmul(mean, spread, noise), divergence
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, by_draw: torch.Tensor, by_divergence: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
-        """By the mean and by the logarithm of the evidence."""
-        mean, var, spread, noise = ctx.saved_tensors
-        rest = 1 - var
-        by_evidence = (by_divergence * rest).sub_(by_draw * noise * spread).mul_(rest).mul_(0.5)
-        return torch.addcmul(by_draw, mean, by_divergence), by_evidence, None
 
 
 class VariationalAutoencoder(Autoencoder):
@@ -141,6 +112,7 @@ class VariationalAutoencoder(Autoencoder):
         In evaluation mode the divergence has its full weight, so that held-out losses can be compared between passes.
         """
         mean, log_evidence = self.read(batch)
+        log_var = logsigmoid(-log_evidence.float())  # log 1 / (1 + exp(log_evidence))
         weight: float | torch.Tensor = self.config.beta
         if self.training:
             self.steps += 1
@@ -148,9 +120,11 @@ class VariationalAutoencoder(Autoencoder):
             if self.until_remembered == 0:
                 self.remember(batch, mean)
             self.until_remembered = (self.until_remembered + 1) % EVERY
-        drawn, divergence = Draw.apply(mean.float(), log_evidence.float(), torch.randn_like(mean, dtype=torch.float32))
-        error = masked_mse(self.decoder(drawn), batch.x, batch.mask)
-        return error + weight * divergence / counted(batch.mask).sum().clamp(min=1)
+        drawn = mean + (0.5 * log_var).exp() * torch.randn_like(log_var)
+        divergence = 0.5 * (mean.float().square() + log_var.exp() - log_var - 1).sum()
+        return masked_mse(self.decoder(drawn), batch.x, batch.mask) + weight * divergence / batch.mask.sum().clamp(
+            min=1
+        )
 
     def read(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and logarithm of the evidence, each ``(B, embed_dim)``."""
@@ -162,9 +136,8 @@ class VariationalAutoencoder(Autoencoder):
 
     def misfit(self, batch: Batch, mean: torch.Tensor) -> torch.Tensor:
         """Logarithm of each window's mean squared error when rebuilt from its mean, ``(B,)``."""
-        seen = counted(batch.mask)
-        error = (self.decoder(mean) - batch.x).float().square() * seen
-        return (error.sum(dim=(1, 2)) / seen.sum(dim=(1, 2)).clamp(min=1) + FLOOR).log()
+        error = (self.decoder(mean) - batch.x).float().square() * batch.mask
+        return (error.sum(dim=(1, 2)) / batch.mask.sum(dim=(1, 2)).clamp(min=1) + FLOOR).log()
 
     @torch.no_grad()
     def remember(self, batch: Batch, mean: torch.Tensor) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from clusterfolio.models.encoder import Encoder
-from clusterfolio.models.networks.vae import Draw, VAEConfig, VariationalAutoencoder
+from clusterfolio.models.networks.vae import VAEConfig, VariationalAutoencoder
 from clusterfolio.models.train_config import TrainConfig
 from clusterfolio.models.windows import make_windows
 from tests.models.batches import batch_of
@@ -81,25 +81,6 @@ def test_the_divergence_is_that_of_two_normal_distributions():
     module.config = VAEConfig(embed_dim=3, hidden=8, feed_forward=8, beta=0.0)
     torch.manual_seed(1)
     torch.testing.assert_close(with_divergence - module.loss(batch), expected)
-
-
-def test_a_draw_and_its_divergence_are_those_of_torchs_normal_distribution_and_so_are_their_gradients():
-    torch.manual_seed(0)
-    noise = torch.randn(5, 3, dtype=torch.float64)
-    found = []
-    for own in (True, False):
-        mean, evidence = (torch.linspace(-2, 3, 15, dtype=torch.float64).view(5, 3).requires_grad_() for _ in range(2))
-        if own:
-            drawn, divergence = Draw.apply(mean, evidence, noise)
-        else:
-            posterior = torch.distributions.Normal(mean, (1 / (1 + evidence.exp())).sqrt())
-            drawn = mean + noise * posterior.scale
-            prior = torch.distributions.Normal(torch.zeros_like(mean), torch.ones_like(mean))
-            divergence = torch.distributions.kl_divergence(posterior, prior).sum()
-        (0.7 * divergence + (drawn**3).sum()).backward()
-        found.append([drawn, divergence, mean.grad, evidence.grad])
-    for mine, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(mine, theirs)
 
 
 def test_the_divergence_grows_to_its_full_weight_and_has_it_in_evaluation():
