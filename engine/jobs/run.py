@@ -42,7 +42,7 @@ from clusterfolio.strategies.cluster_policy import ClusterPolicy
 from clusterfolio.strategies.passports.continuity import with_lasting_names
 from clusterfolio.strategies.passports.importance import importance_table
 from clusterfolio.strategies.passports.passport import PassportNotes, passports
-from clusterfolio.strategies.policy import Decision, Policy, guard_of
+from clusterfolio.strategies.policy import Decision, guard_of
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def run(
         with artifacts.new_run_dir(out, work / "run") as draft:
             with clock.stage("write"):
                 artifacts.write_tables(draft, result, verdicts, panel, config.trading.fractional)
-                encoded = write_clusters(draft, result.decisions, notes, policy_for(dates[-1]), panel)
+                encoded = write_clusters(draft, result.decisions, notes, policy_for, panel)
                 if report:  # drawn on the page alone, and as costly as all other tables together
                     artifacts.write_maps(draft, cluster_maps(result.decisions, encoded))
                 (draft / "config.toml").write_text(dump(config), encoding="utf-8")
@@ -179,13 +179,10 @@ def run(
 
 
 def write_clusters(
-    folder: Path, decisions: Sequence[Decision], notes: PassportNotes, policy: Policy, panel: Panel
+    folder: Path, decisions: Sequence[Decision], notes: PassportNotes, policy_for: FoldPolicies, panel: Panel
 ) -> pd.DataFrame | None:
     """Write what was promised of clusters and kept; and what only a policy with an encoder leaves: passports, its own
     embeddings at the last decision, and what it saw.
-
-    Args:
-        policy: the one that decided last.
 
     Returns:
         The encoder's own embeddings of what the last decision with clusters clustered, where these were drawn from
@@ -195,10 +192,11 @@ def write_clusters(
     if last is None:
         return None
     artifacts.write_promises(folder, promises(decisions, panel))
-    if not isinstance(policy, ClusterPolicy):
+    newest, policy = policy_for(decisions[-1].asof), policy_for(last.asof)
+    if not isinstance(newest, ClusterPolicy) or not isinstance(policy, ClusterPolicy):
         return None
     artifacts.write_passports(folder, passports(decisions, notes.known, panel))
-    artifacts.write_importance(folder, importance_table(policy, panel, decisions[-1]))
+    artifacts.write_importance(folder, importance_table(newest, panel, decisions[-1]))
     encoded = policy.encoded(panel.until(last.asof), list(last.labels.index))
     if encoded is not None:
         artifacts.write_encoded(folder, encoded, last.asof)
