@@ -66,11 +66,10 @@ def against_the_benchmark(inputs: ReportInputs) -> Answer:
 
 
 def _ahead(inputs: ReportInputs) -> str:
-    """Which simpler policies earned more, those that draw names at random aside; "" where none was tried."""
+    """Which simpler policies earned more; "" where none was tried."""
     if inputs.baselines is None:
         return ""
     made = inputs.baselines["total_return"].drop([STRATEGY, f"benchmark {inputs.run['benchmark']}"], errors="ignore")
-    made = made[~made.index.str.startswith("random")]
     more = made[made > inputs.metrics["strategy"]["total_return"]].sort_values(ascending=False, kind="stable")
     if made.empty or more.empty:
         return f" None of {len(made)} simpler rules earned more." if len(made) else ""
