@@ -383,7 +383,7 @@ def _check_allowed(weights: pd.Series, panel: Panel, said: str) -> None:
             f"{said} returned a weight for {others[0]!r}, which is {what} and not in the universe (panel.tradable); "
             "--include adds it there"
         )
-    strangers = held[~panel.members()[held].to_numpy(dtype=bool)]
+    strangers = held[~panel.members().loc[held].to_numpy(dtype=bool)]
     if len(strangers):
         raise PolicyError(
             f"{said} returned a weight for {strangers[0]!r}, which is no member of the universe on that day "

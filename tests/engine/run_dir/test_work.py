@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from clusterfolio.engine.run_dir.work import work_folder, work_key
 
@@ -93,6 +94,25 @@ def test_of_processes_that_start_at_once_one_works_and_the_others_are_told(tmp_p
             worker.kill()
             worker.communicate()
     assert not [path for path in (tmp_path / "runs").iterdir() if "finished" in path.name and path.is_dir()]
+
+
+def test_who_lets_go_leaves_the_claim_of_the_next_one_alone(tmp_path, monkeypatch):
+    """A lock that removes its file when it is released would remove the file that the next process has claimed since."""
+    release, held = FileLock.release, []
+
+    def release_late(lock, force=False):
+        if not held:  # the first one lets go: its file is gone already, and the next one is quicker than it
+            held.append(work_folder(tmp_path / "run", "k", CODE))
+            held[0].__enter__()
+        release(lock, force)
+
+    monkeypatch.setattr(FileLock, "release", release_late)
+    with work_folder(tmp_path / "run", "k", CODE):
+        pass
+    with pytest.raises(FileExistsError, match="at work on this very run"), work_folder(tmp_path / "run", "k", CODE):
+        pass
+    held[0].__exit__(None, None, None)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_killed_process_has_no_claim_and_one_at_work_is_named(tmp_path):
