@@ -97,7 +97,7 @@ def test_of_processes_that_start_at_once_one_works_and_the_others_are_told(tmp_p
 
 
 def test_who_lets_go_leaves_the_claim_of_the_next_one_alone(tmp_path, monkeypatch):
-    """A lock that removes its file when it is released would remove the file that the next process has claimed since."""
+    """A lock that removes its file when released would remove the file that the next process has claimed since."""
     release, held = FileLock.release, []
 
     def release_late(lock, force=False):
