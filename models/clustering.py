@@ -9,6 +9,7 @@ from scipy.cluster.hierarchy import linkage
 from scipy.linalg import eigh
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial.distance import squareform
 from sklearn.base import BaseEstimator, ClusterMixin
 
 
@@ -62,12 +63,17 @@ class Ward(ClusterMixin, BaseEstimator):
             )
         if not np.isfinite(rows).all():
             raise ValueError(f"embeddings: {int((~np.isfinite(rows).all(axis=1)).sum())} rows are not finite")
-        self.n_clusters_ = min(self.n_clusters, len(rows))
-        if len(rows) == 1:
-            self.linkage_ = np.empty((0, 4))
-            self.labels_ = np.zeros(1, dtype=np.int64)
-            return self
-        self.linkage_ = linkage(rows, method="ward")
+        return self._fit(rows, len(rows))
+
+    def fit_products(self, products: np.ndarray) -> Ward:
+        """Clusters rows of unit length of which the inner products ``(n_assets, n_assets)`` alone are known."""
+        apart = np.sqrt(np.maximum(2 - 2 * products, 0))
+        np.fill_diagonal(apart, 0)
+        return self._fit(squareform(apart, checks=False), len(products))
+
+    def _fit(self, rows_or_distances: np.ndarray, n: int) -> Ward:
+        self.n_clusters_ = min(self.n_clusters, n)
+        self.linkage_ = linkage(rows_or_distances, method="ward") if n > 1 else np.empty((0, 4))
         self.labels_ = first_appearance(cut(self.linkage_, self.n_clusters_))
         return self
 

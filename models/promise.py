@@ -30,6 +30,9 @@ LARGEST, LARGEST_OF_FEW = 0.25, 1.5
 #: Rounds of the search at most, the share of the assets that moves in its last, and what a move has to add.
 SWEEPS, SETTLED, LEAST_GAIN = 12, 0.003, 1e-12
 
+#: Days that are summed where markets close at other hours.
+SUMMED = 5
+
 #: Deviations (1.4826 x the median size) at which a day's return is cut.
 CUT = 4 * 1.4826
 
@@ -45,18 +48,46 @@ def expected_correlation(returns: np.ndarray) -> np.ndarray:
         returns: daily log returns ``(n_days, n_assets)``, oldest first, finite: 0 where none is known; the answer has
             their precision.
     """
-    n_days = len(returns)
-    tame = cut(returns)
-    age = np.arange(n_days)[::-1]
-    sums = np.vstack([np.zeros_like(returns[:1]), tame.cumsum(axis=0)])
-    variance = variance_before(returns)
-    paced = np.divide(returns, np.sqrt(variance), out=np.zeros_like(returns), where=variance > 0)
-    total = correlation(returns)
-    total += correlation(tame, 0.5 ** (age / (n_days / 4)))
-    total += correlation(sums[5:] - sums[:-5])
-    total += correlation(cut(paced))
-    total += correlation(returns[n_days // 2 :])
-    return total / 5
+    return Days.of(returns).expected(np.arange(len(returns)))
+
+
+@dataclass(frozen=True)
+class Days:
+    """What ``expected_correlation`` is taken over, by day: a bootstrap draws days, each as it was made among its own.
+
+    Attributes:
+        returns, tame, paced: as they come, cut, and in multiples of the volatility of the days before, cut too; each
+            ``(n_days, n_assets)``.
+        sums: of five tame days, the last of them the row's; those of the first four days are not whole.
+    """
+
+    returns: np.ndarray
+    tame: np.ndarray
+    sums: np.ndarray
+    paced: np.ndarray
+
+    @classmethod
+    def of(cls, returns: np.ndarray) -> Days:
+        """From returns as ``expected_correlation`` takes them."""
+        tame, variance = cut(returns), variance_before(returns)
+        sums = tame.cumsum(axis=0)
+        sums[SUMMED:] -= sums[:-SUMMED].copy()
+        paced = np.divide(returns, np.sqrt(variance), out=np.zeros_like(returns), where=variance > 0)
+        return cls(returns, tame, sums, cut(paced))
+
+    def expected(self, days: np.ndarray) -> np.ndarray:
+        """``expected_correlation`` over these days, rows in the order of time; one that stands twice counts twice."""
+        n_days = len(days)
+        age = np.arange(n_days)[::-1]
+        parts = [
+            directions(self.returns[days]),
+            directions(self.tame[days], 0.5 ** (age / (n_days / 4))),
+            directions(self.sums[days[days >= SUMMED - 1]]),
+            directions(self.paced[days]),
+            directions(self.returns[days[n_days // 2 :]]),
+        ]
+        joined = np.vstack(parts)
+        return bounded(joined.T @ joined / len(parts))
 
 
 def variance_before(returns: np.ndarray) -> np.ndarray:
@@ -82,12 +113,21 @@ def cut(returns: np.ndarray) -> np.ndarray:
 
 def correlation(returns: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Correlation of columns, rows weighted; 0 beside one that does not move, ones on the diagonal."""
-    weights = np.full(len(returns), 1 / len(returns)) if weights is None else weights / weights.sum()
-    weights = weights.astype(returns.dtype)
+    found = directions(returns, weights)
+    return bounded(found.T @ found)
+
+
+def directions(returns: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Columns of which the inner products are the correlations, of length 1; 0 where one does not move."""
+    weights = np.ones(len(returns)) if weights is None else weights
+    weights = (weights / weights.sum()).astype(returns.dtype)
     centred = (returns - weights @ returns) * np.sqrt(weights)[:, None]
     length = np.linalg.norm(centred, axis=0)
-    directions = centred / np.where(length > 1e-12, length, np.inf)
-    found = directions.T @ directions
+    return centred / np.where(length > 1e-12, length, np.inf)
+
+
+def bounded(found: np.ndarray) -> np.ndarray:
+    """Correlations within their bounds, ones on the diagonal, in place."""
     np.clip(found, -1.0, 1.0, out=found)
     np.fill_diagonal(found, 1.0)
     return found
@@ -170,16 +210,18 @@ class _Moves:
         members = np.eye(labels.max() + 1)[labels]
         self.size = members.sum(axis=0)
         self.expected, self.squared = expected, expected**2
-        self.to, self.to_squared = expected @ members, self.squared @ members  # asset to cluster
-        self.sums, self.squares = members.T @ self.to, members.T @ self.to_squared
-        self.total = self.sums.sum()
+        # Asset to cluster; a move changes whole columns.
+        self.to, self.to_squared = (np.asfortranarray(table @ members) for table in (expected, self.squared))
+        sums, self.apart = members.T @ self.to, members.T @ self.to_squared
+        self.own, self.total = sums.diagonal().copy(), sums.sum()
+        np.fill_diagonal(self.apart, 0.0)  # of squares between clusters, not inside them
 
     def gains(self) -> np.ndarray:
         """What the best move of each asset would add to the promise if it were the only one, ``(n_assets,)``."""
         found = np.zeros(self.n)
         assets = np.flatnonzero(self.size[self.labels] > 1)
         if len(assets):
-            values = self._promises(assets)
+            values = self._promises(assets, (np.arange(len(assets)), self.labels[assets]))
             found[assets] = values.max(axis=1) - values[np.arange(len(assets)), self.labels[assets]]
         return found
 
@@ -188,66 +230,64 @@ class _Moves:
         home = self.labels[asset]
         if self.size[home] == 1:
             return False
-        values = self._promises(np.array([asset]))[0]
+        values = self._promises(asset, home)
         best = int(values.argmax())
         if values[best] <= values[home] + LEAST_GAIN:
             return False
         self._move(asset, home, best)
         return True
 
-    def _promises(self, assets: np.ndarray) -> np.ndarray:
+    def _promises(self, assets: np.ndarray | int, home: tuple[np.ndarray, np.ndarray] | int) -> np.ndarray:
         """The promise with each of these assets moved alone into each cluster, ``(m, K)``; none is alone in its own.
 
         The asset is taken out of its own cluster and put into each; -inf where that one is full.
+
+        Args:
+            assets: ``(m,)``; or one, whose answer is ``(K,)``.
+            home: where their own clusters stand in the answer.
         """
-        k, n, homes, rows = len(self.size), self.n, self.labels[assets], np.arange(len(assets))
-        at_home = rows, homes
-        to, to_squared = self.to[assets], self.to_squared[assets]
-        to[at_home] -= 1  # itself
-        to_squared[at_home] -= 1
-        size, own = self._rows(self.size, rows), self._rows(self.sums.diagonal(), rows)
-        size[at_home] -= 1
-        own[at_home] -= 2 * to[at_home] + 1
-        share, joined = 1 / size, 1 / (size + 1)
+        k, n = len(self.size), self.n
+        to, to_squared = self.to[assets].copy(), self.to_squared[assets].copy()
+        to[home] -= 1  # itself
+        to_squared[home] -= 1
         grown = 2 * to + 1
-        inside = own.sum(axis=1, keepdims=True) + grown
-        pairs = (size**2).sum(axis=1, keepdims=True) + 2 * size + 1
+        size, own = np.empty_like(to), np.empty_like(to)
+        size[:], own[:] = self.size, self.own
+        size[home] -= 1
+        own[home] -= grown[home]
+        share, joined = 1 / size, 1 / (size + 1)
+        inside = own.sum(axis=-1, keepdims=True) + grown
+        pairs = (size * size).sum(axis=-1, keepdims=True) + (2 * size + 1)
         gap = (inside - n) / (pairs - n) - (self.total - inside) / (n**2 - pairs)
         shares = own * share
-        representation = (shares.sum(axis=1, keepdims=True) - shares + (own + grown) * joined) / n
+        representation = (shares.sum(axis=-1, keepdims=True) - shares + (own + grown) * joined) / n
         each = to_squared * share
-        reach = each.sum(axis=1, keepdims=True) - each  # the asset's mean squares with the clusters but this one
-        left = to_squared * share[at_home][:, None]
-        left[at_home] = reach[at_home]
-        apart = self.squares - np.diag(self.squares.diagonal())
-        others = share @ apart - left  # each cluster's with the others, times its size
-        change = (others + reach) * joined - others * share
-        between = ((others * share).sum(axis=1, keepdims=True) + 2 * change) / (k * (k - 1))
+        reach = each.sum(axis=-1, keepdims=True) - each  # the asset's mean squares with the clusters but this one
+        left = to_squared * share[home][..., None]
+        left[home] = reach[home]
+        others = share @ self.apart - left  # each cluster's with the others, times its size
+        means = others * share
+        change = (others + reach) * joined - means
+        between = (means.sum(axis=-1, keepdims=True) + 2 * change) / (k * (k - 1))
         values = gap + REPRESENTATION * representation - BETWEEN * between
-        full = self._rows(self.size >= max(LARGEST, LARGEST_OF_FEW / k) * n, rows)
-        full[at_home] = False
-        values[full] = -np.inf
+        full = self.size >= max(LARGEST, LARGEST_OF_FEW / k) * n
+        if full.any():
+            at_home = values[home]
+            values[..., full] = -np.inf
+            values[home] = at_home
         return values
-
-    @staticmethod
-    def _rows(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return np.repeat(values[None], len(rows), axis=0)
 
     def _move(self, asset: int, home: int, into: int) -> None:
         self.labels[asset] = into
-        for sums, to, column in (
-            (self.sums, self.to, self.expected[asset]),
-            (self.squares, self.to_squared, self.squared[asset]),
-        ):
-            row = to[asset].copy()
-            sums[home] -= row
-            sums[:, home] -= row
-            sums[home, home] += 1
-            row[home] -= 1
-            sums[into] += row
-            sums[:, into] += row
-            sums[into, into] += 1
-            to[:, home] -= column
-            to[:, into] += column
-        self.size[home] -= 1
-        self.size[into] += 1
+        to, to_squared = self.to[asset].copy(), self.to_squared[asset].copy()
+        to[home] -= 1
+        to_squared[home] -= 1
+        self.own[home] -= 2 * to[home] + 1
+        self.own[into] += 2 * to[into] + 1
+        for cluster, sign in ((home, -1.0), (into, 1.0)):
+            self.apart[cluster] += sign * to_squared
+            self.apart[:, cluster] += sign * to_squared
+            self.apart[cluster, cluster] = 0.0
+            self.size[cluster] += sign
+            self.to[:, cluster] += sign * self.expected[asset]
+            self.to_squared[:, cluster] += sign * self.squared[asset]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from sklearn.base import ClusterMixin, clone
+from sklearn.base import ClusterMixin
 
 from clusterfolio.strategies.embedding import Embedded
 from clusterfolio.strategies.returns_embedding import EmbeddedReturns
@@ -42,8 +42,8 @@ def cluster_stability(
         members that are in one cluster again, NaN for a cluster of one.
     """
     drawn = [
-        recurrence(labels.to_numpy(), clone(clusterer).fit(rows).labels_)
-        for rows in embedded.resampled(list(labels.index), n_resamples, random_state)
+        recurrence(labels.to_numpy(), again)
+        for again in embedded.regrouped(list(labels.index), clusterer, n_resamples, random_state)
     ]
     found = np.mean(drawn, axis=0)
     return pd.DataFrame(found, pd.Index(np.unique(labels), name="cluster"), ["stability", "pairs_together"])

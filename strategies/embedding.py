@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from sklearn.base import ClusterMixin, clone
 
 from clusterfolio.feeds.of_panel import OfPanel
 from clusterfolio.feeds.panel import Panel
@@ -102,6 +103,13 @@ class Embedded:
             return chosen
         joined = chosen.to_numpy()
         return pd.DataFrame(self._reduce(joined @ joined.T), index=chosen.index)
+
+    def regrouped(
+        self, symbols: list[str], clusterer: ClusterMixin, n_resamples: int, random_state: int
+    ) -> Iterator[np.ndarray]:
+        """Labels drawn again from ``resampled`` rows."""
+        for rows in self.resampled(symbols, n_resamples, random_state):
+            yield clone(clusterer).fit(rows).labels_
 
     def resampled(self, symbols: list[str], n_resamples: int, random_state: int) -> Iterator[np.ndarray]:
         """``rows`` again, of stretches of neighbouring dimensions drawn with replacement, the same for all assets."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from sklearn.base import ClusterMixin, clone
 
 from clusterfolio.models.clustering import Ward, coordinates, unit_sphere
 from clusterfolio.models.cross_attention import cross_attention
-from clusterfolio.models.promise import expected_correlation, search
+from clusterfolio.models.promise import Days, expected_correlation, search
 from clusterfolio.strategies import classical
 from clusterfolio.strategies.embedding import STRETCHES, EmbeddingConfig
 
@@ -41,14 +42,28 @@ class EmbeddedReturns:
         """The embeddings of these symbols, in this order, of unit length; only these look at one another."""
         return pd.DataFrame(self._embed(self._known(symbols)), index=symbols)
 
-    def resampled(self, symbols: list[str], n_resamples: int, random_state: int) -> Iterator[np.ndarray]:
-        """``rows`` again, of stretches of days drawn with replacement, in the order of time; in single precision."""
+    def regrouped(
+        self, symbols: list[str], clusterer: ClusterMixin, n_resamples: int, random_state: int
+    ) -> Iterator[np.ndarray]:
+        """Labels drawn again from stretches of days drawn with replacement, in the order of time; single precision.
+
+        A search begins with Ward's labels of all directions of the attended correlations, not of the strongest
+        ``START_COMPONENTS`` as ``rows`` does: there is hardly anything in the others, and finding them takes as long
+        as all the rest.
+        """
         returns = self._known(symbols).astype(np.float32)
         stretches = np.array_split(np.arange(len(returns)), min(STRETCHES, len(returns)))
         rng = np.random.default_rng(random_state)
+        searches = self.config.kind == "search" and isinstance(clusterer, Ward)
+        by_day = Days.of(returns) if searches else None
         for drawn in rng.integers(len(stretches), size=(n_resamples, len(stretches))):
             days = np.concatenate([stretches[at] for at in np.sort(drawn)])
-            yield self._embed(returns[days])
+            if by_day is None:
+                yield clone(clusterer).fit(self._embed(returns[days])).labels_
+            else:  # what Ward finds in the rows of a search are the labels that it found
+                expected = by_day.expected(days)
+                place = cross_attention(expected, self.config.attention_layers, self.config.spread(len(expected)))
+                yield search(expected, Ward(self.n_clusters).fit_products(place).labels_, self.random_state)
 
     def _known(self, symbols: list[str]) -> np.ndarray:
         """Returns of these symbols ``(n_sessions, n_assets)``, 0 where none is known."""

@@ -268,8 +268,9 @@ def _searched(returns: pd.DataFrame) -> pd.Series:
 
 def _doubts(returns: pd.DataFrame, labels: pd.Series) -> dict[str, np.ndarray]:
     """Classical: share of resamples in which a name is in another cluster, and its silhouette, below 0."""
-    drawn = EmbeddedReturns(returns, EmbeddingConfig(kind="search"), 20).resampled(list(labels.index), RESAMPLES, 0)
-    again = [match_labels(labels, pd.Series(Ward(20).fit(rows).labels_, labels.index)) != labels for rows in drawn]
+    found, names = EmbeddedReturns(returns, EmbeddingConfig(kind="search"), 20), list(labels.index)
+    drawn = found.regrouped(names, Ward(20), RESAMPLES, 0)
+    again = [match_labels(labels, pd.Series(other, names)) != labels for other in drawn]
     apart = 1 - expected_correlation(returns.fillna(0.0).to_numpy())
     np.fill_diagonal(apart, 0.0)
     shape = silhouette_samples(apart, labels, metric="precomputed")

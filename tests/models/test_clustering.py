@@ -143,3 +143,11 @@ def test_planted_clusters_come_back_from_the_trajectory_of_a_trained_encoder():
     assert agreement(leading_components(unit_sphere(joined), 20)) >= 0.8
     assert agreement(steps[:, -1]) < 0.5
     assert agreement(np.random.default_rng(0).normal(size=joined.shape)) <= 0.1
+
+
+@pytest.mark.parametrize("n_assets", [1, 2, 60])
+def test_wards_tree_from_inner_products_is_that_of_the_rows(n_assets):
+    rows = unit_sphere(np.random.default_rng(3).normal(size=(n_assets, 10)))
+    by_rows, by_products = Ward(7).fit(rows), Ward(7).fit_products(rows @ rows.T)
+    np.testing.assert_allclose(by_products.linkage_, by_rows.linkage_, atol=1e-12)
+    np.testing.assert_array_equal(by_products.labels_, by_rows.labels_)

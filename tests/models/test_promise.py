@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
 from clusterfolio.models import promise_layer
-from clusterfolio.models.promise import _Moves, correlation, expected_correlation, promise, search
+from clusterfolio.models.promise import Days, _Moves, correlation, expected_correlation, promise, search
 from clusterfolio.strategies.diversification import between_clusters, cluster_gap
 
 
@@ -48,7 +49,7 @@ def test_the_promise_of_every_move_is_that_of_the_labels_it_would_make(seed, n_a
             continue
         values = [promise(expected, np.where(np.arange(n_assets) == asset, k, moves.labels)).value
                   for k in range(n_clusters)]  # fmt: skip
-        found = moves._promises(np.array([asset]))[0]
+        found = moves._promises(asset, home)
         open_to = np.isfinite(found)
         np.testing.assert_allclose(found[open_to], np.array(values)[open_to], atol=1e-12)
         assert moves.gains()[asset] == pytest.approx(found.max() - found[home], abs=1e-12)
@@ -95,6 +96,45 @@ def test_expected_correlations_are_near_the_true_ones_and_a_jump_moves_them_litt
         np.abs(f(jumped) - f(returns))[3].mean() for f in (expected_correlation, lambda x: np.corrcoef(x.T))
     )
     assert moved < 0.6 * plainly
+
+
+def test_expected_correlations_are_the_mean_of_the_five_that_are_said():
+    returns, _ = market(8, 3, 60)
+    frame = pd.DataFrame(returns)
+
+    def weighted(rows, weights):
+        return np.cov(rows.T, aweights=weights) / np.outer(*[np.sqrt(np.diag(np.cov(rows.T, aweights=weights)))] * 2)
+
+    bound = 4 * 1.4826 * frame.abs().median()
+    tame = frame.clip(-bound, bound, axis=1)
+    volatility = np.sqrt((frame**2).ewm(alpha=1 - np.exp(-1 / 21)).mean().shift().bfill())
+    paced = frame / volatility
+    bound = 4 * 1.4826 * paced.abs().median()
+    five = [
+        frame.corr(),
+        weighted(tame, 0.5 ** (np.arange(60)[::-1] / 15)),
+        tame.rolling(5).sum().dropna().corr(),
+        paced.clip(-bound, bound, axis=1).corr(),
+        frame[30:].corr(),
+    ]
+    np.testing.assert_allclose(expected_correlation(returns), np.mean(five, axis=0), atol=1e-9)
+
+
+def test_days_drawn_are_summed_and_paced_among_their_own():
+    returns, _ = market(8, 3, 60)
+    by_day = Days.of(returns)
+    np.testing.assert_array_equal(by_day.expected(np.arange(60)), expected_correlation(returns))
+    drawn = np.repeat(np.arange(10, 40), 2)
+    n = len(drawn)
+    parts = [
+        (by_day.returns, np.ones(n)),
+        (by_day.tame, 0.5 ** (np.arange(n)[::-1] / (n / 4))),
+        (pd.DataFrame(by_day.tame).rolling(5).sum().to_numpy(), np.ones(n)),
+        (by_day.paced, np.ones(n)),
+        (by_day.returns, np.arange(n) >= n // 2),
+    ]
+    found = np.mean([correlation(rows[drawn], weights.astype(float)) for rows, weights in parts], axis=0)
+    np.testing.assert_allclose(by_day.expected(drawn), found, atol=1e-9)
 
 
 def test_what_does_not_move_is_correlated_with_nothing():
