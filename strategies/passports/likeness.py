@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-#: Business days between the past days looked at: a month, and a multiple of the trajectory's default step.
-EVERY = 20
+#: Business days between the past days looked at: the default window's length, so that every bar lies in one of their
+#: windows (each costs a pass of the encoder over all assets after every training), and a multiple of the default step.
+EVERY = 30
 
 #: Business days that must lie between now and a past day, and between two past days named together: a quarter, which
 #: is more than a window and what its indicators remember.
@@ -25,7 +26,7 @@ def past_days(first: pd.Timestamp, asof: pd.Timestamp, apart: int = APART) -> pd
     Counted from a fixed day, so that later decisions look at the same days and their windows are known already.
 
     >>> past_days(pd.Timestamp("2024-01-01"), pd.Timestamp("2024-05-31")).strftime("%Y-%m-%d").tolist()
-    ['2024-01-18', '2024-02-15']
+    ['2024-01-18', '2024-02-29']
     """
     begin, end = (int(np.busday_count("1970-01-01", day.date())) for day in (first, asof))
     ordinals = np.arange(-(-begin // EVERY) * EVERY, end - apart + 1, EVERY)
@@ -50,9 +51,10 @@ def distances(embeddings: np.ndarray, present: np.ndarray, groups: np.ndarray) -
            [4. , nan]])
     """
     both = present[:, :-1] & present[:, -1:]
-    change = np.where(both[:, :, None], embeddings[:, :-1] - embeddings[:, -1:], 0.0).astype(np.float64)
+    change = embeddings[:, :-1] - embeddings[:, -1:]
+    change[~both] = 0.0
     n_assets, n_days, dim = change.shape
-    members = groups.astype(np.float64)
+    members = groups.astype(change.dtype)
     total = (members @ change.reshape(n_assets, -1)).reshape(len(groups), n_days, dim)
     counted, now = members @ both, members @ present[:, -1]
     length = np.linalg.norm(total, axis=2) / np.maximum(counted, 1)

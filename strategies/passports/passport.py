@@ -280,7 +280,8 @@ def alike(panel: Panel, policy: ClusterPolicy, labels: pd.Series) -> pd.DataFram
 
     ``alike_1`` and ``alike_1_distance`` to ``alike_3`` ...; the market's with ``market_`` before them, the same for
     every cluster. Distances are over the median past day's: 0 = the same, 1 = as unlike as a past day usually is.
-    Days are looked at every month of the known history, up to a quarter before now (``strategies.passports.likeness``).
+    Days are looked at every 30 business days of the known history, up to a quarter before now
+    (``strategies.passports.likeness``).
     """
     asof, numbers = panel.dates[-1], np.unique(labels)
     days = past_days(panel.dates[0], asof)
