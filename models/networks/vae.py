@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn.functional import logsigmoid
 
 from clusterfolio.models.batch import Batch, Encoding
-from clusterfolio.models.networks.autoencoder import Autoencoder, masked_mse, window_decoder
+from clusterfolio.models.networks.attention import SlicedDropout
+from clusterfolio.models.networks.autoencoder import Autoencoder, window_decoder
+from clusterfolio.models.networks.elbo import NegativeElbo
 from clusterfolio.models.networks.inputs import StaticEmbedding, joined_bars
 
 #: Smallest squared error of a window and smallest variance of a code that typicality reckons with.
@@ -17,10 +18,10 @@ FLOOR = 1e-4
 
 #: Steps between two training batches that are added to the running description of what training windows look like:
 #: each costs a fifth of a step, and neighbours tell the same.
-EVERY = 4
+EVERY = 8
 
 #: Weight of such a batch in that description, at least.
-MOMENTUM = 0.02
+MOMENTUM = 0.04
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ class VariationalAutoencoder(Autoencoder):
         width = config.hidden
         self.embed = nn.Linear(lookback * (n_features + n_exog), width)
         self.statics = StaticEmbedding(static_sizes, width) if static_sizes else None
-        layers: list[nn.Module] = [nn.ReLU(), nn.Dropout(config.dropout)]
+        layers: list[nn.Module] = [nn.ReLU(), SlicedDropout(config.dropout)]
         for _ in range(config.n_layers - 1):
-            layers += [nn.Linear(width, width), nn.ReLU(), nn.Dropout(config.dropout)]
+            layers += [nn.Linear(width, width), nn.ReLU(), SlicedDropout(config.dropout)]
         self.hidden = nn.Sequential(*layers)
         self.posterior = nn.Linear(width, 2 * config.embed_dim)  # mean; evidence of this window beside the level
         self.level = nn.Parameter(torch.zeros(config.embed_dim))
@@ -111,20 +112,25 @@ class VariationalAutoencoder(Autoencoder):
 
         In evaluation mode the divergence has its full weight, so that held-out losses can be compared between passes.
         """
-        mean, log_evidence = self.read(batch)
-        log_var = logsigmoid(-log_evidence.float())  # log 1 / (1 + exp(log_evidence))
-        weight: float | torch.Tensor = self.config.beta
+        x, half = batch.x.flatten(1), self.config.beta / 2
         if self.training:
-            self.steps += 1
-            weight = weight * (self.steps / self.config.anneal_steps).clamp(max=1)
+            half = (self.steps.add_(1) * (half / self.config.anneal_steps)).clamp(max=half)
+        inner, _, outer, _ = self.decoder
+        layers = [*(each for each in self.hidden if isinstance(each, nn.Linear)), self.posterior, inner, outer]
+        dropouts = (each for each in self.hidden if isinstance(each, SlicedDropout))
+        drops = [each.mask((len(x), self.config.hidden), x) for each in dropouts]
+        first_bias = self.embed.bias if self.statics is None else self.embed.bias + self.statics(batch).sum(dim=1)
+        noise = torch.randn(len(x), self.config.embed_dim, dtype=x.dtype, device=x.device)
+        loss, mean = NegativeElbo.apply(
+            joined_bars(batch, self.n_exog).flatten(1), drops, 1 - self.config.dropout * self.training, self.level,
+            noise, x, batch.mask.flatten(1).to(x.dtype), half,
+            self.embed.weight, first_bias, *(each for layer in layers for each in (layer.weight, layer.bias)),
+        )  # fmt: skip
+        if self.training:
             if self.until_remembered == 0:
                 self.remember(batch, mean)
             self.until_remembered = (self.until_remembered + 1) % EVERY
-        drawn = mean + (0.5 * log_var).exp() * torch.randn_like(log_var)
-        divergence = 0.5 * (mean.float().square() + log_var.exp() - log_var - 1).sum()
-        return masked_mse(self.decoder(drawn), batch.x, batch.mask) + weight * divergence / batch.mask.sum().clamp(
-            min=1
-        )
+        return loss
 
     def read(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and logarithm of the evidence, each ``(B, embed_dim)``."""
@@ -144,10 +150,11 @@ class VariationalAutoencoder(Autoencoder):
         """Adds a training batch to the running description of codes and misfits."""
         seen = torch.cat([mean.float(), self.misfit(batch, mean).unsqueeze(1)], dim=1)
         share = (EVERY / (self.steps + EVERY - 1)).clamp(min=MOMENTUM)
-        away = seen.mean(dim=0) - self.usual_mean
-        spread = seen.var(dim=0, unbiased=False) + (1 - share) * away.square()
-        self.usual_mean += share * away
-        self.usual_var += share * (spread - self.usual_var)
+        centre = seen.mean(dim=0)
+        away = centre - self.usual_mean
+        spread = (seen - centre).square().mean(dim=0) + (1 - share) * away.square()
+        self.usual_mean.add_(share * away)
+        self.usual_var.add_(share * (spread - self.usual_var))
 
     def typicality(self, mean: torch.Tensor, misfit: torch.Tensor) -> torch.Tensor:
         """1 for a window as usual as those of the training, less for others, ``(B,)``, above 0.

@@ -9,7 +9,7 @@ from clusterfolio.models.device import resolve_device, seeded, torch_threads
 from clusterfolio.models.networks.transformer import TransformerAutoencoder, TransformerConfig
 from clusterfolio.models.scaling import fit_scaler, scale
 from clusterfolio.models.train_config import TrainConfig
-from clusterfolio.models.training import split_by_time, train
+from clusterfolio.models.training import clip, split_by_time, train
 from clusterfolio.models.windows import make_windows
 
 CPU = torch.device("cpu")
@@ -170,6 +170,17 @@ def test_a_checkpoint_of_another_training_is_refused(windows, tmp_path):
     ):
         with pytest.raises(ValueError, match="from another training"):
             train(network(), other, other_config, seed, CPU, checkpoint=path)
+
+
+@pytest.mark.parametrize("most", [1.0, 1e3])
+def test_gradients_are_clipped_as_torch_does_to_the_bit(most):
+    gradients = [torch.randn(*shape, generator=torch.Generator().manual_seed(0)) for shape in ((30, 64), (7,), (1,))]
+    tensors = [nn.Parameter(torch.zeros_like(each)) for each in gradients]
+    for tensor, gradient in zip(tensors, gradients, strict=True):
+        tensor.grad = gradient.clone()
+    nn.utils.clip_grad_norm_(tensors, most)
+    clip(gradients, most)
+    assert all(torch.equal(own, tensor.grad) for own, tensor in zip(gradients, tensors, strict=True))
 
 
 def test_a_loss_that_explodes_is_an_error(windows):

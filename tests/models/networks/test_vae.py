@@ -99,11 +99,31 @@ def test_the_divergence_grows_to_its_full_weight_and_has_it_in_evaluation():
     assert loss(False) == pytest.approx(full) and module.steps == 6
 
 
-def test_the_running_description_is_that_of_every_fourth_batch_since_the_pass_began():
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_the_loss_is_that_of_what_the_network_reads_covariates_too(n_layers):
+    torch.manual_seed(0)
+    config = VAEConfig(embed_dim=3, hidden=8, n_layers=n_layers, feed_forward=8)
+    module = VariationalAutoencoder(2, 5, config, n_exog=1, static_sizes=(4, 3)).eval()
+    x, mask = torch.randn(6, 5, 2), torch.rand(6, 5, 2) > 0.2
+    batch = batch_of(x, mask, exog=torch.randn(6, 5, 1), static=torch.tensor([[1, 2], [0, 1], [3, 0]] * 2))
+    torch.manual_seed(1)
+    loss = module.loss(batch)
+    found = torch.autograd.grad(loss, list(module.parameters()))
+    torch.manual_seed(1)
+    mean, log_evidence = module.read(batch)
+    var = 1 / (1 + log_evidence.exp())
+    error = (module.decoder(mean + var.sqrt() * torch.randn_like(mean)) - x)[mask].square().sum()
+    expected = (error + config.beta / 2 * (mean.square() + var - var.log() - 1).sum()) / mask.sum()
+    torch.testing.assert_close(loss, expected)
+    for own, wanted in zip(found, torch.autograd.grad(expected, list(module.parameters())), strict=True):
+        torch.testing.assert_close(own, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_the_running_description_is_that_of_every_eighth_batch_since_the_pass_began():
     module, x = make(), torch.randn(50, 5, 2)
     mean = module.read(batch_of(x))[0].detach()
     module.train()
-    for batch in (x[:25], *torch.randn(3, 25, 5, 2), x[25:]):  # the first and the fifth weigh the same
+    for batch in (x[:25], *torch.randn(7, 25, 5, 2), x[25:]):  # the first and the ninth weigh the same
         module.loss(batch_of(batch))
     torch.testing.assert_close(module.usual_mean[:-1], mean.mean(dim=0))
     torch.testing.assert_close(module.usual_var[:-1], mean.var(dim=0, unbiased=False))
