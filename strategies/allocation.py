@@ -269,7 +269,10 @@ class Allocator:
             weights = inverse_volatility(picks.returns, picks.selected, self.config.sessions)
             day = f" on {picks.returns.index[-1]:%Y-%m-%d}" if isinstance(picks.returns.index, pd.DatetimeIndex) else ""
             notes = (f"allocation fell back to inverse volatility{day}: {self.name} found no weights: {error}",)
-        found = pd.Series(self.cap(weights.to_numpy(dtype=float), picks.kinds()), index=list(picks.selected))
+        capped = (
+            self.cap(weights.to_numpy(dtype=float), picks.kinds()) if self.has_caps else weights.to_numpy(dtype=float)
+        )
+        found = pd.Series(capped, index=list(picks.selected))
         if found.sum() < 1 - LEFT_OVER:
             left = f"{1 - found.sum():.0%}".replace("%", " %")
             notes = (*notes, f"{left} stay in cash: no name or class may take more than its cap")

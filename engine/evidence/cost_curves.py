@@ -13,10 +13,9 @@ import empyrical as ep
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.evidence.records import targets_of
+from clusterfolio.engine.evidence.records import trade
 from clusterfolio.engine.run_dir.finished import FinishedRun
 from clusterfolio.engine.trading.config import TradingConfig
-from clusterfolio.engine.trading.vectorised import simulate
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 from clusterfolio.feeds.writing import finite
 from clusterfolio.strategies.sharpe import sharpe_ratio
@@ -40,10 +39,10 @@ def cost_curves(run: FinishedRun, cash: pd.Series) -> dict | None:
     known = run.guard is not None or not run.tables.run.get("guard_every")
     if run.tables.run.get("judged") or not known or not any(len(decision.weights) for decision in run.decisions):
         return None
-    panel, targets, days = targets_of(run, {decision.asof: decision.weights for decision in run.decisions})
+    weights = {decision.asof: decision.weights for decision in run.decisions}
 
     def traded(trading: TradingConfig) -> dict[str, float]:
-        found = simulate(panel, targets, days, trading, run.guard, run.cash)
+        found = trade(run, weights, trading, run.guard)
         net = pd.Series(found.net[0], found.sessions)
         per_session = cash.reindex(net.index, method="ffill").fillna(0.0)
         return {

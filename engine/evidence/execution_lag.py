@@ -12,9 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.evidence.records import targets_of
+from clusterfolio.engine.evidence.records import trade
 from clusterfolio.engine.run_dir.finished import FinishedRun
-from clusterfolio.engine.trading.vectorised import simulate
 from clusterfolio.feeds.writing import finite
 from clusterfolio.strategies.policy import Decision
 from clusterfolio.strategies.sharpe import sharpe_ratio
@@ -43,8 +42,7 @@ def by_lag(run: FinishedRun, cash: pd.Series) -> dict | None:
         weights = moved(run.decisions, sessions, lag, run.panel.close)
         if not weights or not any(len(row) for row in weights.values()):
             return None
-        panel, targets, days = targets_of(run, weights)
-        found = simulate(panel, targets, days, run.config.trading, None, run.cash)
+        found = trade(run, weights, run.config.trading, None)
         nets[lag] = pd.Series(found.net[0], found.sessions)
     first = sessions[min(sessions.get_loc(run.decisions[0].asof) + max(LAGS) + 1, len(sessions) - 1)]
     table = pd.DataFrame(nets).loc[lambda found: found.index > first]

@@ -19,8 +19,8 @@ from clusterfolio.engine.ledger.ledger import Ledger, LedgerError
 from clusterfolio.engine.run_dir.finished import FinishedRun
 from clusterfolio.strategies.holding import Holding
 from clusterfolio.strategies.policy import Decision
-from clusterfolio.strategies.selection import ranking_sharpe, top_sharpe_per_cluster
-from clusterfolio.strategies.sharpe import sharpe_ratios
+from clusterfolio.strategies.selection import top_sharpe_per_cluster
+from clusterfolio.strategies.sharpe import rolling_sharpe_ratios, sharpe_ratios
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def rebalance_days(run: FinishedRun, cash: pd.Series) -> dict | None:
     trailing = selection.sharpe_span == "trailing" and states_clusters(run.decisions)
     pick = partial(
         anatomy.picks_on_other_days, run.decisions, returns.loc[sessions],
-        sharpe_on=partial(_ranked_by, run, returns) if trailing else None, names_of=_picker(run),
+        sharpe_on=_ratios(run, returns).loc.__getitem__ if trailing else None, names_of=_picker(run),
         allocate=run.config.allocator, classes=run.panel.assets["asset_class"],
         hold=partial(_by_rules, run, returns) if ruled else None,
     )  # fmt: skip
@@ -107,10 +107,14 @@ def _by_rules(
     return pd.Series(found.weights[0], [outlook.names[at] for at in found.picks[0]], dtype=float)
 
 
-def _ranked_by(run: FinishedRun, returns: pd.DataFrame, day: pd.Timestamp) -> pd.Series:
-    """The Sharpe ratios that winners are chosen by on a day's close; NaN for who is no member of the universe then."""
-    ratios = ranking_sharpe(returns.loc[:day], run.config.selection, run.cash)
-    return ratios.where(run.panel.members_on(pd.DatetimeIndex([day])).loc[day, ratios.index])
+def _ratios(run: FinishedRun, returns: pd.DataFrame) -> pd.DataFrame:
+    """The trailing Sharpe ratios that winners are chosen by on each session's close, ``(n_sessions, n_assets)``; NaN
+    for who is no member of the universe then.
+    """
+    selection = run.config.selection
+    cash = run.cash.reindex(returns.index, method="ffill").fillna(0.0) if selection.excess_of_cash else 0.0
+    found = rolling_sharpe_ratios(returns, cash, selection.sharpe_sessions)
+    return found.where(run.panel.members_on(returns.index)[returns.columns])
 
 
 def _long_only(decision: Decision) -> bool:

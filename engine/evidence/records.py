@@ -14,9 +14,10 @@ from clusterfolio.engine.evidence.exposure import Exposure, average_name, exposu
 from clusterfolio.engine.evidence.rivals import Comparison, states_clusters
 from clusterfolio.engine.ledger.ledger import Ledger, LedgerError
 from clusterfolio.engine.run_dir.finished import FinishedRun
-from clusterfolio.engine.trading.vectorised import Targets, simulate
-from clusterfolio.feeds.panel import Panel
+from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.engine.trading.vectorised import Simulated, Targets, simulate
 from clusterfolio.strategies.baselines.rules import CLASSICAL
+from clusterfolio.strategies.policy import Guard
 
 log = logging.getLogger(__name__)
 
@@ -88,22 +89,21 @@ def average_member(run: FinishedRun) -> pd.Series | None:
 
 def traded_to(run: FinishedRun, weights: dict[pd.Timestamp, pd.Series]) -> pd.Series:
     """Daily return before costs of one portfolio with these target weights by day; shares may be split."""
-    panel, targets, days = targets_of(run, weights)
-    trading = replace(run.config.trading, costs=False, fractional=True)
-    found = simulate(panel, targets, days, trading, run.guard, run.cash)
+    found = trade(run, weights, replace(run.config.trading, costs=False, fractional=True), run.guard)
     return pd.Series(found.gross[0], found.sessions)
 
 
-def targets_of(run: FinishedRun, weights: dict[pd.Timestamp, pd.Series]) -> tuple[Panel, Targets, pd.DatetimeIndex]:
-    """One portfolio with these target weights by day, as ``simulate`` takes it, in as much of the panel as it needs."""
-    width, held = max(len(row) for row in weights.values()), {name for row in weights.values() for name in row.index}
-    looks = run.guard is not None and run.panel.features is not None  # which a selection of columns would drop
-    panel = run.panel if looks else run.panel.select([run.panel.benchmark, *sorted(held - {run.panel.benchmark})])
+def trade(
+    run: FinishedRun, weights: dict[pd.Timestamp, pd.Series], trading: TradingConfig, guard: Guard | None
+) -> Simulated:
+    """What one portfolio with these target weights by day earns on the run's prices."""
+    width = max(len(row) for row in weights.values())
     picks, shares = np.full((1, len(weights), width), -1, dtype=np.int32), np.zeros((1, len(weights), width))
     for number, row in enumerate(weights.values()):
-        picks[0, number, : len(row)] = panel.symbols.get_indexer(row.index)
+        picks[0, number, : len(row)] = run.panel.symbols.get_indexer(row.index)
         shares[0, number, : len(row)] = row.to_numpy()
-    return panel, Targets(picks, shares), pd.DatetimeIndex(list(weights))
+    days = pd.DatetimeIndex(list(weights))
+    return simulate(run.panel, Targets(picks, shares), days, trading, guard, run.cash, bars=run.bars)
 
 
 def other_trials(facts: dict, ledger: Ledger) -> tuple[pd.DataFrame, bool]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.evidence.records import targets_of
+from clusterfolio.engine.evidence.records import trade
 from clusterfolio.engine.evidence.resampling import sharpe_difference
 from clusterfolio.engine.run_dir.finished import FinishedRun
-from clusterfolio.engine.trading.vectorised import simulate
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
 from clusterfolio.strategies.sharpe import sharpe_ratio
 
@@ -60,8 +59,7 @@ def against_constant(own: pd.Series, free: pd.Series, cash: pd.Series, financing
 
 def without_rules(run: FinishedRun) -> pd.Series:
     """Daily return, net of costs, of the run's decisions as they were made, no guard looking."""
-    panel, targets, days = targets_of(run, {decision.asof: decision.weights for decision in run.decisions})
-    found = simulate(panel, targets, days, run.config.trading, cash=run.cash)
+    found = trade(run, {decision.asof: decision.weights for decision in run.decisions}, run.config.trading, None)
     return pd.Series(found.net[0], found.sessions)
 
 

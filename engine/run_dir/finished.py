@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from clusterfolio.engine.config.settings import read_toml
 from clusterfolio.engine.run_dir import artifacts
 from clusterfolio.engine.run_dir.judged import is_judged, judged_config, read_prices
 from clusterfolio.engine.run_dir.tables import ReportInputs, read_run
+from clusterfolio.engine.trading.tape import Bars, read_bars
 from clusterfolio.feeds.exogenous.macro import cash_returns
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.feeds.raw import DataError
 from clusterfolio.strategies.holding import Holding
-from clusterfolio.strategies.policy import Decision, Guard, guard_of
+from clusterfolio.strategies.policy import Decision, Guard, guard_of, rests
 from clusterfolio.strategies.risk.rules import RiskRules
 
 
@@ -44,6 +46,13 @@ class FinishedRun:
     decisions: list[Decision]
     tables: ReportInputs
     guard: Guard | None = None
+
+    @cached_property
+    def bars(self) -> Bars:
+        """The panel's, from the session before the first decision on: what was decided is traded dozens of times."""
+        sessions = self.panel.sessions
+        first = sessions[max(0, sessions.get_loc(self.decisions[0].asof) - 1)]
+        return read_bars(self.panel, first, ranges=rests(self.guard))
 
     def holding_on(self, day: pd.Timestamp) -> Holding:
         """How the policy of clusters turned clusters into weights on a day; it needs no encoder for that."""

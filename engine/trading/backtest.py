@@ -150,6 +150,11 @@ def run_backtest(
     return _result(strategy, panel, costs, trading.capital, decision_dates[0], _clock_used(cerebro))
 
 
+def traded_from(panel: Panel, first_decision: pd.Timestamp) -> pd.Timestamp:
+    """The session from which on a symbol must have a bar to be traded in a run."""
+    return panel.sessions[max(0, panel.sessions.get_loc(first_decision) - STOPPED_AFTER)]
+
+
 def traded_part(panel: Panel, first_decision: pd.Timestamp, fractional: bool = True) -> Traded:
     """The rows the run needs, from a little before the first decision, and the symbols that trade in them.
 
@@ -160,8 +165,7 @@ def traded_part(panel: Panel, first_decision: pd.Timestamp, fractional: bool = T
     """
     whole = Traded(panel) if fractional else in_whole_shares(panel)
     panel = whole.panel
-    session = panel.sessions.get_loc(first_decision)
-    start = panel.sessions[max(0, session - STOPPED_AFTER)]
+    start = traded_from(panel, first_decision)
     alive = panel.close.loc[start:].notna().any()
     bars = panel.close.loc[:first_decision, alive].notna().to_numpy()[::-1]
     silent = bars.argmax(axis=0)[bars.any(axis=0)]  # rows since the last bar, of those that have one

@@ -19,7 +19,7 @@ import pandas as pd
 from clusterfolio.engine.trading.cash_flows import credit, financing, interest
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.engine.trading.costs import KINDS, OF_TRADES
-from clusterfolio.engine.trading.tape import Tape, read_tape
+from clusterfolio.engine.trading.tape import Bars, Tape, read_tape
 from clusterfolio.feeds.panel import STOPPED_AFTER, Panel
 from clusterfolio.strategies.orders import SETTLED, affordable_shares, missing_shares, target_shares, whole_lots
 from clusterfolio.strategies.policy import Guard, PortfolioState, changed_names, guarded, largest_exposure, rests
@@ -116,6 +116,7 @@ def simulate(
     guard: Guard | None = None,
     cash: pd.Series | float | None = None,
     max_exposure: float | None = None,
+    bars: Bars | None = None,
 ) -> Simulated:
     """Trade every portfolio's targets, each alone with ``trading.capital``, to the panel's last session.
 
@@ -130,13 +131,14 @@ def simulate(
         cash: what idle cash earns; see ``run_backtest``.
         max_exposure: how many times its value an account may hold, on credit beyond 1; None = what the guard may ask
             for, 1 without one. An account that loses all it has is sold out, and stays at 0.
+        bars: the panel's, where they were read before: it takes longer than to trade a portfolio on them.
 
     Raises:
         ValueError: shapes or dates do not fit, or a weight of an asset without a bar by then.
     """
     if isinstance(targets, Targets) and targets.picks.shape[1] != len(dates):
         raise ValueError(f"dates: got {len(dates)}, targets have {targets.picks.shape[1]} decisions")
-    tape = read_tape(panel, dates[0], trading, cash)
+    tape = read_tape(panel, dates[0], trading, cash, bars, rests(guard))
     rows = tape.days.get_indexer(dates)
     if (rows < 0).any() or not tape.session[rows].all() or dates[-1] >= panel.sessions[-1]:
         raise ValueError("dates: expected sessions with a bar, the last one before the panel's last session")
@@ -489,9 +491,10 @@ class _Guarded(_Block):
         super().__init__(tape, trading, decisions, max_exposure, panel, targets, rows)
         self.cuts = cuts  # the panel cut at a row, for all portfolios
         self.guard = guard
-        known = tape.column[:-1] >= 0
-        order = np.argsort(tape.column[:-1][known], kind="stable")
-        self.names = panel.symbols[known][order]  # as the tape's columns
+        traded = tape.column[:-1] >= 0
+        names = np.arange(self.spare).astype(object)  # what was gone before the run has a number for a name
+        names[tape.column[:-1][traded]] = panel.symbols[traded]
+        self.names = pd.Index(names)  # as the tape's columns
         self.entries: dict[str, pd.Timestamp] = {}
         self.wanted = pd.Series(dtype=float)
         self.decided = -1

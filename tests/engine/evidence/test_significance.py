@@ -16,7 +16,7 @@ from clusterfolio.engine.cli.main import main
 from clusterfolio.engine.config.run import dump, make_config, to_dict
 from clusterfolio.engine.evidence import anatomy
 from clusterfolio.engine.evidence.assessment import assess, write
-from clusterfolio.engine.evidence.other_draws import _ranked_by, overlap, seed_luck
+from clusterfolio.engine.evidence.other_draws import _ratios, overlap, seed_luck
 from clusterfolio.engine.evidence.records import average_member
 from clusterfolio.engine.evidence.rivals import Replay, make_baseline
 from clusterfolio.engine.evidence.verdict import verdict
@@ -186,11 +186,12 @@ def test_returns_after_a_day_change_no_ratio_that_winners_are_chosen_by_on_it(fi
     returns = finished.panel.session_returns()[finished.panel.tradable]
     other = returns.copy()
     other.iloc[300:] = -other.iloc[300:]
-    before, after = returns.index[299], returns.index[301]
-    one, two = (_ranked_by(finished, table, before) for table in (returns, other))
-    pd.testing.assert_series_equal(one, two, check_exact=True)
-    assert one.notna().any()
-    assert not np.allclose(_ranked_by(finished, returns, after), _ranked_by(finished, other, after))
+    one, two = (_ratios(finished, table) for table in (returns, other))
+    pd.testing.assert_frame_equal(one.iloc[:300], two.iloc[:300], check_exact=True)
+    assert one.iloc[299].notna().any()
+    assert not np.allclose(one.iloc[301], two.iloc[301])
+    alone = ranking_sharpe(returns.iloc[:300], finished.config.selection, finished.cash)
+    np.testing.assert_allclose(one.iloc[299], alone, rtol=1e-12)
 
 
 def test_ranks_that_turn_out_right_have_a_correlation_of_one(finished):
