@@ -40,6 +40,9 @@ def cost_curves(run: FinishedRun, cash: pd.Series) -> dict | None:
     if run.tables.run.get("judged") or not known or not any(len(decision.weights) for decision in run.decisions):
         return None
     weights = {decision.asof: decision.weights for decision in run.decisions}
+    if run.guard is None or run.panel.features is None:  # a selection of columns would drop them
+        held = sorted({name for row in weights.values() for name in row.index} - {run.panel.benchmark})
+        run = replace(run, panel=run.panel.select([run.panel.benchmark, *held]))  # impact looks at volumes, which cost
 
     def traded(trading: TradingConfig) -> dict[str, float]:
         found = trade(run, weights, trading, run.guard)

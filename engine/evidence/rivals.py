@@ -11,6 +11,7 @@ import pandas as pd
 from clusterfolio.engine.config.run import RunConfig
 from clusterfolio.engine.trading.backtest import BacktestResult, run_backtest
 from clusterfolio.engine.trading.metrics import annual_turnover, cash_per_session, performance
+from clusterfolio.engine.trading.tape import Bars, read_bars
 from clusterfolio.engine.trading.vectorised import Targets, simulate
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR, Panel
 from clusterfolio.strategies.baselines.policies import Baseline, Listed, Recorded
@@ -205,10 +206,13 @@ def trade_all(
     Those of few names go through ``engine.trading.backtest``. Where hundreds are held, or hundreds of times is decided,
     the vectorised path, which gives the same, is some twenty times as fast.
     """
-    traded = {}
+    traded, bars = {}, None
     for number, (name, decisions) in enumerate(made.items(), start=1):
-        wide = len(decisions) > MANY or np.mean([len(decision.weights) for decision in decisions]) > WIDE
-        traded[name] = (trade_wide if wide else trade)(panel, config, decisions, cash)
+        if len(decisions) > MANY or np.mean([len(decision.weights) for decision in decisions]) > WIDE:
+            bars = bars or read_bars(panel, decisions[0].asof, config.trading.fractional)
+            traded[name] = trade_wide(panel, config, decisions, cash, bars)
+        else:
+            traded[name] = trade(panel, config, decisions, cash)
         if progress is not None:
             progress(number, len(made), name)
     return comparison_of(traded, cash, left_out or {})
@@ -232,13 +236,15 @@ def of_backtest(result: BacktestResult) -> Traded:
     )
 
 
-def trade_wide(panel: Panel, config: RunConfig, decisions: Sequence[Decision], cash: pd.Series) -> Traded:
+def trade_wide(
+    panel: Panel, config: RunConfig, decisions: Sequence[Decision], cash: pd.Series, bars: Bars | None = None
+) -> Traded:
     """Trade decisions of many names through the vectorised path."""
     weights = pd.DataFrame({d.asof: d.weights for d in decisions}).T.sort_index(axis=1).fillna(0.0).astype(float)
     picks = np.broadcast_to(panel.symbols.get_indexer(weights.columns), (1, *weights.shape))
     held = weights.to_numpy()[None]
     targets = Targets(np.where(held > 0, picks, -1), held)
-    found = simulate(panel, targets, pd.DatetimeIndex(weights.index), config.trading, cash=cash)
+    found = simulate(panel, targets, pd.DatetimeIndex(weights.index), config.trading, cash=cash, bars=bars)
     net, gross = (pd.Series(series[0], found.sessions) for series in (found.net, found.gross))
     value = config.trading.capital * (1 + net).cumprod()
     before = value.shift(1, fill_value=config.trading.capital)

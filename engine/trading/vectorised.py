@@ -277,12 +277,11 @@ class _Block:
             due = (stops & (self.shares != 0) & (self.reason != STOPPED)).any(axis=(1, 2))
             until = row + int(due.argmax()) if due.any() else until
         if until > row:
-            held = self.tape.close[row:until][:, self.ids]
-            self.values[:, row:until] = (held * self.shares).sum(axis=2).T
             for day in range(row, until):
                 self._pay(day)
-                self.values[:, day] += self.cash
                 self.money[:, day] = self.cash
+            held = self.tape.close[row:until][:, self.ids]
+            self.values[:, row:until] = (held * self.shares).sum(axis=2).T + self.money[:, row:until]
         return until
 
     def _next_turn(self, row: int) -> int:
@@ -297,20 +296,22 @@ class _Block:
     def _keep(self, wanted: np.ndarray) -> None:
         """Forget the slots that are not wanted, and those that are empty in all portfolios."""
         self.ids = np.where(wanted, self.ids, self.spare)
-        order = np.argsort(self.ids, axis=1, kind="stable")
         width = max(1, int((self.ids != self.spare).sum(axis=1).max()))
+        order = np.argsort(self.ids, axis=1, kind="stable")[:, :width]
+        rows = np.arange(len(order))[:, None]
         for name in ("ids", "shares", "target", "live", "sent", "reason"):
-            setattr(self, name, np.take_along_axis(getattr(self, name), order, axis=1)[:, :width])
+            setattr(self, name, getattr(self, name)[rows, order])
 
     # What the broker does before the strategy's turn -----------------------------------------------------------------
 
     def _pay(self, row: int) -> None:
         """What the day pays by what was held at the close before; see ``engine.trading.cash_flows``."""
-        owed = financing(self.cash, self.tape.financing[row])
+        owed = financing(self.cash, self.tape.financing[row]) if self.cash.min() < 0 else None
         self.cash += interest(self.cash, self.tape.interest[row])
-        self.cash += owed
-        self.costs[:, row] -= owed
-        self.by_kind[:, KINDS.index("financing")] -= owed
+        if owed is not None:
+            self.cash += owed
+            self.costs[:, row] -= owed
+            self.by_kind[:, KINDS.index("financing")] -= owed
         if self.tape.dividends is not None and self.tape.dividends[row].any():
             self.cash += (self.shares * self.tape.dividends[row][self.ids]).sum(axis=1)
 
@@ -320,8 +321,10 @@ class _Block:
 
     def _rates(self, row: int, ids: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, ...]:
         """Commission, half the spread and impact as parts of the value traded, as known at a close."""
-        roots = np.sqrt(np.abs(np.nan_to_num(units)))
-        return self.tape.commission[ids], self.tape.spread[row][ids], self.tape.impact[row][ids] * roots
+        impact = self.tape.impact[row][ids]
+        if impact.any():
+            impact = impact * np.sqrt(np.abs(np.nan_to_num(units)))
+        return self.tape.commission[ids], self.tape.spread[row][ids], impact
 
     def _rate(self, row: int, ids: np.ndarray, units: np.ndarray) -> np.ndarray:
         commission, spread, impact = self._rates(row, ids, units)
@@ -338,8 +341,9 @@ class _Block:
         new = (self.live != 0) & (self.sent == row - 1)
         self._check(new, row - 1)
         fills = (self.live != 0) & self.tape.bar[row][self.ids]
-        for sent in np.unique(self.sent[fills]):
-            self._execute(fills & (self.sent == sent), row)
+        sent = self.sent[fills]
+        for day in [sent[0]] if len(sent) and (sent == sent[0]).all() else np.unique(sent):
+            self._execute(fills & (self.sent == day), row)
 
     def _check(self, new: np.ndarray, sent: int) -> None:
         """Refuse the new buys for which the cash would not last at the closes they were sized by."""
@@ -359,16 +363,12 @@ class _Block:
         price = self.tape.open[row][self.ids]
         amount = np.where(fills, self.live, 0.0)
         worth = np.where(fills, amount * price, 0.0)
-        kinds = [np.abs(worth) * rate for rate in self._rates(row - 1, self.ids, amount)]
-        fee = np.abs(worth) * self._rate(row - 1, self.ids, amount)
+        rates = self._rates(row - 1, self.ids, amount)
+        kinds = [np.abs(worth) * rate for rate in rates]
+        fee = np.abs(worth) * sum(rates)
         self.cash -= np.where(amount < 0, worth + fee, 0.0).sum(axis=1)
-        done = fills & (amount < 0)
         buys = fills & (amount > 0)
-        for slot in np.flatnonzero(buys.any(axis=0)):
-            cost = worth[:, slot] + fee[:, slot]
-            paid = buys[:, slot] & (self.cash + self._credit(row - 1) - cost >= 0.0)
-            self.cash -= np.where(paid, cost, 0.0)
-            done[:, slot] |= paid
+        done = fills & (amount < 0) | self._pay_for(buys, np.where(buys, worth + fee, 0.0), row)
         self.shares += np.where(done, amount, 0.0)
         self.costs[:, row] += np.where(done, fee, 0.0).sum(axis=1)
         for kind, paid in zip(OF_TRADES, kinds, strict=True):
@@ -378,6 +378,21 @@ class _Block:
         reached = missing_shares(self.target, self.shares) == 0  # it is not where only a part was sent
         self.target[done & reached & (self.reason != AGAIN)] = np.nan
         self._refuse(buys & ~done)
+
+    def _pay_for(self, buys: np.ndarray, cost: np.ndarray, row: int) -> np.ndarray:
+        """Take what buys cost out of the cash, one after the other as long as it lasts; those that were paid."""
+        value = self.values[:, [row - 1]]
+        left = np.cumsum(np.column_stack([self.cash, -cost]), axis=1)
+        lasts = left[:, :-1] + credit(left[:, :-1], value, self.max_exposure) - cost >= 0.0
+        paid, short = buys & lasts, (buys & ~lasts).any(axis=1)
+        self.cash = np.where(short, self.cash, left[:, -1])
+        for slot in np.flatnonzero(buys[short].any(axis=0)):  # where one was refused, others may be paid after it
+            cash = self.cash[short]
+            paid[short, slot] = buys[short, slot] & (
+                cash + credit(cash, value[short, 0], self.max_exposure) - cost[short, slot] >= 0.0
+            )
+            self.cash[short] -= np.where(paid[short, slot], cost[short, slot], 0.0)
+        return paid
 
     # What the strategy does on the close -----------------------------------------------------------------------------
 
