@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
-#: Business days between the past days looked at: the default window's length, so that every bar lies in one of their
-#: windows (each costs a pass of the encoder over all assets after every training), and a multiple of the default step.
+from clusterfolio.feeds.panel import Panel
+from clusterfolio.models.windows import Windows
+from clusterfolio.strategies.embedding import PanelEmbedder, latest_windows
+
+#: Business days between the past days looked at: the default window's length, so that every bar lies in one of theirs.
 EVERY = 30
 
 #: Business days that must lie between now and a past day, and between two past days named together: a quarter, which
@@ -33,32 +38,79 @@ def past_days(first: pd.Timestamp, asof: pd.Timestamp, apart: int = APART) -> pd
     return pd.DatetimeIndex(np.busday_offset("1970-01-01", ordinals, roll="forward"))
 
 
-def distances(embeddings: np.ndarray, present: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """How far each group's mean embedding now lies from its own on earlier days, ``(n_groups, n_days - 1)``.
+def distances(embedder: PanelEmbedder, panel: Panel, days: pd.DatetimeIndex, groups: np.ndarray) -> np.ndarray:
+    """How far each group's embedding at the close of the panel's last day lies from its own on earlier days.
 
-    The mean is taken over the members that have a window on both days, so that a changed composition is no distance.
-    NaN where these are fewer than ``COMMON`` of the members there now.
+    A group is seen as one asset: the encoder embeds the mean window of its members, each bar and channel over those it
+    was observed of. Both means are taken over the members that have a window on both days, so that a changed
+    composition is no distance. Embedding every member instead ranks days the same (rank correlation 0.97 on real
+    prices) and costs some thirty times the windows, all of them anew after every training.
 
     Args:
-        embeddings: ``(n_assets, n_days, embed_dim)``, the last day being now; anything where not ``present``.
-        present: bool ``(n_assets, n_days)``.
-        groups: bool ``(n_groups, n_assets)``, the members of each.
+        panel: with features.
+        days: ascending, before the panel's last.
+        groups: bool ``(n_groups, n_assets)``, the members of each among the panel's assets.
 
-    >>> level = np.array([[[3.0], [1.0], [0.0]], [[4.0], [9.0], [0.0]]])
-    >>> there = np.array([[True, True, True], [True, False, True]])
-    >>> distances(level, there, np.array([[True, True], [False, True]]))
-    array([[3.5, 1. ],
-           [4. , nan]])
+    Returns:
+        ``(n_groups, n_days)``; NaN where the members with both windows are fewer than ``COMMON`` of those with one now.
     """
-    both = present[:, :-1] & present[:, -1:]
-    change = embeddings[:, :-1] - embeddings[:, -1:]
-    change[~both] = 0.0
-    n_assets, n_days, dim = change.shape
-    members = groups.astype(change.dtype)
-    total = (members @ change.reshape(n_assets, -1)).reshape(len(groups), n_days, dim)
-    counted, now = members @ both, members @ present[:, -1]
-    length = np.linalg.norm(total, axis=2) / np.maximum(counted, 1)
-    return np.where((counted > 0) & (counted >= COMMON * now[:, None]), length, np.nan)
+    windows = embedder.windows(panel)
+    rows = panel.dates.searchsorted(days.append(panel.dates[-1:]), side="right") - 1
+    picked = latest_windows(windows, len(panel.symbols), rows)
+    there = picked >= 0
+    now = groups & there[:, -1]
+    found = np.full((len(groups), len(days)), np.nan)
+    then, kept = [], []
+    for day in range(len(days)):
+        both = now & there[:, day]
+        counted = both.sum(axis=1)
+        looked = np.flatnonzero((counted > 0) & (counted >= COMMON * now.sum(axis=1)))
+        if len(looked):
+            then.append(mean_windows(windows, picked[:, day], both[looked]))
+            kept.append((looked, day, both[looked]))
+    if not kept:
+        return found
+    alone, again = np.unique(np.concatenate([both for *_, both in kept]), axis=0, return_inverse=True)
+    embedded = embedder.encoder.transform(joined([*then, mean_windows(windows, picked[:, -1], alone)]))
+    apart = np.linalg.norm(embedded[: len(again)] - embedded[len(again) :][again.ravel()], axis=1)
+    for (looked, day, _), far in zip(kept, np.split(apart, np.cumsum([len(part) for part in then])[:-1]), strict=True):
+        found[looked, day] = far
+    return found
+
+
+def mean_windows(windows: Windows, chosen: np.ndarray, members: np.ndarray) -> Windows:
+    """A window for each row of ``members``: the mean of its members'; dates and statics are its first member's.
+
+    Args:
+        chosen: a window of each asset, ``(n_assets,)``; anything where it is nobody's member.
+        members: bool ``(n_means, n_assets)``, in each row one or more.
+    """
+    used, first = members.any(axis=0), chosen[members.argmax(axis=1)]
+    values, observed = windows.gather(chosen[used])
+    share = members[:, used].astype(np.float32)
+    seen = share @ observed.reshape(len(values), -1).astype(np.float32)
+    total = share @ np.where(observed, values, 0).reshape(len(values), -1)
+    shape = len(members) * windows.lookback, values.shape[2]
+    return replace(
+        windows,
+        values=(total / np.maximum(seen, 1)).reshape(shape),
+        observed=(seen > 0).reshape(shape),
+        start=np.arange(len(members)) * windows.lookback,
+        date_idx=windows.date_idx[first],
+        asset_idx=windows.asset_idx[first],
+        bar_date=None if windows.bar_date is None else windows.bar_date[windows.rows(first)].ravel(),
+    )
+
+
+def joined(parts: list[Windows]) -> Windows:
+    """The windows of several, each over bars of its own, one part after the other."""
+    before = np.cumsum([0, *(len(part.values) for part in parts[:-1])])
+    tables = ["values", "observed", "date_idx", "asset_idx"] + ["bar_date"] * (parts[0].bar_date is not None)
+    return replace(
+        parts[0],
+        start=np.concatenate([part.start + n for part, n in zip(parts, before, strict=True)]),
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in tables},
+    )
 
 
 def nearest(found: np.ndarray, days: pd.DatetimeIndex, count: int = NEAREST, apart: int = APART) -> list[tuple]:

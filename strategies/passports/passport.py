@@ -285,11 +285,12 @@ def alike(panel: Panel, policy: ClusterPolicy, labels: pd.Series) -> pd.DataFram
     """
     asof, numbers = panel.dates[-1], np.unique(labels)
     days = past_days(panel.dates[0], asof)
-    embeddings, present = policy.embedder_.at(panel, days.append(pd.DatetimeIndex([asof])))
-    at = panel.symbols.get_indexer(labels.index)
-    groups = np.vstack([np.equal.outer(numbers, labels.to_numpy()), np.ones((1, len(labels)), dtype=bool)])
+    groups = np.zeros((len(numbers) + 1, len(panel.symbols)), dtype=bool)
+    groups[:, panel.symbols.get_indexer(labels.index)] = np.vstack(
+        [np.equal.outer(numbers, labels.to_numpy()), np.ones(len(labels), dtype=bool)]
+    )
     columns = []
-    for found in distances(embeddings[at], present[at], groups):
+    for found in distances(policy.embedder_, panel, days, groups):
         usual = np.nanmedian(found) if np.isfinite(found).any() else np.nan
         chosen = nearest(found / usual, days) if usual > 0 else []
         chosen += [(pd.NaT, np.nan)] * (NEAREST - len(chosen))
