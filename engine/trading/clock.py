@@ -12,7 +12,6 @@ import gc
 import logging
 from array import array
 from collections import Counter
-from collections.abc import Callable
 from contextlib import contextmanager
 
 import backtrader as bt
@@ -21,16 +20,9 @@ from backtrader.brokers import BackBroker
 
 from clusterfolio.engine.trading.cash_flows import AccountBroker
 from clusterfolio.engine.trading.clock_broker import ClockAccountBroker, ClockBroker
-from clusterfolio.engine.trading.clock_lines import (
-    ClockLine,
-    DatedLine,
-    LineBuffer,
-    Pace,
-    Ticker,
-    indicators_on_clock,
-    put_on_clock,
-    take_off_clock,
-)
+from clusterfolio.engine.trading.clock_lines import ClockLine, Ticker, put_on_clock, take_off_clock
+from clusterfolio.engine.trading.clock_orders import note
+from clusterfolio.engine.trading.clock_steps import strategies_on_clock
 from clusterfolio.feeds.bt_feed import BarsFeed, PanelLine
 
 logger = logging.getLogger(__name__)
@@ -118,7 +110,7 @@ class ClockCerebro(bt.Cerebro):
         with (
             _on_clock(self.datas, reached, ticker),
             _broker_on_clock(self._broker, ticker),
-            _strategies_on_clock(runstrats, reached, ticker) as steps,
+            strategies_on_clock(runstrats, reached, ticker) as steps,
             _garbage_seldom_collected(),
         ):
             self.clock_used, self._ticker = True, ticker
@@ -146,6 +138,16 @@ class ClockCerebro(bt.Cerebro):
                 if self._event_stop:
                     return
                 self._next_writers(runstrats)
+
+    def _brokernotify(self):
+        broker = self._broker
+        if self._ticker is None or self.p.quicknotify or not isinstance(broker, ClockBroker):
+            super()._brokernotify()
+            return
+        broker.next()
+        while broker.notifs:
+            order = broker.notifs.popleft()
+            note(self.runningstrats[0] if order.owner is None else order.owner, order)
 
 
 def _added_twice(datas) -> str | None:
@@ -250,81 +252,3 @@ def _garbage_seldom_collected():
         gc.set_threshold(*threshold)
         if not frozen_by_others:
             gc.unfreeze()
-
-
-@contextmanager
-def _strategies_on_clock(runstrats, reached, ticker):
-    """Put the strategies and their indicators on the clock.
-
-    Yields:
-        per strategy what takes it through a bar, given the bar's day number.
-    """
-    counting = [strat for strat in runstrats if type(strat)._getminperstatus is bt.Strategy._getminperstatus]
-    for strat in counting:
-        strat._getminperstatus = _minimum_period(strat, reached, ticker)
-    lines = [strat.lines.datetime for strat in runstrats]
-    for line in lines:
-        line.__class__, line._ticker = DatedLine, ticker
-    steps, served = [], []
-    for strat in runstrats:
-        pace = Pace()
-        theirs, moved = indicators_on_clock(strat.getindicators(), ticker, pace)
-        served += theirs
-        steps.append(_step(strat, moved, pace, ticker))
-    try:
-        yield steps
-    finally:
-        for strat in counting:
-            del strat._getminperstatus
-        for line in lines:
-            line.__class__ = LineBuffer
-        for line, kind in served:
-            take_off_clock(line, kind)
-
-
-def _step(strat, moved, pace, ticker) -> Callable[[float], None]:
-    """``strat._oncepost``, which moves only those indicators that the clock does not serve."""
-    own = strat._oncepost if type(strat)._oncepost is not bt.Strategy._oncepost else None
-
-    def step(moment: float) -> None:
-        pace.row = ticker.row
-        if own is not None:
-            own(moment)
-            return
-        for indicator in moved:
-            if len(indicator._clock) > len(indicator):
-                indicator.advance()
-        strat.forward()
-        strat.lines.datetime[0] = moment
-        strat._notify()
-        status = strat._getminperstatus()
-        if status < 0:
-            strat.next()
-        elif status == 0:
-            strat.nextstart()
-        else:
-            strat.prenext()
-        strat._next_analyzers(status, once=True)
-        strat._next_observers(status, once=True)
-        strat.clear()
-
-    return step
-
-
-def _minimum_period(strat, reached, ticker):
-    """``strat._getminperstatus`` with the answer for every row worked out beforehand."""
-    longest = {}  # feeds with the same bars differ in their minimum period only
-    for period, bars in zip(strat._minperiods, reached, strict=True):
-        key = id(bars)
-        if key not in longest or longest[key][0] < period:
-            longest[key] = period, bars
-    missing = np.full(len(reached[0]), np.iinfo(np.int64).min)
-    for period, bars in longest.values():
-        np.maximum(missing, period - 1 - np.frombuffer(bars, dtype=np.int32), out=missing)
-    by_row = missing.tolist()
-
-    def status():
-        strat._minperstatus = by_row[ticker.row]
-        return strat._minperstatus
-
-    return status

@@ -6,181 +6,15 @@ nothing, and one under a stock commission scheme is valued in line; every sum ke
 
 from __future__ import annotations
 
-from bisect import insort
-from collections import defaultdict
-from collections.abc import Callable, Iterable
-from functools import cache
-
-from backtrader import BuyOrder, CommInfoBase, Order, Position, SellOrder
+from backtrader import BuyOrder, Order, SellOrder
 from backtrader.brokers import BackBroker
 
 from clusterfolio.engine.trading.cash_flows import Paying
-
-_VALUATION = (
-    "get_leverage",
-    "get_margin",
-    "getvalue",
-    "getvaluesize",
-    "profitandloss",
-    "cashadjust",
-    "get_credit_interest",
-    "_get_credit_interest",
-)
+from clusterfolio.engine.trading.clock_book import Book, Schemes, values_like_stock
+from clusterfolio.engine.trading.clock_orders import clone, fill, make_order, split
 
 _STOPS, _STOP_LIMITS = (Order.Stop, Order.StopTrail), (Order.StopLimit, Order.StopTrailLimit)
 _ALIVE = (Order.Created, Order.Submitted, Order.Accepted, Order.Partial)
-
-
-@cache
-def values_like_stock(scheme: type) -> bool:
-    """Whether a commission scheme leaves all valuation methods as backtrader has them."""
-    return all(getattr(scheme, name) is getattr(CommInfoBase, name) for name in _VALUATION)
-
-
-def _plain_position(state: dict) -> Position:
-    position = Position.__new__(Position)
-    position.__dict__.update(state)
-    return position
-
-
-def _make_order(kind: type, **given):
-    """``kind(**given)`` without the way through backtrader's metaclass.
-
-    During its construction an order finds all its parameters as attributes of its own, at once; afterwards it keeps
-    those that nobody changes later, and those that its construction changed, as the stock order does.
-    """
-    values = _DEFAULTS | given
-    parameters, order = object.__new__(kind.params), object.__new__(kind)
-    parameters.__dict__ = values
-    order.__dict__ = own = values.copy()
-    order.params = order.p = parameters
-    order.__init__()
-    for name in _NOT_KEPT:
-        if own[name] is values[name]:
-            del own[name]
-    return order
-
-
-_DEFAULTS = dict(Order.params._getkwargsdefault())
-_NOT_KEPT = [name for name in _DEFAULTS if name not in ("data", "owner", "parent", "tradeid", "transmit")]
-
-
-def _clone(order):
-    """``order.clone()``, without the generic copy's look-ups."""
-    order.executed.markpending()
-    twin, executed = object.__new__(type(order)), object.__new__(type(order.executed))
-    executed.__dict__ = order.executed.__dict__.copy()
-    twin.__dict__ = own = order.__dict__.copy()
-    own["executed"] = executed
-    return twin
-
-
-class BookedPosition(Position):
-    """A position that tells its book when it opens and when it becomes flat. Copies are plain positions."""
-
-    @classmethod
-    def adopt(cls, position: Position, book: Book, data) -> BookedPosition:
-        """Make a plain position a booked one; who holds it goes on holding the same object."""
-        state = position.__dict__
-        position.__class__ = cls
-        position._size, position._dated = state.pop("size"), 0
-        if "datetime" in state:
-            position._datetime = state.pop("datetime")
-        position._book, position.data, position.closes, position.rank = book, data, data.close, len(book)
-        return position
-
-    @property
-    def size(self):
-        """Signed shares held."""
-        return self._size
-
-    @size.setter
-    def size(self, size):
-        turned = (size != 0) != (self._size != 0)
-        if turned and not size and self._book.credited > self._dated:
-            self.datetime = self.datetime  # what it was while open
-        self._size = size
-        if turned:
-            self._book.turned(self)
-
-    @property
-    def datetime(self):
-        """Moment of the last trade or, while open, of the bar at which credit was last charged."""
-        credited = self._book.credited
-        if self._size and credited > self._dated:
-            line = self.data.datetime
-            return line.datetime(line._reached[credited] - line.idx)
-        return self._datetime
-
-    @datetime.setter
-    def datetime(self, moment):
-        self._datetime, self._dated = moment, self._book.credited
-
-    def __reduce_ex__(self, protocol):
-        hidden = ("_size", "_dated", "_datetime", "_book", "data", "closes", "rank", "counts")
-        state = {name: value for name, value in self.__dict__.items() if name not in hidden}
-        state["size"] = self._size
-        if hasattr(self, "datetime"):
-            state["datetime"] = self.datetime
-        return _plain_position, (state,)
-
-
-class Book(defaultdict):
-    """Positions by data feed, as the broker keeps them, and the list of those that count.
-
-    Args:
-        positions: pairs of data feed and position known so far.
-        counts_flat: whether a flat position in a data feed has a part in the broker's sums.
-
-    Attributes:
-        held: positions that are open or count when flat, in the order in which the book first heard of them, which is
-            the order of the stock broker's sums.
-        credited: the clock's row at which credit was last charged.
-    """
-
-    def __init__(self, positions: Iterable, counts_flat: Callable):
-        super().__init__(Position)
-        self.held: list[BookedPosition] = []
-        self.credited = 0
-        self._counts_flat = counts_flat
-        for data, position in positions:
-            self._add(data, position)
-
-    def __missing__(self, data):
-        return self._add(data, Position())
-
-    def _add(self, data, position: Position) -> BookedPosition:
-        booked = self[data] = BookedPosition.adopt(position, self, data)
-        booked.counts = bool(booked._size) or self._counts_flat(data)
-        if booked.counts:
-            self.held.append(booked)
-        return booked
-
-    def turned(self, position: BookedPosition) -> None:
-        """``position`` has opened or become flat."""
-        counts = bool(position._size) or self._counts_flat(position.data)
-        if counts and not position.counts:
-            insort(self.held, position, key=lambda other: other.rank)
-        elif position.counts and not counts:
-            self.held.remove(position)
-        position.counts = counts
-
-    def recount(self) -> None:
-        """Which flat positions count has changed."""
-        for position in self.values():
-            self.turned(position)
-
-
-class Schemes(dict):
-    """Commission schemes by name, calling ``changed`` after each change."""
-
-    def __init__(self, schemes: dict, changed: Callable):
-        super().__init__(schemes)
-        self._changed = changed
-
-    def __setitem__(self, name, scheme):
-        super().__setitem__(name, scheme)
-        self._changed()
 
 
 class ClockBroker(BackBroker):
@@ -224,41 +58,155 @@ class ClockBroker(BackBroker):
 
     def notify(self, order):
         """Put an order's state aside for the strategy."""
-        self.notifs.append(_clone(order))
+        self.notifs.append(clone(order))
 
-    def buy(self, *args, **kwargs):
-        """As backtrader's."""
-        return self._place(BuyOrder, *args, **kwargs)
-
-    def sell(self, *args, **kwargs):
-        """As backtrader's."""
-        return self._place(SellOrder, *args, **kwargs)
-
-    def _place(
-        self, kind, owner, data, size, price=None, plimit=None, exectype=None, valid=None, tradeid=0, oco=None,
+    def buy(
+        self, owner, data, size, price=None, plimit=None, exectype=None, valid=None, tradeid=0, oco=None,
         trailamount=None, trailpercent=None, parent=None, transmit=True, histnotify=False, _checksubmit=True, **kwargs,
     ):  # fmt: skip
-        order = _make_order(
-            kind, owner=owner, data=data, size=size, price=price, pricelimit=plimit, exectype=exectype, valid=valid,
+        """As backtrader's."""
+        terms = dict(
+            owner=owner, data=data, size=size, price=price, pricelimit=plimit, exectype=exectype, valid=valid,
             tradeid=tradeid, trailamount=trailamount, trailpercent=trailpercent, parent=parent, transmit=transmit,
             histnotify=histnotify,
         )  # fmt: skip
-        order.addinfo(**kwargs)
+        return self._place(BuyOrder, terms, oco, _checksubmit, kwargs)
+
+    def sell(
+        self, owner, data, size, price=None, plimit=None, exectype=None, valid=None, tradeid=0, oco=None,
+        trailamount=None, trailpercent=None, parent=None, transmit=True, histnotify=False, _checksubmit=True, **kwargs,
+    ):  # fmt: skip
+        """As backtrader's."""
+        terms = dict(
+            owner=owner, data=data, size=size, price=price, pricelimit=plimit, exectype=exectype, valid=valid,
+            tradeid=tradeid, trailamount=trailamount, trailpercent=trailpercent, parent=parent, transmit=transmit,
+            histnotify=histnotify,
+        )  # fmt: skip
+        return self._place(SellOrder, terms, oco, _checksubmit, kwargs)
+
+    def _place(self, kind, terms, oco, check, info):
+        order = make_order(kind, self._ticker, terms)
+        if info:
+            order.addinfo(**info)
         self._ocoize(order, oco)
-        return self.submit(order, check=_checksubmit)
+        if terms["parent"] is None and terms["transmit"] and check and self.p.checksubmit:
+            own = order.__dict__
+            self._pchildren[own["ref"]].append(order)
+            own["status"], own["plen"] = Order.Submitted, len(order.data)
+            self.submitted.append(order)
+            self.orders.append(order)
+            self.notify(order)
+            return order
+        return self.submit(order, check=check)
+
+    @property
+    def _plain(self) -> bool:
+        """Whether cash and positions follow from size, price and commission alone."""
+        return self._simple and self.p.shortcash
+
+    def check_submitted(self):
+        """As backtrader's, without objects for what would be."""
+        if not self._plain:
+            super().check_submitted()
+            return
+        cash, sizes = self.cash, {}
+        while self.submitted:
+            order = self.submitted.popleft()
+            if self._take_children(order) is None:
+                continue
+            data, created, own = order.data, order.created, order.__dict__
+            held = sizes[data] if data in sizes else self.positions[data]._size
+            sizes[data], opened, closed = split(held, order.executed.remsize)
+            price = data.open[0] if self.p.coo and order.exectype == Order.Market else created.price
+            scheme = self.getcommissioninfo(data)
+            if closed:
+                value = -closed * price
+                cash += value / scheme.p.leverage if value > 0 else value
+                cash -= scheme.getcommission(closed, price)
+            if opened:
+                value = opened * price
+                cash -= value / scheme.p.leverage if value > 0 else value
+                if data._compensate is not None:
+                    scheme = self.getcommissioninfo(data._compensate)
+                cash -= scheme.getcommission(opened, price)
+            if cash >= 0.0:
+                own["pannotated"], own["plen"], own["broker"], own["status"] = None, len(data), None, Order.Accepted
+                self.pending.append(order)
+                self.notify(order)
+            else:
+                self._refuse(order)
+
+    def _refuse(self, order) -> None:
+        order.margin()
+        self.notify(order)
+        self._ococheck(order)
+        self._bracketize(order, cancel=True)
+
+    def _execute(self, order, ago=None, price=None, cash=None, position=None, dtcoc=None):
+        data = order.data
+        if ago != 0 or price is None or not self._plain or self.p.filler is not None or data._compensate is not None:
+            return super()._execute(order, ago, price, cash, position, dtcoc)
+        position, size = self.positions[data], order.executed.remsize
+        held, cost = position._size, position.price
+        left, opened, closed = split(held, size)
+        if bool(opened) == bool(closed):  # a reversal: two trades in one
+            return super()._execute(order, ago, price, dtcoc=dtcoc)
+        scheme, cash = self.getcommissioninfo(data), self.cash
+        leverage, pnl = scheme.p.leverage, -closed * (price - cost) * scheme.p.mult
+        opened_value = opened_commission = closed_value = closed_commission = 0.0
+        if closed:
+            closed_value, closed_commission = -closed * cost, scheme.getcommission(closed, price)
+            cash += (closed_value / leverage if closed_value > 0 else closed_value) + pnl
+            cash -= closed_commission
+        else:
+            opened_value, opened_commission = opened * price, scheme.getcommission(opened, price)
+            cash -= opened_value / leverage if opened_value > 0 else opened_value
+            cash -= opened_commission
+            if cash < 0.0:
+                self._refuse(order)
+                return None
+            position.adjbase = price
+        self.cash = cash
+        scheme.confirmexec(size, price)
+        if closed:
+            cost = cost if left else 0.0
+            if self.p.int2pnl:
+                closed_commission += self.d_credit.pop(data, 0.0)
+        else:
+            cost = (cost * held + size * price) / left if held else price
+        dates = data.datetime
+        moment = dates.array[dates._reached[self._ticker.row]]
+        position.filled(left, cost, opened, closed, dates.datetime())
+        fill(
+            order, dtcoc or moment, size, price, closed, closed_value, closed_commission, opened, opened_value,
+            opened_commission, scheme.margin, pnl, left, cost,
+        )  # fmt: skip
+        order.comminfo = scheme
+        self.notify(order)
+        self._ococheck(order)
+        return None
+
+    def _ococheck(self, order):
+        ref = order.ref
+        leader = self._ocos.get(self._ocos[ref])
+        if self._ocol.get(leader) == [ref]:
+            del self._ocol[leader]  # nobody else to cancel
+        else:
+            super()._ococheck(order)
 
     def _try_exec(self, order):
         """As backtrader's, with prices out of the feed's arrays."""
         data, kind, created = order.data, order.exectype, order.created
         bar = data.close._reached[self._ticker.row]
         opened = data.open.array[bar]
-        if kind == Order.Market:
-            slips = self.p.slip_perc or self.p.slip_fixed
-            high, low = (data.high.array[bar], data.low.array[bar]) if slips else (None, None)
-            self._try_exec_market(order, opened, high, low)
+        if kind == Order.Market and not self._bends_market_prices:
+            if data.datetime.array[bar] > created.dt:
+                self._execute(order, ago=0, price=opened)
             return
         high, low, closed = data.high.array[bar], data.low.array[bar], data.close.array[bar]
-        if kind == Order.Limit:
+        if kind == Order.Market:
+            self._try_exec_market(order, opened, high, low)
+        elif kind == Order.Limit:
             self._try_exec_limit(order, opened, high, low, created.price)
         elif kind in _STOPS:
             self._try_exec_stop(order, opened, high, low, created.price, closed)
@@ -270,6 +218,12 @@ class ClockBroker(BackBroker):
             self._try_exec_close(order, closed)
         elif kind == Order.Historical:
             self._try_exec_historical(order)
+
+    @property
+    def _bends_market_prices(self) -> bool:
+        """Whether a market order may fill at another price than the next open."""
+        terms = self.p
+        return terms.coc or terms.coo or terms.slip_perc or terms.slip_fixed
 
     def next(self):
         """As backtrader's, on open orders and positions alone."""

@@ -33,6 +33,7 @@ class Ticker:
         self.row = 0
         self.moments = moments
         self.dates: dict[float, dt.datetime] = {}
+        self._session_ends: dict[tuple, float] = {}
 
     @property
     def next_moment(self) -> float:
@@ -44,6 +45,18 @@ class Ticker:
         found = self.dates.get(number)
         if found is None:
             found = self.dates[number] = bt.num2date(number)
+        return found
+
+    def session_end(self, data, moment: float) -> float:
+        """Day number of the end of the session of a feed's bar at ``moment``, as backtrader's orders have it."""
+        key = moment, data.p.sessionend, data._tz, type(data)
+        found = self._session_ends.get(key)
+        if found is None:
+            begun, end = data.datetime.datetime(), data.p.sessionend
+            ended = begun.replace(hour=end.hour, minute=end.minute, second=end.second, microsecond=end.microsecond)
+            if ended < begun:
+                ended += dt.timedelta(days=1)
+            found = self._session_ends[key] = data.date2num(ended)
         return found
 
 
