@@ -8,7 +8,6 @@ the last bit; what the clock does not serve runs on the stock path, and says so.
 
 from __future__ import annotations
 
-import gc
 import logging
 from array import array
 from collections import Counter
@@ -20,15 +19,13 @@ from backtrader.brokers import BackBroker
 
 from clusterfolio.engine.trading.cash_flows import AccountBroker
 from clusterfolio.engine.trading.clock_broker import ClockAccountBroker, ClockBroker
+from clusterfolio.engine.trading.clock_garbage import garbage_seldom_collected
 from clusterfolio.engine.trading.clock_lines import ClockLine, Ticker, put_on_clock, take_off_clock
 from clusterfolio.engine.trading.clock_orders import note
 from clusterfolio.engine.trading.clock_steps import strategies_on_clock
 from clusterfolio.feeds.bt_feed import BarsFeed, PanelLine
 
 logger = logging.getLogger(__name__)
-
-#: During a run the garbage collector looks at new objects when there are so many of them.
-NEW_OBJECTS = 100_000
 
 #: Brokers that the clock serves, and what becomes of them meanwhile; any other is left as it is.
 BROKERS = {BackBroker: ClockBroker, AccountBroker: ClockAccountBroker}
@@ -111,7 +108,7 @@ class ClockCerebro(bt.Cerebro):
             _on_clock(self.datas, reached, ticker),
             _broker_on_clock(self._broker, ticker),
             strategies_on_clock(runstrats, reached, ticker) as steps,
-            _garbage_seldom_collected(),
+            garbage_seldom_collected(),
         ):
             self.clock_used, self._ticker = True, ticker
             try:
@@ -232,23 +229,3 @@ def _broker_on_clock(broker, ticker):
     finally:
         broker.off_clock()
         broker.__class__ = stock
-
-
-@contextmanager
-def _garbage_seldom_collected():
-    """Keep the garbage collector from walking through all feeds, libraries and orders again and again during the run.
-
-    What exists by now stays alive anyway and is left out; what the run makes is collected as always, in larger steps.
-    """
-    threshold = gc.get_threshold()
-    frozen_by_others = gc.get_freeze_count() > 0
-    if not frozen_by_others:
-        gc.freeze()
-    if threshold[0]:
-        gc.set_threshold(max(threshold[0], NEW_OBJECTS), *threshold[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*threshold)
-        if not frozen_by_others:
-            gc.unfreeze()
