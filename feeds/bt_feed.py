@@ -173,7 +173,8 @@ class BarsFeed(bt.feed.DataBase):
             self.__dict__[name] = line  # found at once, without asking ``self.lines``
 
     def __len__(self):
-        return self.line.lencount
+        line = self.line
+        return line._reached[line._ticker.row] + 1 if self.on_clock else line.lencount
 
     def __getattr__(self, name):
         # What ``_tick_fill`` leaves behind: the current bar's values, None on the last bar, nothing before the first.

@@ -1,0 +1,61 @@
+"""When Python looks for garbage around a run: seldom during one, and for what earlier runs left behind before the next.
+
+Nearly all that a run makes (orders, copies of them, trades) stays alive to its end. The collector would walk through it
+again and again for nothing.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+#: During a run the collector looks at new objects when there are so many of them.
+NEW_OBJECTS = 250_000
+
+#: Before a run it looks at everything when earlier ones left so many objects: the last few runs' feeds and orders.
+LEFT_BEHIND = 400_000
+
+
+class _Leftovers:
+    """Objects that runs have left to the collector's oldest generation, where it does not count them by itself."""
+
+    def __init__(self):
+        self.objects = 0
+        self._sweeps = 0
+
+    def add(self, objects: int) -> None:
+        self._forget_if_swept()
+        self.objects += objects
+
+    def sweep_if_many(self) -> None:
+        self._forget_if_swept()
+        if self.objects > LEFT_BEHIND:
+            gc.collect()
+
+    def _forget_if_swept(self) -> None:
+        sweeps = gc.get_stats()[2]["collections"]
+        if sweeps != self._sweeps:
+            self.objects, self._sweeps = 0, sweeps
+
+
+_leftovers = _Leftovers()  # the collector is the process's
+
+
+@contextmanager
+def garbage_seldom_collected() -> Iterator[None]:
+    """What exists by now is left out meanwhile; what the run makes is looked at in large steps, and not at its end."""
+    threshold = gc.get_threshold()
+    if not (gc.isenabled() and threshold[0]) or gc.get_freeze_count():
+        yield  # whoever calls has other plans
+        return
+    _leftovers.sweep_if_many()
+    gc.freeze()
+    gc.set_threshold(max(threshold[0], NEW_OBJECTS), *threshold[1:])
+    try:
+        yield
+    finally:
+        _leftovers.add(gc.get_count()[0])
+        gc.freeze()  # or else all new objects would be walked through right now
+        gc.unfreeze()
+        gc.set_threshold(*threshold)
