@@ -36,6 +36,8 @@ def _plain_position(state: dict) -> Position:
 class BookedPosition(Position):
     """A position that tells its book when it opens and when it becomes flat. Copies are plain positions."""
 
+    price: float
+
     @classmethod
     def adopt(cls, position: Position, book: Book, data) -> BookedPosition:
         """Make a plain position a booked one; who holds it goes on holding the same object."""

@@ -112,9 +112,9 @@ class ClockBroker(BackBroker):
         cash, sizes = self.cash, {}
         while self.submitted:
             order = self.submitted.popleft()
-            if self._take_children(order) is None:
-                continue
             data, created, own = order.data, order.created, order.__dict__
+            if own.get("parent", order.p.parent) is not None and self._take_children(order) is None:
+                continue
             held = sizes[data] if data in sizes else self.positions[data]._size
             sizes[data], opened, closed = split(held, order.executed.remsize)
             price = data.open[0] if self.p.coo and order.exectype == Order.Market else created.price
@@ -185,6 +185,14 @@ class ClockBroker(BackBroker):
         self.notify(order)
         self._ococheck(order)
         return None
+
+    def _bracketize(self, order, cancel=False):
+        if cancel or order.p.parent is not None:
+            super()._bracketize(order, cancel)
+            return
+        children = self._pchildren[order.ref]
+        children.popleft()  # the order itself
+        self._toactivate.extend(children)
 
     def _ococheck(self, order):
         ref = order.ref

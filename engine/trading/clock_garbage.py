@@ -46,16 +46,19 @@ _leftovers = _Leftovers()  # the collector is the process's
 def garbage_seldom_collected() -> Iterator[None]:
     """What exists by now is left out meanwhile; what the run makes is looked at in large steps, and not at its end."""
     threshold = gc.get_threshold()
-    if not (gc.isenabled() and threshold[0]) or gc.get_freeze_count():
-        yield  # whoever calls has other plans
+    if not (gc.isenabled() and threshold[0]):
+        yield
         return
-    _leftovers.sweep_if_many()
-    gc.freeze()
+    alone = gc.get_freeze_count() == 0  # or else somebody has left out what should be
+    if alone:
+        _leftovers.sweep_if_many()
+        gc.freeze()
     gc.set_threshold(max(threshold[0], NEW_OBJECTS), *threshold[1:])
     try:
         yield
     finally:
-        _leftovers.add(gc.get_count()[0])
-        gc.freeze()  # or else all new objects would be walked through right now
-        gc.unfreeze()
+        if alone:
+            _leftovers.add(gc.get_count()[0])
+            gc.freeze()  # or all that is new would be looked at right now
+            gc.unfreeze()
         gc.set_threshold(*threshold)

@@ -144,7 +144,7 @@ def split(held, size) -> tuple[Any, Any, Any]:
 def note(strategy, order) -> None:
     """``strategy._addnotification(order)``."""
     data, executed = order.data, order.executed
-    if data._compensate is not None or type(strategy)._addnotification is not Strategy._addnotification:
+    if type(strategy)._addnotification is not Strategy._addnotification or data._compensate is not None:
         strategy._addnotification(order)
         return
     strategy._orderspending.append(order)

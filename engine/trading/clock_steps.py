@@ -8,13 +8,9 @@ from contextlib import contextmanager
 import backtrader as bt
 import numpy as np
 
-from clusterfolio.engine.trading.clock_lines import (
-    DatedLine,
-    LineBuffer,
-    Pace,
-    indicators_on_clock,
-    take_off_clock,
-)
+from clusterfolio.engine.trading.clock_lines import DatedLine, LineBuffer, Pace, indicators_on_clock, take_off_clock
+
+_STEPS = ("_oncepost", "forward", "_notify", "_next_analyzers", "_next_observers")
 
 
 @contextmanager
@@ -49,15 +45,14 @@ def strategies_on_clock(runstrats, reached, ticker):
 
 def _step(strat, moved, pace, ticker) -> Callable[[float], None]:
     """``strat._oncepost``, which moves only those indicators that the clock does not serve."""
-    own = strat._oncepost if _has_own(strat, "_oncepost") else None
-    notify = strat._notify if strat.cerebro.p.quicknotify or _has_own(strat, "_notify") else _notifier(strat)
+    as_stock = all(getattr(type(strat), name) is getattr(bt.Strategy, name) for name in _STEPS)
     analyzers, observers = strat.analyzers._items, strat._lineiterators[strat.ObsType]
     lines, dates = strat.lines.lines, strat.lines.datetime
 
     def step(moment: float) -> None:
         pace.row = ticker.row
-        if own is not None:
-            own(moment)
+        if not as_stock:
+            strat._oncepost(moment)
             return
         for indicator in moved:
             if len(indicator._clock) > len(indicator):
@@ -65,7 +60,7 @@ def _step(strat, moved, pace, ticker) -> Callable[[float], None]:
         for line in lines:
             line.forward()
         dates[0] = moment
-        notify()
+        _notify(strat)
         status = strat._getminperstatus()
         if status < 0:
             strat.next()
@@ -82,34 +77,28 @@ def _step(strat, moved, pace, ticker) -> Callable[[float], None]:
     return step
 
 
-def _has_own(strat, name: str) -> bool:
-    return getattr(type(strat), name) is not getattr(bt.Strategy, name)
-
-
-def _notifier(strat) -> Callable[[], None]:
-    """``strat._notify`` without quick notification."""
-    analyzers, slaves = strat.analyzers._items, strat._slave_analyzers
-
-    def notify() -> None:
-        listeners = [*analyzers, *slaves]
-        for order in strat._orderspending:
-            if order.exectype != order.Historical or order.histnotify:
-                strat.notify_order(order)
-            for analyzer in listeners:
-                analyzer._notify_order(order)
-        for trade in strat._tradespending:
-            strat.notify_trade(trade)
-            for analyzer in listeners:
-                analyzer._notify_trade(trade)
-        broker = strat.broker
-        cash, value, fund_value, fund_shares = broker.getcash(), broker.getvalue(), broker.fundvalue, broker.fundshares
-        strat.notify_cashvalue(cash, value)
-        strat.notify_fund(cash, value, fund_value, fund_shares)
-        for analyzer in listeners:
-            analyzer._notify_cashvalue(cash, value)
-            analyzer._notify_fund(cash, value, fund_value, fund_shares)
-
-    return notify
+def _notify(strat) -> None:
+    """``strat._notify()``."""
+    if strat.cerebro.p.quicknotify:
+        strat._notify()
+        return
+    analyzers = [*strat.analyzers._items, *strat._slave_analyzers]
+    for order in strat._orderspending:
+        if order.exectype != order.Historical or order.histnotify:
+            strat.notify_order(order)
+        for analyzer in analyzers:
+            analyzer._notify_order(order)
+    for trade in strat._tradespending:
+        strat.notify_trade(trade)
+        for analyzer in analyzers:
+            analyzer._notify_trade(trade)
+    broker = strat.broker
+    cash, value, fund_value, fund_shares = broker.getcash(), broker.getvalue(), broker.fundvalue, broker.fundshares
+    strat.notify_cashvalue(cash, value)
+    strat.notify_fund(cash, value, fund_value, fund_shares)
+    for analyzer in analyzers:
+        analyzer._notify_cashvalue(cash, value)
+        analyzer._notify_fund(cash, value, fund_value, fund_shares)
 
 
 def _minimum_period(strat, reached, ticker):

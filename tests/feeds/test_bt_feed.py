@@ -105,6 +105,31 @@ def test_a_choice_of_symbols_keeps_its_order():
         panel_feeds(panel, ["A2", "B7"])
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"fromdate": dt.datetime(2021, 1, 12), "plot": False, "tz": "America/New_York"}, {"filters": [lambda data: 0]},
+     {"sessionend": dt.time(16), "timeframe": bt.TimeFrame.Minutes}],
+    ids=["plain", "window", "filtered", "session"],
+)  # fmt: skip
+def test_each_feed_is_as_backtrader_makes_one(options):
+    def look(thing, depth=0):
+        """Of which kind all parts are, which of them are the same object, and the values of the plain ones."""
+        if not hasattr(thing, "__dict__") or isinstance(thing, type) or depth > 3:
+            return type(thing).__name__, repr(thing) if isinstance(thing, (int, float, str, dt.time)) else None
+        parts = vars(thing)
+        first = {}
+        same = [first.setdefault(id(part), name) for name, part in sorted(parts.items())]
+        return type(thing), same, {name: look(part, depth + 1) for name, part in parts.items() if part is not thing}
+
+    feeds = panel_feeds(stopping_panel(12), **options)
+    for feed in feeds:
+        made = PanelFeed(dataname=feed.p.dataname, name=feed._name, **options)
+        assert look(feed) == look(made)
+        assert all(line._owner is feed for line in feed.lines)
+    owned = [id(part) for feed in feeds for part in [feed.p, feed.plotinfo, feed.plotlines, feed.notifs, *feed.lines]]
+    assert len(set(owned)) == len(owned)  # each has its own
+
+
 def test_an_asset_without_bars_gets_no_feed():
     traded = np.ones((4, 2), dtype=bool)
     traded[:, 1] = False

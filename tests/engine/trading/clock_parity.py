@@ -157,7 +157,7 @@ class Trader(bt.Strategy):
             (broker.get_leverage(), broker.fundvalue, broker.fundshares, len(broker.get_orders_open())),
             [broker.get_value([d]) for d in self.datas if len(d) and self.rng.random() < 0.5],
             [
-                (d._name, p.size, p.price, p.adjbase, getattr(p, "datetime", None), p.upopened, p.upclosed)
+                (d._name, p.size, p.price, p.price_orig, p.adjbase, getattr(p, "datetime", 0), p.upopened, p.upclosed)
                 for d, p in broker.positions.items()
             ],
         )

@@ -71,8 +71,10 @@ def test_orders_valid_until(valid):
     assert "Expired" in statuses(seen)
 
 
-def test_margin_calls_and_rejections():
-    seen = assert_parity(trading(cash=300.0, seed=2, orders=("market", "bracket")), random_panel(seed=2, **GAPS))
+@pytest.mark.parametrize("on_open", [False, True])
+def test_margin_calls_and_rejections(on_open):
+    build = trading(cash=300.0, seed=2, orders=("market", "bracket"), on_open=on_open)
+    seen = assert_parity(build, random_panel(seed=2, **GAPS), cerebro_args=dict(cheat_on_open=on_open))
     assert {"Margin", "Completed"} <= statuses(seen)
 
 
@@ -114,6 +116,39 @@ def test_commission_scheme(scheme):
     build = both(lambda cerebro: scheme(cerebro.broker), trading(cash=50_000.0, seed=3))
     seen = assert_parity(build, random_panel(seed=3, **GAPS))
     assert entries(seen, "trade")
+
+
+def test_a_scheme_that_counts_what_was_executed():
+    class Counts(bt.CommInfoBase):
+        params = (("stocklike", True), ("commission", 0.5))
+
+        def confirmexec(self, size, price):
+            self.executed = [*getattr(self, "executed", []), (size, price)]
+
+    def build(cerebro):
+        schemes.append(Counts())
+        cerebro.broker.addcommissioninfo(schemes[-1])
+        trading(cash=50_000.0, seed=3)(cerebro)
+
+    schemes = []
+    assert_parity(build, random_panel(seed=3, **GAPS))
+    assert plain(schemes[0].executed) == plain(schemes[1].executed)
+    assert len(schemes[0].executed) > 20
+
+
+def test_interest_charged_while_it_was_asked_for_is_part_of_a_later_trades_cost():
+    class Ends(Trader):
+        def next(self):
+            if len(self) == 20:
+                self.broker.setcommission(commission=0.001)
+            super().next()
+
+    def build(cerebro):
+        cerebro.broker.setcommission(commission=0.001, interest=2.0, interest_long=True)
+        cerebro.addstrategy(Ends, seed=3, appetite=0.5)
+
+    charged = assert_parity(build, random_panel(seed=3, n_days=50))
+    assert entries(charged, "trade")
 
 
 @pytest.mark.parametrize(
