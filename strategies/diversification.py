@@ -68,9 +68,8 @@ def cluster_gap(correlation: np.ndarray, labels: np.ndarray) -> float:
     >>> round(cluster_gap(pairs, np.array([0, 0, 1])), 3)  # 0.8 - (0.1 + 0.3) / 2
     0.6
     """
-    values, first, second = _pairs(correlation)
-    inside = labels[first] == labels[second]
-    return _mean(values[inside]) - _mean(values[~inside])
+    known, inside = _pairs(correlation), np.equal.outer(labels, labels)
+    return _mean(correlation[known & inside]) - _mean(correlation[known & ~inside])
 
 
 def between_clusters(correlation: np.ndarray, labels: np.ndarray) -> float:
@@ -85,8 +84,10 @@ def between_clusters(correlation: np.ndarray, labels: np.ndarray) -> float:
     """
     members = np.equal.outer(np.unique(labels), labels).astype(float)
     known = np.isfinite(correlation)
-    sums = members @ np.where(known, correlation, 0.0) @ members.T
-    counts = members @ known @ members.T
+    if known.all():
+        sums, counts = members @ correlation @ members.T, np.multiply.outer(*[members.sum(axis=1)] * 2)
+    else:
+        sums, counts = members @ np.where(known, correlation, 0.0) @ members.T, members @ known @ members.T
     above = np.triu(counts, 1) > 0
     return _mean(sums[above] / counts[above])
 
@@ -98,9 +99,14 @@ def even_gap(correlation: np.ndarray, labels: np.ndarray) -> float:
     >>> round(even_gap(pairs, np.array([0, 0, 1])), 3)  # 0.8 - (0.1 + 0.3) / 2
     0.6
     """
+    return _inside(correlation, labels) - between_clusters(correlation, labels)
+
+
+def _inside(correlation: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over clusters of two or more of the mean correlation inside."""
     groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    inside = np.array([_mean(_pairs(correlation[np.ix_(at, at)])[0]) for at in groups if len(at) > 1])
-    return _mean(inside[np.isfinite(inside)]) - between_clusters(correlation, labels)
+    inside = np.array([mean_correlation(correlation[np.ix_(at, at)]) for at in groups if len(at) > 1])
+    return _mean(inside[np.isfinite(inside)])
 
 
 def random_members(
@@ -118,7 +124,7 @@ def random_members(
     known = np.nan_to_num(correlations(returns))
     np.fill_diagonal(known, 1.0)
     share = np.maximum(np.linalg.eigvalsh(known[drawn[:, :, None], drawn[:, None, :]]), 1e-12) / len(groups)
-    whole = np.array([returns[:, names].mean(axis=1).std(ddof=1) for names in drawn])
+    whole = returns[:, drawn].mean(axis=2).std(axis=0, ddof=1)
     apart = returns.std(axis=0, ddof=1)[drawn].mean(axis=1)
     return {
         "bets": float(np.exp(-(share * np.log(share)).sum(axis=1)).mean()),
@@ -145,7 +151,7 @@ def mean_correlation(correlation: np.ndarray) -> float:
     >>> mean_correlation(np.array([[1.0, 0.5], [0.5, 1.0]]))
     0.5
     """
-    return _mean(_pairs(correlation)[0])
+    return _mean(correlation[_pairs(correlation)])
 
 
 def effective_bets(correlation: np.ndarray) -> float:
@@ -228,12 +234,9 @@ def measure(labels: pd.Series, returns: pd.DataFrame, market: pd.Series, picks: 
     return figures
 
 
-def _pairs(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The known correlations of different assets, and the positions of both assets."""
-    first, second = np.triu_indices(len(correlation), k=1)
-    values = correlation[first, second]
-    known = np.isfinite(values)
-    return values[known], first[known], second[known]
+def _pairs(correlation: np.ndarray) -> np.ndarray:
+    """Which correlations are known, of two different assets, once a pair; bool, of the same shape."""
+    return np.triu(np.isfinite(correlation), k=1)
 
 
 def _mean(values: np.ndarray) -> float:
