@@ -31,6 +31,9 @@ PERPLEXITY = 15.0
 #: Steps of a map that begins with nothing, of which twice as many keep neighbours no better; of one that begins where
 #: another ended.
 STEPS, FURTHER = 500, 250
+#: The gradient's norm at which such a map has settled. It moves by as many times the gradient as there are points, four
+#: times scikit-learn's usual pace, which is still under way after all of those steps and keeps neighbours no better.
+SETTLED = 3e-3
 #: How wide a group of far points may look that counts as one in those steps: a fifth less time, as good a map.
 COARSE = 0.8
 
@@ -98,7 +101,10 @@ def project(rows: pd.DataFrame, before: pd.DataFrame | None = None) -> pd.DataFr
     values = rows.to_numpy(dtype=float)
     if len(values) >= LEAST_FOR_TSNE:
         start = None if before is None else _begin(rows, before)
-        further = {"init": start, "early_exaggeration": 1.0, "max_iter": FURTHER, "angle": COARSE}
+        further = {
+            "init": start, "early_exaggeration": 1.0, "max_iter": FURTHER, "angle": COARSE,
+            "learning_rate": float(len(values)), "min_grad_norm": SETTLED,
+        }  # fmt: skip
         method = TSNE(
             perplexity=min(PERPLEXITY, (len(values) - 1) / 3),
             random_state=0,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import bottleneck
 import numpy as np
 import pandas as pd
 
@@ -21,6 +22,9 @@ from clusterfolio.feeds.panel import MARKET, Panel
 MARKET_COLUMNS = (
     "date", "symbol", "amount", "unit", "price", "currency", "rate", "value", *OF_TRADES, "reason", "level",
 )  # fmt: skip
+
+#: Of these, what the market says of a fill.
+STATED = ("amount", "price", "rate", "unit", "currency")
 
 #: Reasons of rows that are no trades: they change the shares held, and neither the cash nor the account's value.
 REINVESTED, SPLIT, RESTATED = "dividend re-invested", "split", "adjusted close restated"
@@ -49,9 +53,30 @@ def in_market_units(fills: pd.DataFrame, panel: Panel, fractional: bool = True) 
         rows of ``ACTIONS``. ``level`` is the price that the engine booked. An asset without a market price by its
         first fill is stated in ``LEVELS``.
     """
-    booked = (Traded(panel) if fractional else in_whole_shares(panel)).panel.close
-    parts = [_one(str(symbol), own, panel, booked[symbol]) for symbol, own in fills.groupby("symbol", sort=False)]
-    table = pd.concat(parts) if parts else fills.reindex(columns=list(MARKET_COLUMNS))
+    booked = (Traded(panel) if fractional else in_whole_shares(panel)).panel.close.to_numpy(dtype=float)
+    rows = panel.dates.searchsorted(fills["date"], side="right") - 1  # a terminal bar may have no row of its own
+    amounts, levels = (fills[name].to_numpy(dtype=float) for name in ("amount", "price"))
+    stated, actions = np.empty((len(fills), 5), dtype=object), []
+    for symbol, at in fills.groupby("symbol", sort=False).indices.items():
+        level, first = booked[:, panel.symbols.get_loc(symbol)], fills.index[at[0]]
+        market, own = _market_of(str(symbol), panel, level, int(rows[at[0]])), rows[at]
+        kind = market.unit, market.currency
+        known = amounts[at] * market.per_unit[own], levels[at] * market.price[own], market.rate[own]
+        stated[at] = [(*numbers, *kind) for numbers in zip(*known, strict=True)]
+        for row, amount, reason in _actions(market, amounts[at], own):
+            figures = amount, level[row] * market.price[row], market.rate[row]
+            actions.append((panel.dates[row], symbol, *figures, *kind, reason, level[row], first))
+    return _in_order(fills.assign(level=levels), stated, actions)
+
+
+def _in_order(fills: pd.DataFrame, stated: np.ndarray, actions: list[tuple]) -> pd.DataFrame:
+    """The table: fills in the market's figures, ``(n_fills, 5)`` as ``STATED``, and actions, which bear the number of
+    their asset's first fill.
+    """
+    trades = fills.assign(**{name: stated[:, column].tolist() for column, name in enumerate(STATED)})
+    columns = ["date", "symbol", *STATED, "reason", "level", "fill"]
+    acted = pd.DataFrame(actions, columns=columns).set_index("fill").assign(**dict.fromkeys(("value", *OF_TRADES), 0.0))
+    table = pd.concat([trades, acted]) if actions else trades
     order = np.lexsort((table.index, ~table["reason"].isin(ACTIONS), table["date"]))
     table = table.iloc[order].reset_index(drop=True)[list(MARKET_COLUMNS)]
     whole = table["amount"].round()
@@ -73,25 +98,7 @@ class _Market:
     currency: str
 
 
-def _one(symbol: str, fills: pd.DataFrame, panel: Panel, booked: pd.Series) -> pd.DataFrame:
-    """One asset's rows, indexed by the row in ``fills``; those of actions by that of the first fill."""
-    rows = panel.dates.searchsorted(fills["date"], side="right") - 1  # a terminal bar may have no row of its own
-    market = _market_of(symbol, panel, booked, int(rows[0]))
-    parts = [fills.assign(amount=fills["amount"] * market.per_unit[rows], row=rows, level=fills["price"])]
-    actions = _actions(market, fills, rows)
-    if len(actions):
-        at, nothing = actions["row"].to_numpy(), dict.fromkeys(("value", *OF_TRADES), 0.0)
-        level = booked.to_numpy(dtype=float)[at]
-        actions = actions.assign(date=panel.dates[at], symbol=symbol, level=level, **nothing)
-        parts.append(actions.set_axis([fills.index[0]] * len(actions)))
-    table = pd.concat(parts)
-    at = table["row"].to_numpy()
-    return table.assign(
-        price=table["level"] * market.price[at], rate=market.rate[at], unit=market.unit, currency=market.currency
-    )
-
-
-def _market_of(symbol: str, panel: Panel, booked: pd.Series, first: int) -> _Market:
+def _market_of(symbol: str, panel: Panel, level: np.ndarray, first: int) -> _Market:
     """What one asset's units are, by the closes that the engine booked, for a first fill in row ``first``.
 
     Shares per unit stay what they are between actions, whatever rounding does to the figures, and where no market
@@ -103,8 +110,8 @@ def _market_of(symbol: str, panel: Panel, booked: pd.Series, first: int) -> _Mar
         return _Market(ones, ones, ones, ones, held, panel.currency)
     if any(getattr(panel, name) is None for name in MARKET):
         return _Market(ones, ones, ones, ones, RECORDED, panel.currency)
-    level = booked.to_numpy(dtype=float)
-    market, rate, split, paid = (getattr(panel, name)[symbol].to_numpy(dtype=float) for name in MARKET)
+    column = panel.symbols.get_loc(symbol)
+    market, rate, split, paid = (getattr(panel, name).to_numpy(dtype=float)[:, column] for name in MARKET)
     grown = level / (market * rate)
     known = np.flatnonzero(np.isfinite(grown))
     if not len(known) or known[0] > first:
@@ -114,17 +121,17 @@ def _market_of(symbol: str, panel: Panel, booked: pd.Series, first: int) -> _Mar
     per_unit, of_level, shares = np.full((3, len(level)), np.nan)
     per_unit[known[acted]], shares[known[acted]] = grown[known[acted]], split[known[acted]]
     of_level[known] = 1 / grown[known]
-    per_unit, of_level, rate, shares = (pd.Series(by).ffill().to_numpy() for by in (per_unit, of_level, rate, shares))
+    per_unit, of_level, rate, shares = (bottleneck.push(by) for by in (per_unit, of_level, rate, shares))
     currency = panel.assets.loc[symbol, "currency"] or panel.currency
     return _Market(per_unit, of_level / rate, rate, shares, "shares", currency)
 
 
-def _actions(market: _Market, fills: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
-    """What splits and dividends added to what was held at the close before: columns row, amount and reason."""
+def _actions(market: _Market, amounts: np.ndarray, rows: np.ndarray) -> list[tuple[int, float, str]]:
+    """What splits and dividends added to what was held at the close before: row, amount and reason."""
     units = np.zeros(len(market.rate) + 1)
-    np.add.at(units, rows + 1, fills["amount"].to_numpy(dtype=float))
+    np.add.at(units, rows + 1, amounts)
     held = np.cumsum(units)[:-1]
-    held[np.abs(held) <= 1e-9 * np.abs(fills["amount"]).max()] = 0.0
+    held[np.abs(held) <= 1e-9 * np.abs(amounts).max()] = 0.0
     found = []
     for row in np.flatnonzero((np.diff(market.per_unit, prepend=market.per_unit[:1]) != 0) & (held != 0)):
         before, after = market.per_unit[row - 1 : row + 1]
@@ -134,4 +141,4 @@ def _actions(market: _Market, fills: pd.DataFrame, rows: np.ndarray) -> pd.DataF
             found.append((row, held[row] * before * (by - 1.0), SPLIT))
         if abs(rest) > 1e-12 * after:
             found.append((row, held[row] * rest, REINVESTED if rest > 0 else RESTATED))
-    return pd.DataFrame(found, columns=["row", "amount", "reason"]).astype({"row": np.int64})
+    return found
