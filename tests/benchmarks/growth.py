@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from pathlib import Path
 from unittest import mock
 
@@ -51,14 +52,14 @@ def timed_parts(spent: dict[str, float]) -> Iterator[None]:
     with ExitStack() as stack:
         for part, name in PARTS.items():
             spent[part] = 0.0
-            patch = mock.patch(name, autospec=True)
-            plain = patch.get_original()[0]
-            patch.kwargs["side_effect"] = _adding(spent, part, plain)
-            stack.enter_context(patch)
+            plain = mock.patch(name).get_original()[0]
+            # Not a mock, which would keep the panel of every call.
+            stack.enter_context(mock.patch(name, _adding(spent, part, plain)))
         yield
 
 
 def _adding(spent: dict[str, float], part: str, plain: Callable) -> Callable:
+    @wraps(plain)
     def called(*args, **kwargs):
         began = time.process_time()
         try:
