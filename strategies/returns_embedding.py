@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import ClusterMixin, clone
 
-from clusterfolio.models.clustering import Ward, coordinates, unit_sphere
-from clusterfolio.models.cross_attention import cross_attention
+from clusterfolio.models.clustering import Ward, coordinates, leading_rows, unit_sphere
+from clusterfolio.models.cross_attention import attended_rows, cross_attention
 from clusterfolio.models.promise import Days, expected_correlation, search
 from clusterfolio.strategies import classical
 from clusterfolio.strategies.embedding import STRETCHES, EmbeddingConfig
@@ -47,9 +47,8 @@ class EmbeddedReturns:
     ) -> Iterator[np.ndarray]:
         """Labels drawn again from stretches of days drawn with replacement, in the order of time; single precision.
 
-        A search begins with Ward's labels of all directions of the attended correlations, not of the strongest
-        ``START_COMPONENTS`` as ``rows`` does: there is hardly anything in the others, and finding them takes as long
-        as all the rest.
+        A search begins with Ward's labels of the attended directions, not of the directions of the attended
+        correlations as ``rows`` does: attention then grows with the square of the assets and not with their cube.
         """
         returns = self._known(symbols).astype(np.float32)
         stretches = np.array_split(np.arange(len(returns)), min(STRETCHES, len(returns)))
@@ -62,8 +61,10 @@ class EmbeddedReturns:
                 yield clone(clusterer).fit(self._embed(returns[days])).labels_
             else:  # what Ward finds in the rows of a search are the labels that it found
                 expected = by_day.expected(days)
-                place = cross_attention(expected, self.config.attention_layers, self.config.spread(len(expected)))
-                yield search(expected, Ward(self.n_clusters).fit_products(place).labels_, self.random_state)
+                strongest = unit_sphere(leading_rows(expected, START_COMPONENTS, self.random_state))
+                spread = self.config.spread(len(expected))
+                place = attended_rows(strongest, self.config.attention_layers, spread)
+                yield search(expected, Ward(self.n_clusters).fit(place).labels_, self.random_state)
 
     def _known(self, symbols: list[str]) -> np.ndarray:
         """Returns of these symbols ``(n_sessions, n_assets)``, 0 where none is known."""

@@ -9,11 +9,25 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 from clusterfolio.models.clustering import unit_sphere
-from clusterfolio.models.cross_attention import COLDEST, HOTTEST, attention_weights, cross_attention, sharpness
+from clusterfolio.models.cross_attention import (
+    COLDEST,
+    HOTTEST,
+    attended_rows,
+    attention_weights,
+    cross_attention,
+    sharpness,
+)
 
 
 def rows(seed, n_assets=40, n_dims=60):
     return unit_sphere(np.random.default_rng(seed).normal(size=(n_assets, n_dims)))
+
+
+@pytest.mark.parametrize("n_layers", [0, 1, 3])
+def test_attention_of_rows_is_that_of_their_products(n_layers):
+    z = rows(4, n_dims=12)
+    found = attended_rows(z, n_layers, 0.1)
+    np.testing.assert_allclose(found @ found.T, cross_attention(z @ z.T, n_layers, 0.1), atol=1e-9)
 
 
 @pytest.mark.parametrize("perplexity", [1.5, 4.0, 20.0])
