@@ -70,9 +70,11 @@ def distances(embedder: PanelEmbedder, panel: Panel, days: pd.DatetimeIndex, gro
             kept.append((looked, day, both[looked]))
     if not kept:
         return found
-    alone, again = np.unique(np.concatenate([both for *_, both in kept]), axis=0, return_inverse=True)
-    embedded = embedder.encoder.transform(joined([*then, mean_windows(windows, picked[:, -1], alone)]))
-    apart = np.linalg.norm(embedded[: len(again)] - embedded[len(again) :][again.ravel()], axis=1)
+    # Of most days the same members are there: their mean window of now is made once.
+    again, alone = pd.factorize(np.array([row.tobytes() for *_, both in kept for row in both], dtype=object))
+    today = np.frombuffer(b"".join(alone), dtype=bool).reshape(len(alone), -1)
+    embedded = embedder.encoder.transform(joined([*then, mean_windows(windows, picked[:, -1], today)]))
+    apart = np.linalg.norm(embedded[: len(again)] - embedded[len(again) :][again], axis=1)
     for (looked, day, _), far in zip(kept, np.split(apart, np.cumsum([len(part) for part in then])[:-1]), strict=True):
         found[looked, day] = far
     return found
