@@ -6,6 +6,8 @@ nothing, and one under a stock commission scheme is valued in line; every sum ke
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from backtrader import BuyOrder, Order, SellOrder
 from backtrader.brokers import BackBroker
 
@@ -15,6 +17,36 @@ from clusterfolio.engine.trading.clock_orders import clone, fill, make_order, sp
 
 _STOPS, _STOP_LIMITS = (Order.Stop, Order.StopTrail), (Order.StopLimit, Order.StopTrailLimit)
 _ALIVE = (Order.Created, Order.Submitted, Order.Accepted, Order.Partial)
+
+
+def _sender(kind: type) -> Callable:
+    """A broker's ``buy`` or ``sell``."""
+
+    def send(
+        self, owner, data, size, price=None, plimit=None, exectype=None, valid=None, tradeid=0, oco=None,
+        trailamount=None, trailpercent=None, parent=None, transmit=True, histnotify=False, _checksubmit=True, **kwargs,
+    ):  # fmt: skip
+        """As backtrader's."""
+        terms = dict(
+            owner=owner, data=data, size=size, price=price, pricelimit=plimit, exectype=exectype, valid=valid,
+            tradeid=tradeid, trailamount=trailamount, trailpercent=trailpercent, parent=parent, transmit=transmit,
+            histnotify=histnotify,
+        )  # fmt: skip
+        order = make_order(kind, self._ticker, terms)
+        if kwargs:
+            order.addinfo(**kwargs)
+        self._ocoize(order, oco)
+        if parent is not None or not (transmit and _checksubmit and self.p.checksubmit):
+            return self.submit(order, check=_checksubmit)
+        own = order.__dict__
+        self._pchildren[own["ref"]].append(order)
+        own["status"], own["plen"] = Order.Submitted, len(data)
+        self.submitted.append(order)
+        self.orders.append(order)
+        self.notify(order)
+        return order
+
+    return send
 
 
 class ClockBroker(BackBroker):
@@ -60,44 +92,7 @@ class ClockBroker(BackBroker):
         """Put an order's state aside for the strategy."""
         self.notifs.append(clone(order))
 
-    def buy(
-        self, owner, data, size, price=None, plimit=None, exectype=None, valid=None, tradeid=0, oco=None,
-        trailamount=None, trailpercent=None, parent=None, transmit=True, histnotify=False, _checksubmit=True, **kwargs,
-    ):  # fmt: skip
-        """As backtrader's."""
-        terms = dict(
-            owner=owner, data=data, size=size, price=price, pricelimit=plimit, exectype=exectype, valid=valid,
-            tradeid=tradeid, trailamount=trailamount, trailpercent=trailpercent, parent=parent, transmit=transmit,
-            histnotify=histnotify,
-        )  # fmt: skip
-        return self._place(BuyOrder, terms, oco, _checksubmit, kwargs)
-
-    def sell(
-        self, owner, data, size, price=None, plimit=None, exectype=None, valid=None, tradeid=0, oco=None,
-        trailamount=None, trailpercent=None, parent=None, transmit=True, histnotify=False, _checksubmit=True, **kwargs,
-    ):  # fmt: skip
-        """As backtrader's."""
-        terms = dict(
-            owner=owner, data=data, size=size, price=price, pricelimit=plimit, exectype=exectype, valid=valid,
-            tradeid=tradeid, trailamount=trailamount, trailpercent=trailpercent, parent=parent, transmit=transmit,
-            histnotify=histnotify,
-        )  # fmt: skip
-        return self._place(SellOrder, terms, oco, _checksubmit, kwargs)
-
-    def _place(self, kind, terms, oco, check, info):
-        order = make_order(kind, self._ticker, terms)
-        if info:
-            order.addinfo(**info)
-        self._ocoize(order, oco)
-        if terms["parent"] is None and terms["transmit"] and check and self.p.checksubmit:
-            own = order.__dict__
-            self._pchildren[own["ref"]].append(order)
-            own["status"], own["plen"] = Order.Submitted, len(order.data)
-            self.submitted.append(order)
-            self.orders.append(order)
-            self.notify(order)
-            return order
-        return self.submit(order, check=check)
+    buy, sell = _sender(BuyOrder), _sender(SellOrder)
 
     @property
     def _plain(self) -> bool:
