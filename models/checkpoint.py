@@ -17,6 +17,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from clusterfolio.models.adamw import Optimizer
 from clusterfolio.models.tensors import save_tensors
 from clusterfolio.models.windows import Windows
 
@@ -47,13 +48,13 @@ class Checkpoint:
         self.path = path
         self.identity = digest.hexdigest()
 
-    def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, history: TrainingHistory, best: dict) -> None:
+    def save(self, module: nn.Module, optimizer: Optimizer, history: TrainingHistory, best: dict) -> None:
         """Writes the file anew, whole or not at all."""
         groups = {"module": module.state_dict(), "best": best, "optimizer": state_of(optimizer)}
         write_groups(self.path, groups, {"identity": self.identity, "history": json.dumps(asdict(history))})
 
     def load(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer, history: TrainingHistory, device: torch.device
+        self, module: nn.Module, optimizer: Optimizer, history: TrainingHistory, device: torch.device
     ) -> dict[str, torch.Tensor]:
         """Puts the saved state into the arguments; returns the best weights so far."""
         groups, metadata = read_groups(self.path, self.identity)
@@ -93,13 +94,13 @@ def read_groups(path: Path, identity: str) -> tuple[dict[str, dict[str, torch.Te
     return groups, metadata
 
 
-def state_of(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def state_of(optimizer: Optimizer) -> dict[str, torch.Tensor]:
     """What an optimizer remembers, by number of the parameter and name."""
     states = optimizer.state_dict()["state"]
     return {f"{number}.{name}": value for number, state in states.items() for name, value in state.items()}
 
 
-def set_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
+def set_state(optimizer: Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
     """Give back to an optimizer what ``state_of`` took from it."""
     state: dict[int, dict] = {}
     for key, value in tensors.items():

@@ -36,6 +36,16 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+@cache
+def keep_freed_memory() -> None:
+    """Have the C library keep what a step frees for the next one, instead of giving it back to the system.
+
+    glibc does so with blocks up to the largest that was ever freed, or 32 MiB, and holds twice as much at most. What
+    is given back must be mapped and cleared again, a tenth of an encoder's training. Other libraries take no notice.
+    """
+    torch.empty(31 << 20, dtype=torch.uint8)  # never touched
+
+
 @contextmanager
 def torch_threads(threads: int) -> Iterator[int]:
     """Runs the block with ``threads`` CPU threads (0: as many as torch is set to) and yields their number."""

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from clusterfolio.models.adamw import Optimizer, make_optimizer
 from clusterfolio.models.batch import BatchSource
 from clusterfolio.models.checkpoint import Checkpoint
-from clusterfolio.models.device import seeded, torch_threads
+from clusterfolio.models.device import keep_freed_memory, seeded, torch_threads
 from clusterfolio.models.distributed import Team, current_team, leave
 from clusterfolio.models.train_config import TrainConfig, TrainingHistory
 from clusterfolio.models.windows import Windows
@@ -24,9 +25,6 @@ logger = logging.getLogger(__name__)
 
 #: Windows per forward pass where no gradient is taken.
 EVALUATION_BATCH = 512
-
-#: Devices for which torch has AdamW as one kernel.
-FUSED = ("cpu", "cuda")
 
 #: Called after each epoch with (epochs done, epochs at most, training loss, held-out loss or None).
 Progress = Callable[[int, int, float, float | None], None]
@@ -144,7 +142,7 @@ def serve(team: Team) -> None:
             logger.info("%s (said by the leading process)", error)
 
 
-def job_of(training: Training, optimizer: torch.optim.Optimizer, device: torch.device) -> tuple[Training, dict, str]:
+def job_of(training: Training, optimizer: Optimizer, device: torch.device) -> tuple[Training, dict, str]:
     """What the other processes need to take part, with every tensor on the CPU: their device may be another."""
     state = optimizer.state_dict()
     moments = {number: {k: v.cpu() for k, v in each.items()} for number, each in state["state"].items()}
@@ -152,16 +150,9 @@ def job_of(training: Training, optimizer: torch.optim.Optimizer, device: torch.d
     return on_cpu, {**state, "state": moments}, device.type
 
 
-def make_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Of all the module's parameters, which must be on their device; in one pass over them where torch has that."""
-    parameters = list(module.parameters())
-    fused = all(each.device.type in FUSED and each.is_floating_point() for each in parameters)
-    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused)
-
-
 def run_passes(
     training: Training,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     device: torch.device,
     best: dict[str, torch.Tensor],
     team: Team,
@@ -175,6 +166,7 @@ def run_passes(
     """
     module, config, history, held = training.module, training.config, training.history, training.held
     source = BatchSource(training.windows, device)
+    keep_freed_memory()
     with torch_threads(config.threads) as history.threads:
         while len(history.train_loss) < config.epochs and not exhausted(history, config.patience):
             epoch = len(history.train_loss)
@@ -211,7 +203,7 @@ def run_epoch(
     source: BatchSource,
     order: np.ndarray,
     config: TrainConfig,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     team: Team,
 ) -> float:
     """One pass over the windows at ``order``, a part of each batch in each process; the mean loss of them all."""

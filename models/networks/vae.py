@@ -112,9 +112,11 @@ class VariationalAutoencoder(Autoencoder):
 
         In evaluation mode the divergence has its full weight, so that held-out losses can be compared between passes.
         """
-        x, half = batch.x.flatten(1), self.config.beta / 2
+        x = batch.x.flatten(1)
+        full = self.config.beta / 2
+        half: float | torch.Tensor = full
         if self.training:
-            half = (self.steps.add_(1) * (half / self.config.anneal_steps)).clamp(max=half)
+            half = (self.steps.add_(1) * (full / self.config.anneal_steps)).clamp(max=full)
         inner, _, outer, _ = self.decoder
         layers = [*(each for each in self.hidden if isinstance(each, nn.Linear)), self.posterior, inner, outer]
         dropouts = (each for each in self.hidden if isinstance(each, SlicedDropout))
