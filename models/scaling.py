@@ -37,6 +37,5 @@ def scale(windows: Windows, scaler: RobustScaler, clip: float) -> Windows:
 
 def scale_bars(values: np.ndarray, observed: np.ndarray, scaler: RobustScaler, clip: float) -> np.ndarray:
     """Bars ``(..., n_features)`` scaled, in float32 within ``[-clip, clip]``; 0, the training median, if unobserved."""
-    flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
-    scaled = np.clip(scaler.transform(flat), -clip, clip).reshape(values.shape)
-    return np.where(observed, scaled, 0.0).astype(np.float32)
+    scaled = (values.astype(np.float64) - scaler.center_) / scaler.scale_
+    return np.where(observed, np.clip(scaled, -clip, clip), 0.0).astype(np.float32)

@@ -13,7 +13,8 @@ class Windows:
     """``n_windows`` runs of ``lookback`` consecutive bars.
 
     Attributes:
-        values: float32 ``(n_bars, n_features)``, the bars of all assets, one asset after the other; finite.
+        values: float32 ``(n_bars, n_features)``, the bars of all assets, one asset after the other, as far as windows
+            can reach; finite.
         observed: bool, same shape.
         start: int64 ``(n_windows,)``, row in ``values`` of each window's first bar.
         date_idx: int64 ``(n_windows,)``, row in the panel of each window's last bar.
@@ -69,8 +70,8 @@ def make_windows(
     """Every window whose last bar lies in panel rows ``first..last`` (inclusive; default: all).
 
     A window is ``lookback`` consecutive bars of one asset, whatever the calendar days between them, so it may begin
-    before ``first``. A bar counts where all its channels are finite. With ``stride`` s, every s-th window of an
-    asset is taken, counted back from its last one.
+    before ``first``; bars that no window can reach are left out. A bar counts where all its channels are finite. With
+    ``stride`` s, every s-th window of an asset is taken, counted back from its last one.
 
     Args:
         values: float32 ``(n_dates, n_assets, n_features)``, NaN where an asset has no complete bar.
@@ -84,22 +85,19 @@ def make_windows(
     for name, table, wanted in (("exog", exog, n_dates), ("static", static, n_assets)):
         if table is not None and len(table) != wanted:
             raise ValueError(f"{name}: expected {wanted} rows, as values have, got {len(table)}")
-    last = n_dates - 1 if last is None else last
-    complete = np.isfinite(values).all(axis=2)
+    complete = np.isfinite(values if last is None else values[: last + 1]).all(axis=2)
+    # Before ``first`` only an asset's last ``lookback - 1`` bars can lie in a window.
+    complete[:first] &= np.cumsum(complete[:first][::-1], axis=0, dtype=np.int32)[::-1] < lookback
     asset_of_bar, date_of_bar = np.nonzero(complete.T)  # sorted by asset, then date
-    bars_before = np.concatenate([[0], np.cumsum(complete.sum(axis=0))])
-    starts, ends = [], []
-    for asset in range(n_assets):
-        dates = date_of_bar[bars_before[asset] : bars_before[asset + 1]]
-        inside = np.nonzero((dates >= first) & (dates <= last))[0]
-        inside = inside[inside >= lookback - 1][::-1][::stride][::-1]
-        ends.append(bars_before[asset] + inside)
-        starts.append(ends[-1] - (lookback - 1))
-    end = np.concatenate(ends).astype(np.int64)
+    first_bar = np.searchsorted(asset_of_bar, np.arange(n_assets))
+    whole = np.arange(len(asset_of_bar)) - first_bar[asset_of_bar] >= lookback - 1
+    end = np.nonzero(whole & (date_of_bar >= first))[0]
+    after = np.searchsorted(asset_of_bar[end], np.arange(n_assets), side="right")[asset_of_bar[end]]
+    end = end[(after - 1 - np.arange(len(end))) % stride == 0]
     return Windows(
         values=np.ascontiguousarray(values[date_of_bar, asset_of_bar], dtype=np.float32),
         observed=np.ascontiguousarray(observed[date_of_bar, asset_of_bar]),
-        start=np.concatenate(starts).astype(np.int64),
+        start=(end - (lookback - 1)).astype(np.int64),
         date_idx=date_of_bar[end].astype(np.int64),
         asset_idx=asset_of_bar[end].astype(np.int64),
         lookback=lookback,

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clusterfolio.models.scaling import covered_bars, fit_scaler, scale_bars
 from clusterfolio.models.windows import make_windows
 
 
@@ -53,6 +54,16 @@ def test_a_bar_with_one_channel_missing_does_not_count():
     np.testing.assert_array_equal(windows.gather(np.array([1]))[0][0, :, 0], [2, 4, 8])
 
 
+def test_bars_that_no_window_can_reach_are_left_out():
+    values = np.random.default_rng(0).normal(size=(40, 2, 2)).astype(np.float32)
+    values[18:27, 1] = np.nan  # the second asset's windows begin the earlier for it
+    windows = make_windows(values, np.isfinite(values), lookback=5, first=25, last=30)
+    assert covered_bars(windows).all()
+    np.testing.assert_array_equal(
+        windows.values, np.concatenate([values[21:31, 0], values[14:18, 1], values[27:31, 1]])
+    )
+
+
 def test_later_bars_change_no_earlier_window():
     values = np.random.default_rng(0).normal(size=(30, 3, 2)).astype(np.float32)
     changed = values.copy()
@@ -61,6 +72,16 @@ def test_later_bars_change_no_earlier_window():
     after = make_windows(changed, np.isfinite(changed), lookback=5, last=19)
     everything = np.arange(len(before))
     np.testing.assert_array_equal(before.gather(everything)[0], after.gather(everything)[0])
+
+
+def test_bars_are_scaled_as_the_fitted_scaler_does_to_the_bit():
+    values = (100 * np.random.default_rng(0).normal(size=(50, 3, 4))).astype(np.float32)
+    observed = values > -150
+    scaler = fit_scaler(make_windows(values, observed, lookback=5))
+    expected = np.clip(scaler.transform(values.reshape(-1, 4).astype(np.float64)), -1.5, 1.5).reshape(values.shape)
+    scaled = scale_bars(values, observed, scaler, 1.5)
+    np.testing.assert_array_equal(scaled, np.where(observed, expected, 0).astype(np.float32))
+    assert scaled.dtype == np.float32 and (np.abs(scaled) == 1.5).any()
 
 
 def test_the_published_132_300_windows_take_a_tenth_of_their_copy():
