@@ -140,6 +140,8 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
         "parts": parts(record, against, lucks, tables.run["benchmark"]),
         "baselines_left_out": against.left_out,
     }
+    luck, fewer = luck_table(lucks), fewer_portfolios(run, lucks)
+    del lucks  # thousands of series of returns
     evidence |= particulars(run, record, exposure)
     tell(3, len(steps), steps[3])
     evidence["rebalance_days"] = rebalance_days(run, cash)
@@ -152,7 +154,7 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
     caveats = data_caveats(tables.run, tables.symbols, tables.metrics)
     if tables.run.get("guard_every") and run.guard is None and exposure is None:
         caveats = [*caveats, UNGUARDED]
-    caveats = [*caveats, *fewer_portfolios(run, lucks), *whole_shares(account, run)]
+    caveats = [*caveats, *fewer, *whole_shares(account, run)]
     evidence["curves"] = cost_curves(run, cash)
     evidence["lags"] = execution_lag.by_lag(run, cash)
     if evidence["lags"] is not None and evidence["lags"]["alarm"] is not None:
@@ -162,9 +164,7 @@ def assess(run: FinishedRun, ledger: Ledger | None = None, advance: Advance | No
         caveats = [*caveats, delevered(evidence["rules"])]
     words = verdict(evidence, caveats)
     tell(len(steps), len(steps), "")
-    return Assessment(
-        evidence, words, luck_table(lucks), policy_table(against, tables.metrics, tables.run["benchmark"])
-    )
+    return Assessment(evidence, words, luck, policy_table(against, tables.metrics, tables.run["benchmark"]))
 
 
 def _nobody(done: int, total: int, text: str) -> None: ...

@@ -177,7 +177,9 @@ def draw(
         if groups:
             rng = np.random.default_rng([random_state, decision.asof.toordinal(), how is by_lot])
             ranks = how(groups, n, per_cluster, rng)
-            returns = recent_returns(panel.until(decision.asof), list(names), allocate.config.sessions)
+            returns = pd.DataFrame(columns=names)  # equal parts look at none
+            if allocate.name != "equal":
+                returns = recent_returns(panel.until(decision.asof), list(names), allocate.config.sessions)
             about = Picks(returns, [], decision.sharpe, panel.assets["asset_class"], decision.labels)
             found.append((panel.symbols.get_indexer(names)[ranks], weights_of(ranks, list(names), about, allocate)))
         else:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import backtrader as bt
+import numpy as np
 import pandas as pd
 
 from clusterfolio.engine.trading.cash_flows import FINANCING, INTEREST, AccountBroker, cash_flows, payments_table
@@ -155,8 +156,9 @@ def traded_from(panel: Panel, first_decision: pd.Timestamp) -> pd.Timestamp:
     return panel.sessions[max(0, panel.sessions.get_loc(first_decision) - STOPPED_AFTER)]
 
 
-def traded_part(panel: Panel, first_decision: pd.Timestamp, fractional: bool = True) -> Traded:
-    """The rows the run needs, from a little before the first decision, and the symbols that trade in them.
+def traded_rows(panel: Panel, first_decision: pd.Timestamp, fractional: bool = True) -> tuple[Traded, np.ndarray]:
+    """The rows the run needs, from a little before the first decision, and which symbols trade in them, bool
+    ``(n_assets,)``.
 
     Where one of these has been silent for longer, from its last bar on: what is bought of it is sized by that close.
 
@@ -183,13 +185,20 @@ def traded_part(panel: Panel, first_decision: pd.Timestamp, fractional: bool = T
         split=None,
         paid=None,
     )
-    # The benchmark first: backtrader's own analyzers take their dates from the first feed.
-    names = [panel.benchmark, *(name for name in cut.symbols if alive[name] and name != panel.benchmark)]
     if whole.lots is None or whole.dividends is None:
-        return Traded(cut.select(names))
+        return Traded(cut), alive.to_numpy()
     days = cut.dates.union(cut.sessions)  # a terminal bar may stand on a day without any other
-    lots = whole.lots[names].reindex(days, method="ffill")
-    return Traded(cut.select(names), lots, whole.dividends[names].reindex(days, fill_value=0.0))
+    lots = whole.lots.reindex(days, method="ffill")
+    return Traded(cut, lots, whole.dividends.reindex(days, fill_value=0.0)), alive.to_numpy()
+
+
+def traded_part(panel: Panel, first_decision: pd.Timestamp, fractional: bool = True) -> Traded:
+    """The rows the run needs of the symbols that trade in them; see ``traded_rows``."""
+    found, alive = traded_rows(panel, first_decision, fractional)
+    # The benchmark first: backtrader's own analyzers take their dates from the first feed.
+    names = [panel.benchmark, *(name for name in panel.symbols[alive] if name != panel.benchmark)]
+    lots, dividends = (None if frame is None else frame[names] for frame in (found.lots, found.dividends))
+    return Traded(found.panel.select(names), lots, dividends)
 
 
 def _clock_used(cerebro) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.trading.backtest import traded_from, traded_part
+from clusterfolio.engine.trading.backtest import traded_from, traded_rows
 from clusterfolio.engine.trading.cash_flows import cash_flows
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.engine.trading.costs import costs_of
@@ -109,10 +109,10 @@ def read_bars(panel: Panel, first: pd.Timestamp, fractional: bool = True, ranges
     """The bars of runs that decide on ``first`` at the earliest.
 
     Args:
-        fractional: as ``traded_part`` takes it.
+        fractional: as ``traded_rows`` takes it.
         ranges: read each day's high and low too, which nothing but a resting order looks at.
     """
-    traded = traded_part(panel, first, fractional)
+    traded, _ = traded_rows(panel, first, fractional)  # views of the panel's own: none of it is copied but here
     cut = traded.panel
     order = np.argsort(cut.symbols.to_numpy(), kind="stable")
     names = cut.symbols[order]

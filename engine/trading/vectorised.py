@@ -255,12 +255,13 @@ class _Block:
         costs = np.zeros((len(value), len(rows)))
         for row in np.flatnonzero(self.costs.any(axis=0)):
             costs[:, booked[row]] += self.costs[:, row]
-        net, part = value[:, 1:] / value[:, :-1] - 1.0, costs / value[:, :-1]
+        net = value[:, 1:] / value[:, :-1] - 1.0
+        costs /= value[:, :-1]
         lost = np.maximum.accumulate(value[:, :-1] <= 0, axis=1)
-        net = np.where(lost, 0.0, np.maximum(net, GONE))
-        idle = np.where(value > 0, self.money[:, session] / np.where(value > 0, value, 1.0), 1.0)
-        gross = net + np.where(lost, 0.0, part)
-        return net, gross, value[:, -1], self.by_kind, self.traded, 1.0 - idle[:, 1:].mean(axis=1)
+        np.maximum(net, GONE, out=net)
+        net[lost] = costs[lost] = 0.0
+        idle = np.divide(self.money[:, session], value, out=np.ones_like(value), where=value > 0)
+        return net, net + costs, value[:, -1], self.by_kind, self.traded, 1.0 - idle[:, 1:].mean(axis=1)
 
     def _value(self, row: int) -> np.ndarray:
         return self.cash + (self.shares * self.tape.close[row][self.ids]).sum(axis=1)
