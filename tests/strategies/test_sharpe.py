@@ -22,7 +22,7 @@ from clusterfolio.strategies.selection import (
     ranking_sharpe,
     top_sharpe_per_cluster,
 )
-from clusterfolio.strategies.sharpe import sharpe_ratio, sharpe_ratios
+from clusterfolio.strategies.sharpe import rolling_sharpe_ratios, sharpe_ratio, sharpe_ratios
 
 DAYS = pd.bdate_range("2024-01-02", periods=260)
 
@@ -73,6 +73,22 @@ def test_what_does_not_move_has_no_ratio_whatever_cash_does(still, cash):
     assert math.isnan(sharpe_ratio(cash * 1.0 + still, cash * 1.0 + still))
     value = 100_000.0 * (1 + cash).cumprod()  # an account of cash alone: its returns are cash's but for rounding
     assert math.isnan(sharpe_ratio(value.pct_change(fill_method=None).iloc[1:], cash.iloc[1:]))
+
+
+@pytest.mark.parametrize("window", [2, 60, 400])
+def test_rolling_ratios_are_those_of_each_window(table, cash, window):
+    wild = table.copy()
+    wild.iloc[70, 0], wild.iloc[71:, 0] = 5.0, 1e-5  # what a running sum keeps of such a day drowns what follows
+    wild.iloc[70, 1], wild.iloc[71:, 1] = 5.0, cash.iloc[71:]  # and so for what moves with cash alone
+    wild.iloc[:, 2], wild.iloc[100:, 3] = 0.0, 0.0
+    wild.iloc[50:, 4] = np.nan
+    found = rolling_sharpe_ratios(wild, cash, window)
+    for row in range(len(wild)):
+        span = slice(max(0, row - window + 1), row + 1)
+        np.testing.assert_allclose(found.iloc[row], sharpe_ratios(wild.iloc[span], cash.iloc[span]), rtol=1e-9)
+    assert found.iloc[:, 2].isna().all() and found.iloc[60, [0, 1, 5]].notna().tolist() == [True, True, False]
+    later = wild * np.where(np.arange(260) < 200, 1.0, -1.0)[:, None]
+    pd.testing.assert_frame_equal(rolling_sharpe_ratios(later, cash, window)[:200], found[:200], check_exact=True)
 
 
 def test_cash_at_other_sessions_is_refused(table, cash):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from clusterfolio.engine.trading.backtest import run_backtest
 from clusterfolio.engine.trading.config import TradingConfig
+from clusterfolio.engine.trading.tape import read_bars
 from clusterfolio.engine.trading.vectorised import Targets, simulate
 from tests.conftest import FixedPolicy, make_panel, random_closes
 
@@ -44,6 +45,22 @@ def test_engine_and_vectorised_path_agree_on_targets_with_gaps_and_no_cash_to_sp
     trading = TradingConfig(cash_buffer=0.0, fractional=fractional, capital=100_000.0 if fractional else 3_000.0)
     result, twin = both(panel, table, trading)
     np.testing.assert_allclose(twin.net[0], result.returns["strategy"], atol=1e-10)
+
+
+@given(st.integers(0, 10_000), st.booleans())
+@settings(max_examples=10, deadline=None)
+def test_bars_that_were_read_for_an_earlier_start_serve_a_later_one(seed, fractional):
+    panel, table = with_gaps(seed)
+    closes = panel.close.copy()
+    closes.iloc[12:, 5] = np.nan  # E is gone before most first decisions: of what is wanted of it the part stays cash
+    panel = make_panel(closes, panel.open, commission_bps=2.0, half_spread_bps=3.0)
+    trading = TradingConfig(fractional=fractional, impact=1.0)
+    bars = read_bars(panel, panel.sessions[5], fractional)
+    held, picks = table.to_numpy(), panel.symbols.get_indexer(table.columns)
+    targets = Targets(np.where(held > 0, picks, -1)[None], held[None])
+    shared, own = (simulate(panel, targets, table.index, trading, cash=0.05, bars=one) for one in (bars, None))
+    for name in ("net", "gross", "value", "costs", "traded", "invested"):
+        np.testing.assert_array_equal(getattr(shared, name), getattr(own, name))
 
 
 @pytest.mark.parametrize("back", [21, 22])
