@@ -107,11 +107,15 @@ def mean_windows(windows: Windows, chosen: np.ndarray, members: np.ndarray) -> W
 def joined(parts: list[Windows]) -> Windows:
     """The windows of several, each over bars of its own, one part after the other."""
     before = np.cumsum([0, *(len(part.values) for part in parts[:-1])])
-    tables = ["values", "observed", "date_idx", "asset_idx"] + ["bar_date"] * (parts[0].bar_date is not None)
+    dated = [part.bar_date for part in parts if part.bar_date is not None]
     return replace(
         parts[0],
+        values=np.concatenate([part.values for part in parts]),
+        observed=np.concatenate([part.observed for part in parts]),
         start=np.concatenate([part.start + n for part, n in zip(parts, before, strict=True)]),
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in tables},
+        date_idx=np.concatenate([part.date_idx for part in parts]),
+        asset_idx=np.concatenate([part.asset_idx for part in parts]),
+        bar_date=np.concatenate(dated) if dated else None,
     )
 
 
