@@ -13,7 +13,7 @@ import empyrical as ep
 import numpy as np
 import pandas as pd
 
-from clusterfolio.engine.evidence.records import trade
+from clusterfolio.engine.evidence.records import narrowed, trade
 from clusterfolio.engine.run_dir.finished import FinishedRun
 from clusterfolio.engine.trading.config import TradingConfig
 from clusterfolio.feeds.panel import SESSIONS_PER_YEAR
@@ -40,9 +40,7 @@ def cost_curves(run: FinishedRun, cash: pd.Series) -> dict | None:
     if run.tables.run.get("judged") or not known or not any(len(decision.weights) for decision in run.decisions):
         return None
     weights = {decision.asof: decision.weights for decision in run.decisions}
-    if run.guard is None or run.panel.features is None:  # a selection of columns would drop them
-        held = sorted({name for row in weights.values() for name in row.index} - {run.panel.benchmark})
-        run = replace(run, panel=run.panel.select([run.panel.benchmark, *held]))  # impact looks at volumes, which cost
+    run = narrowed(run, weights)  # impact looks at the volumes of all columns
 
     def traded(trading: TradingConfig) -> dict[str, float]:
         found = trade(run, weights, trading, run.guard)

@@ -97,6 +97,8 @@ def trade(
     run: FinishedRun, weights: dict[pd.Timestamp, pd.Series], trading: TradingConfig, guard: Guard | None
 ) -> Simulated:
     """What one portfolio with these target weights by day earns on the run's prices."""
+    if guard is not None:
+        run = narrowed(run, weights)  # what a guard works out at each look it works out of all columns
     width = max(len(row) for row in weights.values())
     picks, shares = np.full((1, len(weights), width), -1, dtype=np.int32), np.zeros((1, len(weights), width))
     for number, row in enumerate(weights.values()):
@@ -104,6 +106,17 @@ def trade(
         shares[0, number, : len(row)] = row.to_numpy()
     days = pd.DatetimeIndex(list(weights))
     return simulate(run.panel, Targets(picks, shares), days, trading, guard, run.cash, bars=run.bars)
+
+
+def narrowed(run: FinishedRun, weights: dict[pd.Timestamp, pd.Series]) -> FinishedRun:
+    """The run on as much of its panel as these weights need; on all of it where a guard looks at indicators, which a
+    selection of columns would drop.
+    """
+    benchmark, held = run.panel.benchmark, {name for row in weights.values() for name in row.index}
+    names = [benchmark, *sorted(held - {benchmark})]
+    if (run.guard is not None and run.panel.features is not None) or len(names) == len(run.panel.symbols):
+        return run
+    return replace(run, panel=run.panel.select(names))
 
 
 def other_trials(facts: dict, ledger: Ledger) -> tuple[pd.DataFrame, bool]:

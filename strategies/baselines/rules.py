@@ -170,11 +170,8 @@ def _numbered(view: View) -> pd.Series:
 
 
 def _drawn(view: View, embeddings: np.ndarray) -> Choice:
-    rows, ward = unit_sphere(embeddings), Ward(view.n_clusters)
-    # Distances of rows as long as the market is wide take a fifth of the time from their products; one of zeros, of an
-    # asset that stands still, has not the length 1 that these ask for.
-    ward = ward.fit_products(rows @ rows.T) if rows.any(axis=1).all() else ward.fit(rows)
-    return _best_of_each(view, pd.Series(ward.labels_, index=view.names))
+    labels = Ward(view.n_clusters).fit(unit_sphere(embeddings)).labels_
+    return _best_of_each(view, pd.Series(labels, index=view.names))
 
 
 def _best_of_each(view: View, labels: pd.Series) -> Choice:
