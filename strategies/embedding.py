@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 ENCODED = ("last", "trajectory")
 OF_RETURNS = ("returns", "svd", "pca", "search", "learned")
 
+#: Panel rows for which an asset's last window is its newest: after that it has stopped trading.
+MAX_AGE = 10
+
 #: Stretches that rows are cut into to be resampled: months of a two-year trajectory.
 STRETCHES = 25
 
@@ -267,7 +270,7 @@ class PanelEmbedder:
         return self.encoder.transform(windows), None
 
 
-def latest_windows(windows: Windows, n_assets: int, rows: np.ndarray, max_age: int = 10) -> np.ndarray:
+def latest_windows(windows: Windows, n_assets: int, rows: np.ndarray, max_age: int = MAX_AGE) -> np.ndarray:
     """Each asset's most recent window at each panel row, int64 ``(n_assets, n_rows)``; -1 where there is none.
 
     A window older than ``max_age`` panel rows does not count: the asset had stopped trading by then.

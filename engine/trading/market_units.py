@@ -138,7 +138,7 @@ def _actions(market: _Market, amounts: np.ndarray, rows: np.ndarray) -> list[tup
         by = market.split[row] / market.split[row - 1]
         rest = after - before * by
         if by != 1.0:
-            found.append((row, held[row] * before * (by - 1.0), SPLIT))
+            found.append((int(row), held[row] * before * (by - 1.0), SPLIT))
         if abs(rest) > 1e-12 * after:
-            found.append((row, held[row] * rest, REINVESTED if rest > 0 else RESTATED))
+            found.append((int(row), held[row] * rest, REINVESTED if rest > 0 else RESTATED))
     return found

@@ -134,7 +134,8 @@ def read_bars(panel: Panel, first: pd.Timestamp, fractional: bool = True, ranges
     began = np.where((last >= 0).any(axis=0), (last >= 0).argmax(axis=0), len(days))
     return Bars(
         first, fractional, cut, order, days, opens, high, low, close, bar & np.isfinite(opens), silent, began, ended,
-        _by_day(traded.dividends, names, days, 0.0), _by_day(traded.lots, names, days, 1.0),
+        *(None if table is None else _by_day(table, names, days, spare)
+          for table, spare in ((traded.dividends, 0.0), (traded.lots, 1.0))),
     )  # fmt: skip
 
 
@@ -172,21 +173,18 @@ def read_tape(
     interest, financing = (
         pd.Series(by, dtype=float).reindex(days, fill_value=0.0).to_numpy() for by in (flows.rates, flows.financing)
     )
-    tables = (bars.open, bars.high, bars.low, bars.close, bars.bar, bars.silent, bars.dividends, bars.lots)
-    opens, high, low, close, bar, silent, dividends, lots = (
-        None if table is None else table[began:] for table in tables
+    high, low, dividends, lots = (
+        None if table is None else table[began:] for table in (bars.high, bars.low, bars.dividends, bars.lots)
     )
     return Tape(
-        days, opens, high, low, close, bar, silent, listed, np.append(costs.commission[order], 0.0), spread, impact,
-        most if trading.volume_cap else None, interest, financing, dividends, lots, session,
-        panel.sessions.searchsorted(days, side="right"), column,
+        days, bars.open[began:], high, low, bars.close[began:], bars.bar[began:], bars.silent[began:], listed,
+        np.append(costs.commission[order], 0.0), spread, impact, most if trading.volume_cap else None, interest,
+        financing, dividends, lots, session, panel.sessions.searchsorted(days, side="right"), column,
     )  # fmt: skip
 
 
-def _by_day(frame: pd.DataFrame | None, names: pd.Index, days: pd.DatetimeIndex, spare: float) -> np.ndarray | None:
+def _by_day(frame: pd.DataFrame, names: pd.Index, days: pd.DatetimeIndex, spare: float) -> np.ndarray:
     """A frame's rows of these days and columns of these names, NaN where it has none, and the spare column."""
-    if frame is None:
-        return None
     values = np.full((len(days), len(names) + 1), np.nan)
     rows = frame.index.get_indexer(days)
     there = rows >= 0

@@ -291,7 +291,7 @@ class _Block:
         return int(after[0]) if len(after) else len(self.tape.days)
 
     def _may_stop(self, row: int, until: int) -> bool:
-        stopped = (self.tape.silent[row:until] >= STOPPED_AFTER).any(axis=0)
+        stopped = np.any(self.tape.silent[row:until] >= STOPPED_AFTER, axis=0)
         return bool((stopped[self.ids] & (self.shares != 0)).any())
 
     def _keep(self, wanted: np.ndarray) -> None:
@@ -546,6 +546,7 @@ class _Guarded(_Block):
 
     def _carry_out(self, row: int, column: int, shares: float, stop: float, limit: float) -> None:
         """Sell where the day's bar reaches the stop or, if not that, the limit; what is left goes at the next open."""
+        assert self.tape.high is not None and self.tape.low is not None  # they are read where an order may rest
         opened, high, low = self.tape.open[row, column], self.tape.high[row, column], self.tape.low[row, column]
         if opened <= stop or low <= stop:
             price = opened if opened <= stop else stop

@@ -9,7 +9,7 @@ from clusterfolio.feeds.features import FEATURES, with_features
 from clusterfolio.feeds.panel import Panel
 from clusterfolio.models.importance import importance
 from clusterfolio.strategies.cluster_policy import ClusterPolicy
-from clusterfolio.strategies.embedding import latest_windows
+from clusterfolio.strategies.embedding import MAX_AGE, latest_windows
 from clusterfolio.strategies.policy import Decision
 from clusterfolio.strategies.windows import panel_windows
 
@@ -32,8 +32,9 @@ def importance_table(policy: ClusterPolicy, panel: Panel, decision: Decision) ->
     if not len(decision.labels):
         return pd.DataFrame(columns=COLUMNS)
     panel = with_features(panel.until(decision.asof), policy.features)
-    windows = panel_windows(panel, policy.encoder.lookback)
-    newest = latest_windows(windows, len(panel.symbols), np.array([len(panel.dates) - 1]))[:, 0]
+    last = len(panel.dates) - 1
+    windows = panel_windows(panel, policy.encoder.lookback, first=max(0, last - MAX_AGE))
+    newest = latest_windows(windows, len(panel.symbols), np.array([last]))[:, 0]
     clustered = newest[panel.symbols.isin(decision.labels.index) & (newest >= 0)]
     found = importance(policy.encoder, windows.take(clustered))
     channels = [*FEATURES, *policy.encoder.exog]
