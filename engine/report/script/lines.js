@@ -18,7 +18,8 @@ function lineOption(spec, state, height) {
   const foot = (days && spec.x.length > 12) || spec.x.length > 60 ? SLIDER : 0;
   // Names stand slanted, each of them, where there are too many to stand level and few enough to be read.
   const slanted = named && spec.x.length > 8 && spec.x.length <= 24 && spec.x.some((one) => one.length > 5);
-  const below = (spec.x_label ? 22 : 0) + (slanted ? 58 : 0);
+  const upright = slanted && document.documentElement.clientWidth < 600; // slanted they would lie over one another
+  const below = (spec.x_label ? 22 : 0) + (upright ? 84 : slanted ? 58 : 0);
   const above = TOP + (spec.marks.length ? 26 : 0); // their words take two lines above the axis' name
   const room = height - above - 24 - below - foot - GAP * (spec.panels.length - 1);
   const shares = spec.panels.reduce((sum, panel) => sum + panel.share, 0);
@@ -38,7 +39,7 @@ function lineOption(spec, state, height) {
       name: last ? spec.x_label : "", nameLocation: "middle", nameGap: 28, nameTextStyle: ink(),
       axisLabel: { ...ink(), show: last, hideOverlap: true,
         ...(days ? { formatter: { year: "{yyyy}", month: "{MMM} {yyyy}", day: "{d} {MMM}" } }
-          : named ? (slanted ? { interval: 0, rotate: 50, hideOverlap: false, width: 92, overflow: "truncate" } : {})
+          : named ? (slanted ? { interval: 0, rotate: upright ? 90 : 50, hideOverlap: false, width: 92, overflow: "truncate" } : {})
           : { formatter: onAxis("number"), showMaxLabel: spec.x_log || undefined }) },
       axisLine: { lineStyle: { color: tone("line") }, onZero: false }, axisTick: { show: false },
       splitLine: { show: false },

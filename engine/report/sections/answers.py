@@ -49,6 +49,9 @@ def against_the_benchmark(inputs: ReportInputs) -> Answer:
     ahead = own["total_return"] - other["total_return"]
     said = f"{'Yes' if ahead > 0 else 'No'}: {percent(own['total_return'])} against {percent(other['total_return'])}."
     evidence = inputs.evidence or {}
+    judged = evidence.get("verdict", {})
+    if judged and not judged.get("claim"):
+        said += " That its picks show skill is not found."
     claim = next((row for row in evidence.get("claims", []) if row["claim"] == "the benchmark"), None)
     if claim and claim["difference"] <= 0:
         said += f" Its Sharpe ratio was no higher ({number(claim['difference'])})."
@@ -56,9 +59,7 @@ def against_the_benchmark(inputs: ReportInputs) -> Answer:
         lead = (
             f"{number(claim['difference'])}, p = {p_value(claim['p_adjusted'])} among {len(evidence['claims'])} claims"
         )
-        said += f" Its Sharpe ratio led by {'more' if claim['found'] else 'no more'} than luck may give ({lead})"
-        skill = evidence.get("verdict", {}).get("claim")
-        said += "; that its picks show skill is not found." if claim["found"] and not skill else "."
+        said += f" Its Sharpe ratio alone led by {'more' if claim['found'] else 'no more'} than luck may give ({lead})."
     said += _ahead(inputs)
     return Answer(
         f"Did it beat {name}?", said, "verdict" if evidence else "headline", "Evidence" if evidence else "Results"
