@@ -60,9 +60,15 @@ class FusedAdamW:
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Remember what ``state_dict`` gave, on the parameters' device."""
         self.state = {
-            number: {name: tensor.to(self.parameters[number].device, copy=True) for name, tensor in state.items()}
+            number: {name: self._as_the_kernel_reads(number, name, tensor) for name, tensor in state.items()}
             for number, state in saved["state"].items()
         }
+
+    def _as_the_kernel_reads(self, number: int, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """A copy that lies in memory as the parameter does; a file holds tensors row by row."""
+        parameter = self.parameters[number]
+        like = torch.zeros((), device=parameter.device) if name == "step" else torch.empty_like(parameter)
+        return like.copy_(tensor).detach()
 
 
 Optimizer = torch.optim.Optimizer | FusedAdamW

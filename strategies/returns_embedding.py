@@ -53,7 +53,7 @@ class EmbeddedReturns:
         returns = self._known(symbols).astype(np.float32)
         stretches = np.array_split(np.arange(len(returns)), min(STRETCHES, len(returns)))
         rng = np.random.default_rng(random_state)
-        searches = self.config.kind == "search" and isinstance(clusterer, Ward)
+        searches = self.config.kind == "search" and type(clusterer) is Ward and clusterer.n_clusters == self.n_clusters
         by_day = Days.of(returns) if searches else None
         for drawn in rng.integers(len(stretches), size=(n_resamples, len(stretches))):
             days = np.concatenate([stretches[at] for at in np.sort(drawn)])

@@ -7,6 +7,7 @@ again and again for nothing.
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -39,21 +40,42 @@ class _Leftovers:
             self.objects, self._sweeps = 0, sweeps
 
 
-_leftovers = _Leftovers()  # the collector is the process's
+class _Threshold:
+    """The collector's, raised while any run lasts; what somebody else set meanwhile stays."""
+
+    def __init__(self):
+        self._lock, self._runs = threading.Lock(), 0
+        self._before = self._raised = (0, 0, 0)
+
+    def raise_it(self) -> None:
+        with self._lock:
+            if not self._runs:
+                first, *others = self._before = gc.get_threshold()
+                gc.set_threshold(max(first, NEW_OBJECTS), *others)
+                self._raised = gc.get_threshold()
+            self._runs += 1
+
+    def let_go(self) -> None:
+        with self._lock:
+            self._runs -= 1
+            if not self._runs and gc.get_threshold() == self._raised:
+                gc.set_threshold(*self._before)
+
+
+_leftovers, _threshold = _Leftovers(), _Threshold()  # the collector is the process's
 
 
 @contextmanager
 def garbage_seldom_collected() -> Iterator[None]:
     """What exists by now is left out meanwhile; what the run makes is looked at in large steps, and not at its end."""
-    threshold = gc.get_threshold()
-    if not (gc.isenabled() and threshold[0]):
+    if not (gc.isenabled() and gc.get_threshold()[0]):
         yield
         return
     alone = gc.get_freeze_count() == 0  # or else somebody has left out what should be
     if alone:
         _leftovers.sweep_if_many()
         gc.freeze()
-    gc.set_threshold(max(threshold[0], NEW_OBJECTS), *threshold[1:])
+    _threshold.raise_it()
     try:
         yield
     finally:
@@ -61,4 +83,4 @@ def garbage_seldom_collected() -> Iterator[None]:
             _leftovers.add(gc.get_count()[0])
             gc.freeze()  # or all that is new would be looked at right now
             gc.unfreeze()
-        gc.set_threshold(*threshold)
+        _threshold.let_go()

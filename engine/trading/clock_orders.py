@@ -144,14 +144,14 @@ def split(held, size) -> tuple[Any, Any, Any]:
 def note(strategy, order) -> None:
     """``strategy._addnotification(order)``."""
     data, executed = order.data, order.executed
-    if type(strategy)._addnotification is not Strategy._addnotification or data._compensate is not None:
+    own = "_addnotification" in strategy.__dict__ or type(strategy)._addnotification is not Strategy._addnotification
+    if own or data._compensate is not None:
         strategy._addnotification(order)
         return
     strategy._orderspending.append(order)
     if not executed.size:
         return
-    own = order.__dict__
-    tradeid = own.get("tradeid", order.p.tradeid)
+    tradeid = order.__dict__.get("tradeid", order.p.tradeid)
     trades, told = strategy._trades[data][tradeid], strategy._tradespending
     if not trades:
         trades.append(Trade(data=data, tradeid=tradeid, historyon=strategy._tradehistoryon))

@@ -96,7 +96,16 @@ class VariationalAutoencoder(Autoencoder):
         self.until_remembered = 0
 
     def train(self, mode: bool = True) -> VariationalAutoencoder:
-        """Begin a pass: its first batch is remembered, in a training that is resumed too."""
+        """Begin a pass: its first batch is remembered, in a training that is resumed too.
+
+        Raises:
+            TypeError: a subclass reads windows in another way than the gradient that is written out says.
+        """
+        cls, known = type(self), (nn.Linear, nn.ReLU, SlicedDropout)
+        other = [type(each).__name__ for each in self.hidden if not isinstance(each, known)]
+        if cls.loss is VariationalAutoencoder.loss and (other or cls.read is not VariationalAutoencoder.read):
+            what = f"has hidden layers of {other[0]}" if other else "has a read() of its own"
+            raise TypeError(f"{cls.__name__} {what}: it needs a loss() of its own too, whose gradient is autograd's")
         self.until_remembered = 0
         return super().train(mode)
 

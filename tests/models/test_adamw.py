@@ -76,3 +76,20 @@ sys.exit("torch._dynamo" in sys.modules)
 @pytest.mark.parametrize("encoder", ["transformer", "vae"])
 def test_training_does_not_import_torchs_compiler(encoder):
     assert subprocess.run([sys.executable, "-c", TRAINED.format(encoder)]).returncode == 0
+
+
+def test_a_parameter_that_lies_transposed_goes_on_from_a_checkpoint_as_if_never_left():
+    def trained(interrupted):
+        parameter = nn.Parameter(torch.arange(12.0).reshape(3, 4).t())
+        optimizer = FusedAdamW([parameter], 0.1, 0.0)
+        for seed in range(6):
+            gradient = torch.randn(4, 3, generator=torch.Generator().manual_seed(seed))
+            parameter.grad = torch.empty_like(parameter).copy_(gradient)
+            optimizer.step()
+            if interrupted and seed == 2:  # a file holds tensors row by row
+                state = {n: {k: v.contiguous() for k, v in of.items()} for n, of in optimizer.state.items()}
+                optimizer = FusedAdamW([parameter], 0.1, 0.0)
+                optimizer.load_state_dict({"state": state})
+        return parameter.detach()
+
+    assert torch.equal(trained(True), trained(False))

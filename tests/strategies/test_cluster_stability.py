@@ -5,6 +5,7 @@ import pytest
 from clusterfolio.models.clustering import Ward, unit_sphere
 from clusterfolio.strategies.cluster_stability import cluster_stability, recurrence
 from clusterfolio.strategies.embedding import STRETCHES, Embedded, EmbeddingConfig, resampled_products
+from clusterfolio.strategies.returns_embedding import EmbeddedReturns
 
 
 def embedded(rows, components=0):
@@ -89,3 +90,19 @@ def test_recurrence_against_sets():
 def test_a_cluster_of_one_has_no_pairs():
     table = cluster_stability(embedded(np.eye(3)), pd.Series([0, 1, 2], ["S00", "S01", "S02"]), Ward(3))
     assert (table["stability"] > 0).all() and table["pairs_together"].isna().all()
+
+
+class Halves(Ward):
+    """A clusterer of the user's, made from Ward: the first half and the second, whatever the rows are."""
+
+    def fit(self, embeddings, y=None):
+        super().fit(embeddings)
+        self.labels_ = (np.arange(len(embeddings)) >= len(embeddings) // 2).astype(int)
+        return self
+
+
+def test_stability_is_that_of_the_clusterer_it_is_given():
+    returns = pd.DataFrame(0.01 * np.random.default_rng(0).normal(size=(200, 24))).rename(columns=str)
+    found = EmbeddedReturns(returns, EmbeddingConfig(kind="search"), 4)
+    labels = pd.Series(np.arange(24) >= 12, returns.columns).astype(int)
+    assert (cluster_stability(found, labels, Halves(4))["stability"] == 1.0).all()

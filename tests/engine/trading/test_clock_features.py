@@ -720,3 +720,28 @@ def test_lines_nobody_reads_are_not_made():
     assert "array" in vars(feeds[1].lines.close)
     assert "array" not in vars(feeds[1].lines.volume)
     assert len(feeds[1].lines.volume.array) == 60
+
+
+class ListensIn(bt.Strategy):
+    """Hears its own notifications on the object and not on the class, as logging tools do."""
+
+    def start(self):
+        self.seen, step = [], self._addnotification
+        self._addnotification = lambda order, quicknotify=False: (
+            self.seen.append(order.getstatusname()), step(order, quicknotify)
+        )  # fmt: skip
+
+    def next(self):
+        if len(self) == 5:
+            self.buy(size=3)
+
+
+def test_a_strategy_object_with_a_notification_step_of_its_own():
+    found = []
+    for engine, feeds in ((bt.Cerebro, stock_feeds), (ClockCerebro, panel_feeds)):
+        cerebro = engine(stdstats=False)
+        for feed in feeds(random_panel(3, n_assets=2, n_days=20)):
+            cerebro.adddata(feed)
+        cerebro.addstrategy(ListensIn)
+        found.append(cerebro.run()[0].seen)
+    assert found[0] == found[1] and len(found[0]) >= 3

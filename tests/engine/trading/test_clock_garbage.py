@@ -1,6 +1,7 @@
 """When Python looks for garbage around a run on the shared clock."""
 
 import gc
+import threading
 import weakref
 
 import pytest
@@ -83,3 +84,31 @@ def test_what_somebody_else_left_out_stays_left_out():
     with garbage_seldom_collected(), garbage_seldom_collected():
         assert gc.get_threshold()[0] == NEW_OBJECTS
     assert gc.get_freeze_count() == count
+
+
+def test_runs_that_overlap_in_threads_leave_the_collector_as_it_was():
+    before, entered, left = gc.get_threshold(), threading.Event(), threading.Event()
+
+    def second():
+        with garbage_seldom_collected():
+            entered.set()
+            left.wait()
+
+    other = threading.Thread(target=second)
+    with garbage_seldom_collected():
+        other.start()
+        entered.wait()
+    assert gc.get_threshold() != before  # the second run goes on
+    left.set()
+    other.join()
+    assert gc.get_threshold() == before
+
+
+def test_a_threshold_that_a_strategy_sets_itself_stays():
+    before = gc.get_threshold()
+    try:
+        with garbage_seldom_collected():
+            gc.set_threshold(1234, 5, 6)
+        assert gc.get_threshold() == (1234, 5, 6)
+    finally:
+        gc.set_threshold(*before)

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from clusterfolio.models.encoder import Encoder
 from clusterfolio.models.networks.vae import VAEConfig, VariationalAutoencoder
@@ -151,3 +152,26 @@ def test_wrong_settings_are_named():
         VAEConfig(beta=-1)
     with pytest.raises(ValueError, match=r"anneal_steps must be at least 1, got 0"):
         VAEConfig(anneal_steps=0)
+
+
+@pytest.mark.parametrize("change", ["layer", "read"])
+def test_a_subclass_that_reads_in_another_way_needs_a_loss_of_its_own(change):
+    class Other(VariationalAutoencoder):
+        def __init__(self, *args):
+            super().__init__(*args)
+            if change == "layer":
+                self.hidden[0] = nn.Tanh()
+
+        if change == "read":
+
+            def read(self, batch):
+                return super().read(batch)
+
+    with pytest.raises(TypeError, match=r"Other has .*: it needs a loss\(\) of its own too"):
+        Other(3, 6, VAEConfig()).train()
+
+    class Complete(Other):
+        def loss(self, batch):
+            return batch.x.sum()
+
+    Complete(3, 6, VAEConfig()).train()
